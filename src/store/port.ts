@@ -1,0 +1,25 @@
+import type { ChangeOf, Query, Row, Table } from './table.js'
+
+/** Any change of any table, as a unit of work hands it to the writer. */
+export type Change = ChangeOf<Table>
+
+/**
+ * The store port: rows are the truth. Three implementations (Postgres, PGlite, memory) pass one compliance suite.
+ * A store has exactly one owner: opening it takes a lock and raises the owner epoch, and every commit checks that epoch,
+ * so a process that lost the store can never write again.
+ */
+export interface Store {
+  readonly kind: 'postgres' | 'pglite' | 'memory'
+  /** The epoch under which this process owns the store; it rises with each opening. */
+  readonly epoch: number
+  /** Rows of one table. Results are fresh objects: a caller may keep them. Throws StoreError. */
+  find<T extends Table>(table: T, query: Query<T>): Promise<Array<Row<T>>>
+  /**
+   * All changes in one transaction, or none: applied in order, made durable before the promise resolves.
+   * Throws StoreError `STORE_CONFLICT` when an insert meets an existing key or unique value, `STORE_NOT_OWNER` when
+   * another process has taken the store, `STORE_UNAVAILABLE` when the database cannot be reached (the commit may or may not have happened).
+   */
+  commit(changes: readonly Change[]): Promise<void>
+  /** Releases the lock and every connection; further calls throw `STORE_CLOSED`. */
+  close(): Promise<void>
+}
