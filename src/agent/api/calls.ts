@@ -1,0 +1,133 @@
+import { z } from 'zod'
+import {
+  bodySchema,
+  connectionIdSchema,
+  consumerSchema,
+  cursorSchema,
+  idempotencyKeySchema,
+  messageIdSchema,
+  userIdSchema,
+} from './schemas.js'
+
+/**
+ * The one list of public calls: name, what it does, parameters, result. The library's `Agent` has a method for each, the
+ * RPC transports serve each under the same name, and docs/RPC.md is checked against it.
+ */
+export interface Call<Params extends z.ZodType = z.ZodType, Result extends z.ZodType = z.ZodType> {
+  readonly summary: string
+  readonly params: Params
+  readonly result: Result
+}
+
+const call = <P extends z.ZodType, R extends z.ZodType>(summary: string, params: P, result: R): Call<P, R> => ({
+  summary,
+  params,
+  result,
+})
+
+const nothing = z.strictObject({})
+const connectionSummary = z.strictObject({
+  connectionId: connectionIdSchema,
+  userId: userIdSchema,
+  status: z.enum(['new', 'rcv', 'snd', 'duplex', 'deleted']),
+  /** Whether messages can be sent: the handshake is complete. */
+  ready: z.boolean(),
+  /** Routers that this side receives from, as addresses without passwords. */
+  rcvRouters: z.array(z.string()),
+  sndRouters: z.array(z.string()),
+  subscribed: z.boolean(),
+})
+
+export const calls = {
+  createConnection: call(
+    'Creates a connection and its receive queue, and returns the invitation link for the other party.',
+    z.strictObject({ userId: userIdSchema.default(1), idempotencyKey: idempotencyKeySchema.optional() }),
+    z.strictObject({ connectionId: connectionIdSchema, link: z.string() }),
+  ),
+  joinConnection: call(
+    'Joins by an invitation link. The answer comes when the intent is stored; CON tells that the connection is complete, ERR that it failed for good.',
+    z.strictObject({
+      userId: userIdSchema.default(1),
+      link: z.string().max(16_384),
+      info: bodySchema.optional(),
+      idempotencyKey: idempotencyKeySchema.optional(),
+    }),
+    z.strictObject({ connectionId: connectionIdSchema }),
+  ),
+  allowConnection: call(
+    'Accepts the confirmation that a CONF event told of, and sends own info. May be repeated.',
+    z.strictObject({
+      connectionId: connectionIdSchema,
+      confirmationId: z.string().min(1).max(64),
+      info: bodySchema.optional(),
+    }),
+    nothing,
+  ),
+  sendMessage: call(
+    'Accepts a message for delivery: when the call is answered, the message is stored. SENT tells that the router has it, MERR that it failed for good.',
+    z.strictObject({
+      connectionId: connectionIdSchema,
+      body: bodySchema,
+      /** Asks the receiving router to notify the other party’s device. */
+      notify: z.boolean().default(true),
+      idempotencyKey: idempotencyKeySchema.optional(),
+    }),
+    z.strictObject({ messageId: messageIdSchema }),
+  ),
+  ackMessage: call(
+    'Acknowledges a received message: its event leaves the log, the router may deliver the next one. May be repeated.',
+    z.strictObject({ connectionId: connectionIdSchema, messageId: messageIdSchema, consumer: consumerSchema }),
+    nothing,
+  ),
+  subscribe: call(
+    'Starts receiving: the named connections, or all. Each connection answers for itself; UP, DOWN and END events follow.',
+    z.strictObject({ connectionIds: z.array(connectionIdSchema).max(10_000).optional() }),
+    z.strictObject({
+      results: z.array(
+        z.strictObject({ connectionId: connectionIdSchema, ok: z.boolean(), error: z.unknown().optional() }),
+      ),
+    }),
+  ),
+  deleteConnection: call(
+    'Deletes a connection at once, with everything not yet delivered; its queues are deleted at the routers in the background (DEL_RCVQ, DEL_CONN). May be repeated.',
+    z.strictObject({ connectionId: connectionIdSchema }),
+    nothing,
+  ),
+  listConnections: call(
+    'The connections of a user (or of all users), in the order of their ids.',
+    z.strictObject({
+      userId: userIdSchema.optional(),
+      after: connectionIdSchema.optional(),
+      limit: z.int().positive().max(10_000).default(1000),
+    }),
+    z.strictObject({ connections: z.array(connectionSummary) }),
+  ),
+  registerConsumer: call(
+    'Registers a reader of the event log under a name. An event stays in the log until every registered consumer has acknowledged it.',
+    z.strictObject({ consumer: consumerSchema, from: z.enum(['start', 'now']).default('start') }),
+    z.strictObject({ consumer: z.string(), from: cursorSchema }),
+  ),
+  readEvents: call(
+    'The next events of a consumer after a cursor, in commit order; waits up to waitMs when there is none.',
+    z.strictObject({
+      consumer: consumerSchema,
+      after: cursorSchema.default(0),
+      limit: z.int().positive().max(1000).default(100),
+      waitMs: z.int().nonnegative().max(60_000).default(0),
+    }),
+    z.strictObject({ events: z.array(z.unknown()) }),
+  ),
+  ackEvents: call(
+    'Acknowledges events: one by its cursor, or all up to a cursor. For a message event this is ackMessage.',
+    z.strictObject({ consumer: consumerSchema, cursor: cursorSchema.optional(), upTo: cursorSchema.optional() }),
+    nothing,
+  ),
+} as const
+
+export type Calls = typeof calls
+export type CallName = keyof Calls
+/** What a caller passes; defaults may be left out. */
+export type ParamsOf<N extends CallName> = z.input<Calls[N]['params']>
+/** What the agent works with: defaults filled in, bodies as bytes. */
+export type ParsedParamsOf<N extends CallName> = z.output<Calls[N]['params']>
+export type ResultOf<N extends CallName> = z.output<Calls[N]['result']>

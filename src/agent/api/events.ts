@@ -1,0 +1,81 @@
+/**
+ * Events for the application: rows of the durable event log, written in the transaction of the change that they tell of.
+ * An event stays in the log, and is delivered again after a restart, until every consumer has acknowledged it.
+ */
+export interface EventEnvelope {
+  /** Position in the log: commit order, no gaps that a reader can see. */
+  readonly cursor: number
+  /** Milliseconds since 1970, of the agent's clock. */
+  readonly at: number
+  readonly network: 'simplex' | 'signal'
+  readonly userId: number
+  /** Empty for events of no single connection (UP, DOWN). */
+  readonly connectionId: string
+  /** The caller's correlation id, where the event answers a call. */
+  readonly correlationId?: string
+  readonly traceId: string
+}
+
+/** Result of the check of id and hash chain (row B35): reported, never blocking. */
+export type MessageIntegrity =
+  | { readonly result: 'ok' }
+  | { readonly result: 'badId'; readonly previousId: number }
+  | { readonly result: 'duplicate' }
+  | { readonly result: 'skipped'; readonly from: number; readonly to: number }
+  | { readonly result: 'badHash' }
+
+export interface ErrorFact {
+  readonly code: string
+  readonly message: string
+  readonly field?: string
+  readonly hint?: string
+}
+
+export type EventPayload =
+  /** The other party wants to connect: answer with allowConnection. */
+  | {
+      readonly type: 'CONF'
+      readonly confirmationId: string
+      readonly info: Uint8Array
+      readonly routers: readonly string[]
+    }
+  /** The other party's info, at the joining party. */
+  | { readonly type: 'INFO'; readonly info: Uint8Array }
+  /** The connection is complete: messages can be sent. */
+  | { readonly type: 'CON' }
+  /** A message: acknowledge it with ackMessage (or ackEvents). */
+  | {
+      readonly type: 'MSG'
+      readonly messageId: number
+      readonly body: Uint8Array
+      readonly integrity: MessageIntegrity
+      /** The router's id and time (ms since 1970) of the message. */
+      readonly brokerId: string
+      readonly brokerAt: number
+      /** The sender's number of the message. */
+      readonly senderMessageId: number
+      readonly notify: boolean
+    }
+  /** The router of the other party has the message. */
+  | { readonly type: 'SENT'; readonly messageId: number }
+  /** A message waits longer than usual, and why. */
+  | { readonly type: 'MWARN'; readonly messageId: number; readonly error: ErrorFact }
+  /** The message failed for good: it was not delivered. */
+  | { readonly type: 'MERR'; readonly messageId: number; readonly error: ErrorFact }
+  /** Receiving from these connections works (again). */
+  | { readonly type: 'UP'; readonly router: string; readonly connectionIds: readonly string[] }
+  /** The router cannot be reached; the agent reconnects by itself. */
+  | { readonly type: 'DOWN'; readonly router: string; readonly connectionIds: readonly string[] }
+  /** Another client has taken over the queue's subscription. */
+  | { readonly type: 'END' }
+  /** The queue was deleted at its router. */
+  | { readonly type: 'DELD' }
+  /** The other party's queue takes messages again. */
+  | { readonly type: 'QCONT' }
+  | { readonly type: 'DEL_RCVQ'; readonly router: string; readonly error?: ErrorFact }
+  | { readonly type: 'DEL_CONN' }
+  /** Something failed that no call is there to answer for. */
+  | { readonly type: 'ERR'; readonly error: ErrorFact; readonly critical?: boolean }
+
+export type AgentEvent = EventEnvelope & EventPayload
+export type EventType = EventPayload['type']

@@ -1,0 +1,55 @@
+import { z } from 'zod'
+import { fromBase64 } from './base64.js'
+
+/** The words that several public calls share. Every RPC transport checks its input with the same schemas. */
+
+const utf8 = new TextEncoder()
+
+/**
+ * A message body or connection info: bytes, text, or in JSON `"text"`, `{"text": "…"}` or `{"base64": "…"}`.
+ * The result of parsing is always bytes.
+ */
+export const bodySchema = z
+  .union([
+    z.instanceof(Uint8Array),
+    z.string(),
+    z.strictObject({ text: z.string() }),
+    z.strictObject({ base64: z.base64() }),
+  ])
+  .transform((body): Uint8Array => {
+    if (body instanceof Uint8Array) return body
+    if (typeof body === 'string') return utf8.encode(body)
+    return 'text' in body ? utf8.encode(body.text) : fromBase64(body.base64)
+  })
+  .meta({ id: 'Body', description: 'text, {"text": …} or {"base64": …}' })
+
+export const connectionIdSchema = z
+  .string()
+  .min(1)
+  .max(64)
+  .meta({ id: 'ConnectionId', description: 'id of a connection' })
+export const userIdSchema = z
+  .int()
+  .positive()
+  .meta({ id: 'UserId', description: 'the user whose connection it is; 1 exists from the start' })
+export const messageIdSchema = z
+  .int()
+  .positive()
+  .meta({ id: 'MessageId', description: 'number of a message, rising within its connection' })
+export const cursorSchema = z
+  .int()
+  .nonnegative()
+  .meta({ id: 'Cursor', description: 'position in the event log, rising in commit order' })
+export const consumerSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9._-]{1,64}$/)
+  .default('default')
+  .meta({ id: 'Consumer', description: 'name of a registered reader of the event log' })
+export const idempotencyKeySchema = z
+  .string()
+  .min(1)
+  .max(128)
+  .meta({
+    id: 'IdempotencyKey',
+    description: 'a repeated call under the same key has the effect and the answer of the first',
+  })
