@@ -1,0 +1,5 @@
+export * from './base64url.js'
+export * from './bytes.js'
+export * from './reader.js'
+export * from './version.js'
+export * from './writer.js'
