@@ -1,0 +1,143 @@
+import { boolean, bytes, defineTable, integer, json, nullable, text } from '../table.js'
+
+/** Who owns connections; user 1 exists from the start. */
+export const users = defineTable('users', { userId: integer, name: text, createdAt: integer }, { key: ['userId'] })
+
+/**
+ * A connection: the aggregate root. `status` is the connection machine's state; ids, hashes and the ratchet are what a
+ * message changes, so that a message of a connection is one update of one row.
+ */
+export const connections = defineTable(
+  'connections',
+  {
+    connectionId: text,
+    userId: integer,
+    status: text,
+    /** The agreed version of the agent protocol: it rises, never falls (B20). */
+    agentVersion: integer,
+    pqSupport: boolean,
+    /** Last number that the application sees; received and sent messages share it. */
+    lastMessageId: integer,
+    lastSendId: integer,
+    lastSendHash: bytes,
+    lastReceiveId: integer,
+    /** The other party's number of its last message. */
+    lastExternalId: integer,
+    lastReceiveHash: bytes,
+    ratchetSync: text,
+    /** The double ratchet, from the moment that both keys are known (B13). Private. */
+    ratchet: nullable(bytes),
+    /** This side's X3DH keys, until they are used. Private. */
+    x3dhKeys: nullable(bytes),
+    /** The invitation link that createConnection returned, until the connection is complete. */
+    link: nullable(text),
+    idempotencyKey: nullable(text),
+    createdAt: integer,
+  },
+  {
+    key: ['connectionId'],
+    unique: [['userId', 'idempotencyKey']],
+    aggregate: 'connectionId',
+  },
+)
+
+/** A queue that this side receives from. `rcvId` and `sndId` are null until the router has made it. */
+export const rcvQueues = defineTable(
+  'rcv_queues',
+  {
+    queueId: text,
+    connectionId: text,
+    userId: integer,
+    /** The router as `smp://fingerprint@host:port`, without password. */
+    router: text,
+    rcvId: nullable(bytes),
+    sndId: nullable(bytes),
+    /** Ed25519, authorizes commands to the router. */
+    rcvPrivateKey: bytes,
+    /** X25519 with the router: its encryption of the messages. */
+    routerDhPrivateKey: bytes,
+    routerDhSecret: nullable(bytes),
+    /** X25519 with the sender: the private key, and the secret from the confirmation on (B30). */
+    e2ePrivateKey: bytes,
+    e2eSecret: nullable(bytes),
+    /** The sender's key, which the router must know before the sender can send (legacy handshake). */
+    senderKey: nullable(bytes),
+    status: text,
+    clientVersion: integer,
+    /** `messaging` (the sender secures it) or `contact`; null for a queue of the legacy form. */
+    queueMode: nullable(text),
+    primary: boolean,
+    replaces: nullable(text),
+    switchStatus: nullable(text),
+    createdAt: integer,
+  },
+  { key: ['queueId'], unique: [['router', 'rcvId']], indexes: [['connectionId']], aggregate: 'connectionId' },
+)
+
+/** A queue that this side sends to. */
+export const sndQueues = defineTable(
+  'snd_queues',
+  {
+    queueId: text,
+    connectionId: text,
+    userId: integer,
+    router: text,
+    sndId: bytes,
+    /** Ed25519, authorizes SEND. */
+    sndPrivateKey: bytes,
+    /** X25519 with the recipient: this side's public key travels in the confirmation. */
+    e2ePublicKey: bytes,
+    e2eSecret: bytes,
+    status: text,
+    clientVersion: integer,
+    queueMode: nullable(text),
+    primary: boolean,
+    replaces: nullable(text),
+    switchStatus: nullable(text),
+    createdAt: integer,
+  },
+  { key: ['queueId'], indexes: [['connectionId']], aggregate: 'connectionId' },
+)
+
+/** Keys of messages that the ratchet has skipped. Private. */
+export const skippedKeys = defineTable(
+  'skipped_keys',
+  { connectionId: text, headerKey: bytes, messageNumber: integer, messageKey: bytes, messageIv: bytes },
+  { key: ['connectionId', 'headerKey', 'messageNumber'], aggregate: 'connectionId' },
+)
+
+/** A confirmation that waits for allowConnection: what the reply needs. */
+export const confirmations = defineTable(
+  'confirmations',
+  {
+    confirmationId: text,
+    connectionId: text,
+    senderKey: nullable(bytes),
+    /** The other party's reply queues, in their wire form. */
+    replyQueues: bytes,
+    /** Own info, once allowed. */
+    ownInfo: nullable(bytes),
+    createdAt: integer,
+  },
+  { key: ['confirmationId'], indexes: [['connectionId']], aggregate: 'connectionId' },
+)
+
+/**
+ * Commands whose effect needs the network: stored first, run by the command worker of their (connection, router), gone
+ * when they are done (B50–B53). `secret` holds what must not be in JSON.
+ */
+export const commands = defineTable(
+  'commands',
+  {
+    commandId: integer,
+    connectionId: text,
+    userId: integer,
+    router: text,
+    type: text,
+    argument: json,
+    secret: nullable(bytes),
+    correlationId: nullable(text),
+    createdAt: integer,
+  },
+  { key: ['commandId'], indexes: [['connectionId', 'router']] },
+)

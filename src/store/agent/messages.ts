@@ -1,0 +1,65 @@
+import { boolean, bytes, defineTable, integer, nullable, text } from '../table.js'
+
+/**
+ * A message that this side sends. Late encryption (B40): the ratchet has advanced, `header` keeps what the body needs, and the
+ * body is encrypted at delivery. Handshake messages are stored encrypted, in `encrypted`.
+ */
+export const sndMessages = defineTable(
+  'snd_messages',
+  {
+    connectionId: text,
+    messageId: integer,
+    /** The number on the wire. */
+    sendId: integer,
+    type: text,
+    /** The body as the application gave it; null once it is at the router. */
+    body: nullable(bytes),
+    /** What the ratchet gave at enqueue: encrypted header, key, IV, associated data. Private; null once it is at the router. */
+    header: nullable(bytes),
+    paddedLength: integer,
+    encrypted: nullable(bytes),
+    previousHash: bytes,
+    hash: bytes,
+    notify: boolean,
+    idempotencyKey: nullable(text),
+    createdAt: integer,
+  },
+  { key: ['connectionId', 'messageId'], unique: [['connectionId', 'idempotencyKey']] },
+)
+
+/** A message that waits for a send queue; the row goes when the router has it or it has failed for good (B48). */
+export const deliveries = defineTable(
+  'deliveries',
+  {
+    queueId: text,
+    messageId: integer,
+    connectionId: text,
+    /** Retry delays reached so far, in ms; null before the first retry. */
+    fastDelay: nullable(integer),
+    slowDelay: nullable(integer),
+    createdAt: integer,
+  },
+  { key: ['queueId', 'messageId'], indexes: [['connectionId']] },
+)
+
+/** A message that was received: kept without its body to know it again when it is delivered once more (B34). */
+export const rcvMessages = defineTable(
+  'rcv_messages',
+  {
+    connectionId: text,
+    messageId: integer,
+    queueId: text,
+    /** The router's id. */
+    brokerId: bytes,
+    /** SHA-256 of the ratchet message as it was received. */
+    encryptedHash: bytes,
+    /** SHA-256 of the message inside, for the receipt. */
+    internalHash: bytes,
+    senderMessageId: integer,
+    type: text,
+    /** `received` or `acknowledged`. */
+    state: text,
+    createdAt: integer,
+  },
+  { key: ['connectionId', 'messageId'], indexes: [['connectionId', 'encryptedHash']] },
+)

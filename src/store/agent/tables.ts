@@ -1,0 +1,25 @@
+import { counters, eventAcks, eventConsumers, events } from '../eventLog.js'
+import type { Table } from '../table.js'
+import { commands, confirmations, connections, rcvQueues, skippedKeys, sndQueues, users } from './connections.js'
+import { deliveries, rcvMessages, sndMessages } from './messages.js'
+
+/** Every table of an agent's store, as migrations/agent makes them. */
+export const agentTables: readonly Table[] = [
+  users,
+  connections,
+  rcvQueues,
+  sndQueues,
+  skippedKeys,
+  confirmations,
+  commands,
+  sndMessages,
+  deliveries,
+  rcvMessages,
+  events,
+  eventConsumers,
+  eventAcks,
+  counters,
+]
+
+/** The tables that one connection's aggregate is loaded from. */
+export const connectionTables: readonly Table[] = [connections, rcvQueues, sndQueues, skippedKeys, confirmations]
