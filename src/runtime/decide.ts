@@ -1,0 +1,81 @@
+import { createActor, type AnyStateMachine, type EventFrom, type StateValue } from 'xstate'
+import { InternalError } from '../errors.js'
+
+/** What a protocol machine wants done: the name and parameters of an action. It has done nothing yet. */
+export interface Intent {
+  readonly type: string
+  readonly params: Readonly<Record<string, unknown>>
+}
+
+export interface Decision {
+  readonly from: string
+  readonly to: string
+  readonly intents: readonly Intent[]
+}
+
+type Machine = AnyStateMachine
+
+interface Scope {
+  readonly actorScope: Parameters<Machine['transition']>[2]
+  readonly intents: Intent[]
+}
+
+const scopes = new WeakMap<Machine, Scope>()
+
+// One scope per machine: building an actor for each decision would cost ten times the decision.
+const scopeOf = (machine: Machine): Scope => {
+  const known = scopes.get(machine)
+  if (known !== undefined) return known
+  const self = createActor(machine)
+  const intents: Intent[] = []
+  const actorScope = {
+    self,
+    system: self.system,
+    id: '',
+    sessionId: '',
+    logger: () => {},
+    defer: () => {},
+    stopChild: () => {},
+    emit: () => {},
+    actionExecutor: (action: { type: string; params: unknown }) => {
+      intents.push({ type: action.type, params: (action.params ?? {}) as Intent['params'] })
+    },
+  } as unknown as Scope['actorScope']
+  const scope: Scope = { actorScope, intents }
+  scopes.set(machine, scope)
+  return scope
+}
+
+const stateName = (value: StateValue): string =>
+  typeof value === 'string'
+    ? value
+    : Object.entries(value)
+        .map(([parent, child]) => `${parent}.${stateName(child as StateValue)}`)
+        .join(',')
+
+const stateValue = (name: string): StateValue => {
+  const dot = name.indexOf('.')
+  return dot < 0 ? name : { [name.slice(0, dot)]: stateValue(name.slice(dot + 1)) }
+}
+
+/**
+ * One decision of a protocol machine: the state of a row and one event give the next state and typed intents. Pure: the
+ * context is what the caller reads from its rows, nothing is started and nothing is done. Throws InternalError when the
+ * machine does not know the state.
+ */
+export const decide = <M extends Machine>(
+  machine: M,
+  state: string,
+  context: Record<string, unknown>,
+  event: EventFrom<M>,
+): Decision => {
+  const scope = scopeOf(machine)
+  scope.intents.length = 0
+  const snapshot = machine.resolveState({ value: stateValue(state), context })
+  const next = machine.transition(snapshot, event as never, scope.actorScope)
+  if (next.status === 'error')
+    throw new InternalError(`machine ${machine.id} failed on ${String((event as { type: unknown }).type)}`, {
+      cause: next.error,
+    })
+  return { from: state, to: stateName(next.value as StateValue), intents: scope.intents.slice() }
+}

@@ -1,0 +1,218 @@
+import { CallError } from '../errors.js'
+import { eventAcks, eventConsumers, events } from '../store/eventLog.js'
+import { type Change, insert, put, remove, type Store } from '../store/index.js'
+import type { Clock } from './clock.js'
+import type { EventRow } from './writer.js'
+
+/** Events kept in memory for readers that keep up; slower ones read from the store. */
+const tailLength = 2048
+const pageLength = 200
+
+/**
+ * The durable event log as readers see it. Rows come in by `publish`, in cursor order; a row leaves the store, and this tail,
+ * when every consumer has acknowledged it. Readers never hold anybody up: they read pages, from memory or from the store.
+ */
+export class EventLog {
+  readonly #store: Store
+  readonly #clock: Clock
+  readonly #tail = new Map<number, EventRow>()
+  /** The events up to this cursor may be missing from the tail. */
+  #tailFrom: number
+  #lastCursor: number
+  #waiting = new Set<() => void>()
+  readonly #consumers = new Map<string, number>()
+  readonly #messageCursors = new Map<string, number>()
+  #closed = false
+
+  private constructor(
+    store: Store,
+    clock: Clock,
+    lastCursor: number,
+    consumers: ReadonlyArray<{ consumer: string; fromCursor: number }>,
+  ) {
+    this.#store = store
+    this.#clock = clock
+    this.#tailFrom = lastCursor
+    this.#lastCursor = lastCursor
+    for (const { consumer, fromCursor } of consumers) this.#consumers.set(consumer, fromCursor)
+  }
+
+  static async open(store: Store, clock: Clock, lastCursor: number): Promise<EventLog> {
+    return new EventLog(store, clock, lastCursor, await store.find(eventConsumers, {}))
+  }
+
+  get lastCursor(): number {
+    return this.#lastCursor
+  }
+
+  /** The cursor from which a registered consumer reads; undefined for an unknown one. */
+  registeredFrom(consumer: string): number | undefined {
+    return this.#consumers.get(consumer)
+  }
+
+  /** The change that registers a consumer, to be committed by the caller and then told to `registered`. */
+  registration(consumer: string, fromCursor: number): Change {
+    return put(eventConsumers, { consumer, fromCursor })
+  }
+
+  registered(consumer: string, fromCursor: number): void {
+    this.#consumers.set(consumer, fromCursor)
+  }
+
+  /** Takes committed events, in cursor order. Readers are told in a later microtask: the committer may still hold locks. */
+  publish(rows: readonly EventRow[]): void {
+    for (const row of rows) {
+      this.#tail.set(row.cursor, row)
+      if (row.messageId !== null) this.#messageCursors.set(messageKey(row), row.cursor)
+      this.#lastCursor = row.cursor
+    }
+    for (const row of this.#tail.values()) {
+      if (this.#tail.size <= tailLength) break
+      this.#tailFrom = row.cursor
+      this.#forget(row)
+    }
+    queueMicrotask(() => this.#wakeReaders())
+  }
+
+  /** Takes acknowledged events out of memory, after the commit that took them out of the store. */
+  acknowledged(rows: readonly EventRow[]): void {
+    for (const row of rows) this.#forget(row)
+  }
+
+  /** The unacknowledged message event of a message, or undefined. */
+  async messageEvent(connectionId: string, messageId: number): Promise<EventRow | undefined> {
+    const known = this.#tail.get(this.#messageCursors.get(messageKey({ connectionId, messageId })) ?? -1)
+    if (known?.type === 'MSG') return known
+    const rows = await this.#store.find(events, { where: { connectionId, messageId, type: 'MSG' } })
+    return rows[0]
+  }
+
+  /** Events of the log by cursor: one, or all up to one, oldest first, a page at a time. */
+  async page(
+    which: { readonly cursor: number } | { readonly upTo: number; readonly after: number },
+  ): Promise<EventRow[]> {
+    if ('cursor' in which) {
+      const known = this.#tail.get(which.cursor)
+      return known === undefined ? this.#store.find(events, { where: { cursor: which.cursor } }) : [known]
+    }
+    const rows = await this.#read(which.after, pageLength)
+    return rows.filter(row => row.cursor <= which.upTo)
+  }
+
+  /**
+   * The changes that acknowledge events for one consumer. An event that every other consumer has acknowledged leaves the log;
+   * `gone` are those.
+   */
+  async acknowledgement(
+    consumer: string,
+    rows: readonly EventRow[],
+  ): Promise<{ readonly changes: Change[]; readonly gone: EventRow[] }> {
+    this.#requireConsumer(consumer)
+    const others = [...this.#consumers].filter(([name]) => name !== consumer)
+    if (others.length === 0)
+      return { changes: rows.map(row => remove(events, { cursor: row.cursor })), gone: [...rows] }
+    const acks = await this.#store.find(eventAcks, { where: { cursor: { in: rows.map(row => row.cursor) } } })
+    const changes: Change[] = []
+    const gone: EventRow[] = []
+    for (const row of rows) {
+      const ackedBy = new Set(acks.filter(ack => ack.cursor === row.cursor).map(ack => ack.consumer))
+      const needed = others.some(([name, from]) => row.cursor > from && !ackedBy.has(name))
+      if (needed) {
+        if (!ackedBy.has(consumer)) changes.push(insert(eventAcks, { cursor: row.cursor, consumer }))
+        continue
+      }
+      gone.push(row)
+      changes.push(remove(events, { cursor: row.cursor }))
+      for (const name of ackedBy) changes.push(remove(eventAcks, { cursor: row.cursor, consumer: name }))
+    }
+    return { changes, gone }
+  }
+
+  /**
+   * Up to `limit` events after a cursor that this consumer has not acknowledged, in cursor order; waits up to `waitMs` for the
+   * first one. Throws CallError `CONSUMER_UNKNOWN`.
+   */
+  async read(consumer: string, after: number, limit: number, waitMs: number): Promise<EventRow[]> {
+    const from = Math.max(after, this.#requireConsumer(consumer))
+    const deadline = this.#clock.now() + waitMs
+    let position = from
+    while (!this.#closed) {
+      const page = await this.#read(position, limit)
+      const unread = await this.#withoutAcknowledged(consumer, page)
+      if (unread.length > 0) return unread
+      const last = page.at(-1)
+      if (last !== undefined) {
+        position = last.cursor
+        continue
+      }
+      const left = deadline - this.#clock.now()
+      if (left <= 0) return []
+      await this.#nextEvent(left)
+    }
+    return []
+  }
+
+  /** Ends every waiting reader. */
+  close(): void {
+    this.#closed = true
+    this.#wakeReaders()
+  }
+
+  async #read(after: number, limit: number): Promise<EventRow[]> {
+    if (after < this.#tailFrom) {
+      return this.#store.find(events, { where: { cursor: { gt: after } }, orderBy: ['cursor'], limit })
+    }
+    const rows: EventRow[] = []
+    for (const row of this.#tail.values()) {
+      if (row.cursor <= after) continue
+      rows.push(row)
+      if (rows.length === limit) break
+    }
+    return rows
+  }
+
+  // With one consumer an acknowledged event is gone; only further consumers need the table of acknowledgements.
+  async #withoutAcknowledged(consumer: string, rows: EventRow[]): Promise<EventRow[]> {
+    if (this.#consumers.size <= 1 || rows.length === 0) return rows
+    const acks = await this.#store.find(eventAcks, {
+      where: { consumer, cursor: { in: rows.map(row => row.cursor) } },
+    })
+    const acked = new Set(acks.map(ack => ack.cursor))
+    return rows.filter(row => !acked.has(row.cursor))
+  }
+
+  #nextEvent(ms: number): Promise<void> {
+    return new Promise(resolve => {
+      const done = (): void => {
+        this.#waiting.delete(done)
+        this.#clock.clearTimeout(timer)
+        resolve()
+      }
+      const timer = this.#clock.setTimeout(done, ms)
+      this.#waiting.add(done)
+    })
+  }
+
+  #wakeReaders(): void {
+    for (const wake of this.#waiting) wake()
+  }
+
+  #forget(row: EventRow): void {
+    this.#tail.delete(row.cursor)
+    if (row.messageId !== null && this.#messageCursors.get(messageKey(row)) === row.cursor) {
+      this.#messageCursors.delete(messageKey(row))
+    }
+  }
+
+  #requireConsumer(consumer: string): number {
+    const from = this.#consumers.get(consumer)
+    if (from !== undefined) return from
+    throw new CallError('CONSUMER_UNKNOWN', `no consumer ${consumer} is registered`, {
+      field: 'consumer',
+      hint: 'call registerConsumer first, or read events with events()',
+    })
+  }
+}
+
+const messageKey = (row: { readonly connectionId: string; readonly messageId: number | null }): string =>
+  `${row.connectionId}/${row.messageId}`

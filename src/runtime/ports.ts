@@ -1,0 +1,29 @@
+/**
+ * Small ports of the runtime: what a process owns, and where traces go.
+ */
+
+/** Which aggregates this process owns. A single process owns everything; a cluster answers from its leases. */
+export interface Ownership {
+  owns(aggregateId: string): boolean
+}
+
+export const ownsEverything: Ownership = { owns: () => true }
+
+/** One line of a trace: a unit of work or a transition, the same record for live view, replay, simulation and support. */
+export interface TraceRecord {
+  readonly at: number
+  readonly traceId: string
+  readonly unit: string
+  readonly machine?: string
+  readonly id?: string
+  readonly event?: string
+  readonly from?: string
+  readonly to?: string
+  readonly intents?: readonly string[]
+  readonly events?: readonly string[]
+  /** Milliseconds: waiting for the locks, computing, committing. */
+  readonly durations?: { readonly lock: number; readonly compute: number; readonly commit: number }
+  readonly error?: string
+}
+
+export type Trace = (record: TraceRecord) => void
