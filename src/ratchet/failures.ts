@@ -1,0 +1,32 @@
+import { CryptoError, type ErrorDetails } from '../errors.js'
+
+/** The ways in which a ratchet refuses, as codes of `CryptoError`. The errors say numbers, never keys. */
+export type RatchetFailure =
+  /** The bytes are no ratchet message, or a header opens and holds no header. */
+  | 'CRYPTO_FORMAT'
+  /** No known key opens the header: another ratchet, a chain that is over, or tampered bytes. */
+  | 'CRYPTO_HEADER'
+  /** The header is good, the body is not. */
+  | 'CRYPTO_AES'
+  /** The body opens to something that is not padded. */
+  | 'CRYPTO_PADDING'
+  /** More than 512 messages are missing before this one; `facts.missing` says how many. */
+  | 'CRYPTO_TOO_MANY_SKIPPED'
+  /** This message was the last one of the chain that was decrypted. */
+  | 'CRYPTO_DUPLICATE'
+  /** An earlier message of the chain whose key is used up; `facts.earlier` says by how much. */
+  | 'CRYPTO_EARLIER'
+  /** The side that was initialised to receive cannot send before it received. */
+  | 'CRYPTO_NO_SND_CHAIN'
+  /** The peer's public key gives no shared secret. */
+  | 'CRYPTO_BAD_KEY'
+  /** The step needs a KEM operation or a KEM key that this side does not have. */
+  | 'CRYPTO_KEM'
+
+/** A ratchet failure as a typed error. */
+export const failure = (code: RatchetFailure, message: string, details: ErrorDetails = {}): CryptoError =>
+  new CryptoError(code, message, { field: 'ratchet', ...details })
+
+/** The step cannot be done without a KEM. */
+export const kemFailure = (problem: string): CryptoError =>
+  failure('CRYPTO_KEM', problem, { hint: 'Connect without post-quantum encryption.' })
