@@ -135,6 +135,7 @@ const takeHost = (text: string): [host: string, length: number] => {
   const ipv6Text = ipv6?.[1] ?? ipv6?.[2]
   if (ipv6 && ipv6Text !== undefined && isIPv6(ipv6Text) && !ipv6Text.includes('%'))
     return [canonicalIPv6(ipv6Text), ipv6[0].length]
+  if (text.startsWith('[')) throw invalid('router host', 'no IPv6 address stands in the brackets')
   const onion = /^[a-z0-9]+\.onion/.exec(text)
   if (onion) return [checkHostLength(onion[0]), onion[0].length]
   // `@` may be part of a name: only the separators of the address end it.
