@@ -1,27 +1,14 @@
+import type { Bytes } from '../../encoding/index.js'
 import { TransportError } from '../../errors.js'
+import type { RouterAddress } from '../protocol/routerAddress.js'
 
 /**
  * The one port to the network: a channel carries whole SMP blocks between a client and a router, in order, and nothing
  * else. TLS, WebSocket and memory implement it and pass the same compliance suite (test/smp/transport/compliance.ts).
  */
 
-export type Bytes = Uint8Array
-
 /** Every block on the wire has exactly this many bytes (SMP protocol, transport block). */
 export const blockSize = 16_384
-
-/** The port of a router whose address names none. */
-export const defaultRouterPort = 5223
-
-/** What a dialer needs of a router's address; `RouterAddress` of src/smp/protocol fits. */
-export interface RouterEndpoint {
-  /** SHA-256 of the DER of the router's whole CA certificate: its identity. */
-  readonly keyHash: Bytes
-  /** Tried in this order; names, IPv4 or IPv6 without brackets. */
-  readonly hosts: readonly string[]
-  /** 5223 when absent. */
-  readonly port?: number | undefined
-}
 
 /** One authenticated, ordered connection that carries blocks both ways. */
 export interface BlockChannel {
@@ -64,15 +51,18 @@ export interface BlockChannel {
 export interface DialOptions {
   /** The deadline for all hosts together: name lookup, connection, TLS, upgrade and checks of the identity. */
   readonly timeoutMs: number
+  /** Stops dialling: TRANSPORT_CLOSED. */
+  readonly signal?: AbortSignal
 }
 
 export interface Dialer {
   /**
-   * Connects to the first host of the router that answers and proves the router's identity.
+   * Connects to the first host of the router that answers and proves its identity. No SNI is sent, host names in
+   * certificates are not looked at: the router's key hash is its identity.
    *
    * @throws TransportError TRANSPORT_CONNECT, TRANSPORT_TIMEOUT, TRANSPORT_TLS, TRANSPORT_CERTIFICATE, TRANSPORT_IDENTITY.
    */
-  dial(router: RouterEndpoint, options: DialOptions): Promise<BlockChannel>
+  dial(router: RouterAddress, options: DialOptions): Promise<BlockChannel>
 }
 
 /** The certificate chain and key that a listening router shows. */
