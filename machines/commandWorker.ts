@@ -1,0 +1,109 @@
+import { assign, fromPromise, setup } from 'xstate'
+import { nextDelay, type RetryInterval } from './retry.js'
+import { type StateMeta, stub } from './stub.js'
+
+export interface CommandWorkerInput {
+  connectionId: string
+  router: string
+  retry: RetryInterval
+}
+
+export interface CommandWorkerContext extends CommandWorkerInput {
+  delay: number
+  elapsed: number
+}
+
+/** How the run of the head command ended; `done` and `failed` have left their rows and events behind. */
+export type CommandOutcome = 'done' | 'failed' | 'moved' | 'empty' | 'retry'
+
+export type CommandWorkerEvent = { type: 'command.added' } | { type: 'worker.suspended' } | { type: 'worker.resumed' }
+
+/**
+ * Runs the stored commands of one (connection, router) in their order (worker machine, B50): temporary errors are retried,
+ * permanent ones are reported and delete the command (B53). Commands of different workers run side by side.
+ */
+export const commandWorkerMachine = setup({
+  types: {} as {
+    context: CommandWorkerContext
+    events: CommandWorkerEvent
+    input: CommandWorkerInput
+    meta: StateMeta
+  },
+  actors: {
+    runNext: fromPromise<CommandOutcome, { connectionId: string; router: string }>(stub('runNext')),
+  },
+  delays: { retry: ({ context }) => context.delay },
+  guards: {
+    isEmpty: (_, outcome: CommandOutcome) => outcome === 'empty',
+    isRetry: (_, outcome: CommandOutcome) => outcome === 'retry',
+  },
+  actions: {
+    resetDelay: assign(({ context }) => ({ delay: context.retry.initial, elapsed: 0 })),
+    growDelay: assign(({ context }) => ({
+      elapsed: context.elapsed + context.delay,
+      delay: nextDelay(context.retry, context.delay, context.elapsed + context.delay),
+    })),
+  },
+}).createMachine({
+  id: 'commandWorker',
+  description: 'Runs the stored commands of one connection at one router in order',
+  context: ({ input }) => ({ ...input, delay: input.retry.initial, elapsed: 0 }),
+  initial: 'running',
+  states: {
+    running: {
+      description: 'The head command is being run.',
+      meta: {
+        spec: ['B50', 'B51'],
+        ignores: {
+          'command.added': 'it is found when its turn comes',
+          'worker.resumed': 'nothing is suspended',
+        },
+      },
+      invoke: {
+        src: 'runNext',
+        input: ({ context }) => ({ connectionId: context.connectionId, router: context.router }),
+        onDone: [
+          { guard: { type: 'isEmpty', params: ({ event }) => event.output }, target: 'idle' },
+          { guard: { type: 'isRetry', params: ({ event }) => event.output }, target: 'waiting' },
+          { target: 'running', reenter: true, actions: ['resetDelay'] },
+        ],
+        onError: 'waiting',
+      },
+      on: { 'worker.suspended': 'suspended' },
+    },
+    waiting: {
+      description: 'A temporary error: the same command is run again after a delay.',
+      meta: {
+        spec: ['B06', 'B53'],
+        ignores: {
+          'command.added': 'it stands behind the one that waits',
+          'worker.resumed': 'nothing is suspended',
+        },
+      },
+      after: { retry: { target: 'running', actions: ['growDelay'] } },
+      on: { 'worker.suspended': 'suspended' },
+    },
+    suspended: {
+      description: 'The agent is suspended; commands are in rows.',
+      meta: {
+        spec: ['B04', 'B06'],
+        ignores: {
+          'command.added': 'it is found after the resume',
+          'worker.suspended': 'suspended already',
+        },
+      },
+      on: { 'worker.resumed': 'running' },
+    },
+    idle: {
+      description: 'No command is left: the worker can be thrown away.',
+      meta: {
+        spec: ['B50'],
+        ignores: {
+          'worker.suspended': 'nothing runs',
+          'worker.resumed': 'nothing is suspended',
+        },
+      },
+      on: { 'command.added': 'running' },
+    },
+  },
+})

@@ -1,0 +1,36 @@
+/** Every statechart, by its id: what the visualizer, the review report and the property tests walk through. */
+import { agentOperationsMachine } from './agentOperations.js'
+import { commandWorkerMachine } from './commandWorker.js'
+import { connectionMachine } from './connection.js'
+import { rcvQueueMachine } from './rcvQueue.js'
+import { routerSessionMachine } from './routerSession.js'
+import { sndQueueMachine } from './sndQueue.js'
+import { sndQueueDeliveryMachine } from './sndQueueDelivery.js'
+import { subscriptionMachine } from './subscription.js'
+
+/** One event, one decision: the runtime asks them with the state of a row. */
+export const protocolMachines = {
+  connection: connectionMachine,
+  rcvQueue: rcvQueueMachine,
+  sndQueue: sndQueueMachine,
+  subscription: subscriptionMachine,
+} as const
+
+/** Live actors with invoked work, retries and delays. */
+export const workerMachines = {
+  sndQueueDelivery: sndQueueDeliveryMachine,
+  commandWorker: commandWorkerMachine,
+  routerSession: routerSessionMachine,
+  agentOperations: agentOperationsMachine,
+} as const
+
+export * from './agentOperations.js'
+export * from './commandWorker.js'
+export * from './connection.js'
+export * from './rcvQueue.js'
+export * from './retry.js'
+export * from './routerSession.js'
+export * from './sndQueue.js'
+export * from './sndQueueDelivery.js'
+export * from './stub.js'
+export * from './subscription.js'

@@ -1,0 +1,157 @@
+import { assign, fromPromise, setup } from 'xstate'
+import { nextDelay, type RetryInterval } from './retry.js'
+import { type StateMeta, stub } from './stub.js'
+
+export interface DeliveryInput {
+  queueId: string
+  fast: RetryInterval
+  slow: RetryInterval
+}
+
+export interface DeliveryContext extends DeliveryInput {
+  /** Delays that the next waits take, and since when the router has been failing, in ms. */
+  fastDelay: number
+  slowDelay: number
+  fastElapsed: number
+  slowElapsed: number
+}
+
+/** How an attempt to deliver the head of the queue ended, as the sndQueue machine decided. */
+export type DeliveryOutcome = 'sent' | 'dropped' | 'empty' | 'retryFast' | 'retrySlow'
+
+export type DeliveryEvent =
+  | { type: 'delivery.added' }
+  /** The other party's queue takes messages again (QCONT): do not wait any longer (B45). */
+  | { type: 'queue.continued' }
+  | { type: 'delivery.suspended' }
+  | { type: 'delivery.resumed' }
+
+/**
+ * Delivers the waiting messages of one send queue, one after the other and in order (worker machine). It starts when there is
+ * work and ends when there is none; what waits is in rows.
+ */
+export const sndQueueDeliveryMachine = setup({
+  types: {} as { context: DeliveryContext; events: DeliveryEvent; input: DeliveryInput; meta: StateMeta },
+  actors: {
+    /** Sends the head of the queue and lets the sndQueue machine decide what the answer means. */
+    deliverNext: fromPromise<DeliveryOutcome, { queueId: string }>(stub('deliverNext')),
+  },
+  delays: {
+    fast: ({ context }) => context.fastDelay,
+    slow: ({ context }) => context.slowDelay,
+  },
+  guards: {
+    isEmpty: (_, outcome: DeliveryOutcome) => outcome === 'empty',
+    isFast: (_, outcome: DeliveryOutcome) => outcome === 'retryFast',
+    isSlow: (_, outcome: DeliveryOutcome) => outcome === 'retrySlow',
+  },
+  actions: {
+    resetDelays: assign(({ context }) => ({
+      fastDelay: context.fast.initial,
+      slowDelay: context.slow.initial,
+      fastElapsed: 0,
+      slowElapsed: 0,
+    })),
+    growFast: assign(({ context }) => ({
+      fastElapsed: context.fastElapsed + context.fastDelay,
+      fastDelay: nextDelay(context.fast, context.fastDelay, context.fastElapsed + context.fastDelay),
+    })),
+    growSlow: assign(({ context }) => ({
+      slowElapsed: context.slowElapsed + context.slowDelay,
+      slowDelay: nextDelay(context.slow, context.slowDelay, context.slowElapsed + context.slowDelay),
+    })),
+  },
+}).createMachine({
+  id: 'sndQueueDelivery',
+  description: 'Delivers the waiting messages of one send queue in order',
+  context: ({ input }) => ({
+    ...input,
+    fastDelay: input.fast.initial,
+    slowDelay: input.slow.initial,
+    fastElapsed: 0,
+    slowElapsed: 0,
+  }),
+  initial: 'sending',
+  states: {
+    sending: {
+      description: 'The head of the queue is on its way to the router.',
+      meta: {
+        spec: ['B40', 'B44'],
+        ignores: {
+          'delivery.added': 'it is found when its turn comes',
+          'queue.continued': 'nothing waits',
+          'delivery.resumed': 'nothing is suspended',
+        },
+      },
+      invoke: {
+        src: 'deliverNext',
+        input: ({ context }) => ({ queueId: context.queueId }),
+        onDone: [
+          { guard: { type: 'isEmpty', params: ({ event }) => event.output }, target: 'idle' },
+          { guard: { type: 'isFast', params: ({ event }) => event.output }, target: 'waiting.fast' },
+          { guard: { type: 'isSlow', params: ({ event }) => event.output }, target: 'waiting.slow' },
+          { target: 'sending', reenter: true, actions: ['resetDelays'] },
+        ],
+        onError: 'waiting.fast',
+      },
+      on: { 'delivery.suspended': 'suspended' },
+    },
+    waiting: {
+      description: 'The head of the queue could not be delivered; it is tried again after a delay.',
+      initial: 'fast',
+      meta: { spec: ['B41', 'B43', 'B45'] },
+      on: {
+        'queue.continued': 'sending',
+        'delivery.suspended': 'suspended',
+      },
+      states: {
+        fast: {
+          description: 'The router could not be reached: seconds to minutes.',
+          meta: {
+            spec: ['B43'],
+            ignores: {
+              'delivery.added': 'it stands behind the one that waits',
+              'delivery.resumed': 'nothing is suspended',
+            },
+          },
+          after: { fast: { target: '#sndQueueDelivery.sending', actions: ['growFast'] } },
+        },
+        slow: {
+          description: 'The queue is full: minutes to hours, or until the other party says QCONT.',
+          meta: {
+            spec: ['B41', 'B45'],
+            ignores: {
+              'delivery.added': 'it stands behind the one that waits',
+              'delivery.resumed': 'nothing is suspended',
+            },
+          },
+          after: { slow: { target: '#sndQueueDelivery.sending', actions: ['growSlow'] } },
+        },
+      },
+    },
+    suspended: {
+      description: 'The agent is suspended; what waits is in rows.',
+      meta: {
+        spec: ['B04', 'B05'],
+        ignores: {
+          'delivery.added': 'it is found after the resume',
+          'queue.continued': 'the first attempt after the resume does not wait',
+          'delivery.suspended': 'suspended already',
+        },
+      },
+      on: { 'delivery.resumed': 'sending' },
+    },
+    idle: {
+      description: 'Nothing waits: the worker can be thrown away.',
+      meta: {
+        spec: ['B48'],
+        ignores: {
+          'queue.continued': 'nothing waits',
+          'delivery.suspended': 'nothing runs',
+          'delivery.resumed': 'nothing is suspended',
+        },
+      },
+      on: { 'delivery.added': 'sending' },
+    },
+  },
+})
