@@ -118,7 +118,7 @@ const skipTo = (state: Receiving, until: number): { state: Receiving; keys: Skip
   if (nr === until + 1) throw failure('CRYPTO_DUPLICATE', 'this message was decrypted already')
   if (nr + MAX_SKIPPED < until) {
     throw failure('CRYPTO_TOO_MANY_SKIPPED', `more than ${MAX_SKIPPED} messages are missing before this one`, {
-      facts: { missing: until + 1 - nr },
+      facts: { skipped: until + 1 - nr },
       hint: 'The ratchets have to be synchronised.',
     })
   }

@@ -10,7 +10,7 @@ export type RatchetFailure =
   | 'CRYPTO_AES'
   /** The body opens to something that is not padded. */
   | 'CRYPTO_PADDING'
-  /** More than 512 messages are missing before this one; `facts.missing` says how many. */
+  /** More than 512 messages are missing before this one; `facts.skipped` says how many, this one included. */
   | 'CRYPTO_TOO_MANY_SKIPPED'
   /** This message was the last one of the chain that was decrypted. */
   | 'CRYPTO_DUPLICATE'

@@ -1,0 +1,88 @@
+import {
+  type Decryption,
+  type GenerateKeyPair,
+  type MessageEncryptKey,
+  type RatchetState,
+  type RatchetVersions,
+  type SkippedKey,
+  advanceHeader,
+  decrypt,
+  encryptBody,
+  generateE2eParams,
+  generateX448,
+  initRcvRatchet,
+  initSndRatchet,
+  x3dhInitiator,
+  x3dhJoiner,
+} from '../../src/ratchet/index.js'
+import type { Bytes } from '../../src/encoding/index.js'
+
+/** What one side stores. */
+export interface Side {
+  readonly state: RatchetState
+  readonly skipped: readonly SkippedKey[]
+}
+
+/** Two sides that agreed over X3DH; the joiner can send, the initiator must receive first. */
+export const newPair = (
+  versions: RatchetVersions = { current: 3, maxSupported: 3 },
+): { joiner: Side; initiator: Side } => {
+  const initiator = generateE2eParams(versions.current)
+  const joiner = generateE2eParams(versions.current)
+  return {
+    joiner: {
+      state: initSndRatchet(
+        versions,
+        initiator.params.key2,
+        generateX448(),
+        x3dhJoiner(joiner.privateKeys, initiator.params),
+      ),
+      skipped: [],
+    },
+    initiator: {
+      state: initRcvRatchet(versions, initiator.privateKeys.key2, x3dhInitiator(initiator.privateKeys, joiner.params)),
+      skipped: [],
+    },
+  }
+}
+
+/** Advances and encrypts at once. */
+export const send = (
+  side: Side,
+  plaintext: Bytes,
+  paddedLength = 64,
+): { side: Side; message: Bytes; header: MessageEncryptKey } => {
+  const { state, header } = advanceHeader(side.state)
+  return { side: { ...side, state }, message: encryptBody(header, plaintext, paddedLength), header }
+}
+
+/** Decrypts, and stores what there is to store. */
+export const receive = (
+  side: Side,
+  message: Bytes,
+  generate: GenerateKeyPair = generateX448,
+): { side: Side; result: Decryption['result']; change: Decryption['skippedChange'] } => {
+  const { result, state, skippedChange } = decrypt(side.state, side.skipped, message, generate)
+  const skipped = [...side.skipped.filter(key => !skippedChange.remove.includes(key)), ...skippedChange.add]
+  return { side: { state, skipped }, result, change: skippedChange }
+}
+
+/** A side that received `count` messages in order, and the other that sent them. */
+export const exchange = (from: Side, to: Side, count: number): { from: Side; to: Side } => {
+  let [sender, recipient] = [from, to]
+  for (let index = 0; index < count; index++) {
+    const sent = send(sender, Buffer.from(`message ${index}`))
+    const received = receive(recipient, sent.message)
+    if (!received.result.ok) throw received.result.error
+    ;[sender, recipient] = [sent.side, received.side]
+  }
+  return { from: sender, to: recipient }
+}
+
+/** A copy with one byte changed. */
+export const flip = (bytes: Bytes, offset: number, mask = 1): Bytes => {
+  const copy = Buffer.from(bytes)
+  const index = offset < 0 ? copy.length + offset : offset
+  copy[index] = (copy[index] as number) ^ mask
+  return copy
+}
