@@ -112,7 +112,7 @@ const responseOf = (v: Vector): Response => {
       return { type, serviceId: optional(v['serviceId'] ?? null, hex) }
     case 'SOKS':
     case 'ENDS':
-      return { type, count: BigInt(v['count']) }
+      return { type, count: v['count'] }
     case 'MSG':
       return { type, messageId: hex(v['msgId']), body: hex(v['body']) }
     case 'NID':

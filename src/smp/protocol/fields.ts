@@ -1,5 +1,5 @@
 /** Fields that several commands and responses share. */
-import { type Bytes, bool, concat, large, type Reader, short } from '../../encoding/index.js'
+import { type Bytes, bool, concat, int64, large, type Reader, short } from '../../encoding/index.js'
 import { decodePublicKey, encodePublicKey, type KeyAlgorithm, type PublicKey } from '../../crypto/keys.js'
 
 /** What a queue is for: `messaging` queues can be secured by their sender, `contact` queues stay open to everyone. */
@@ -62,3 +62,12 @@ export const readMessageFlags = (reader: Reader): MessageFlags => {
 }
 
 const SPACE = 0x20
+
+/** A count or message number in eight bytes. */
+export const encodeNumber = (value: number): Bytes => int64(BigInt(value))
+
+/** Reads a count or message number: not negative, and no larger than a JavaScript number holds exactly. */
+export const readNumber = (reader: Reader, field: string): number => {
+  const value = Number(reader.int64(field))
+  return Number.isSafeInteger(value) && value >= 0 ? value : reader.fail(field, 'is negative or too large')
+}

@@ -6,7 +6,6 @@ import {
   bool,
   concat,
   encodeVersionRange,
-  int64,
   large,
   list,
   maybe,
@@ -19,11 +18,13 @@ import { DecodeError } from '../../errors.js'
 import {
   encodeDhKey,
   encodeLinkData,
+  encodeNumber,
   encodeQueueMode,
   type LinkData,
   type QueueMode,
   readDhKey,
   readLinkData,
+  readNumber,
   readQueueMode,
 } from './fields.js'
 import { decodeQueueStatus, encodeQueueStatus, type QueueStatus } from './queueStatus.js'
@@ -44,7 +45,7 @@ export type Response =
   /** Subscribed, and associated with the service if there is one. */
   | { readonly type: 'SOK'; readonly serviceId?: Bytes | undefined }
   /** How many queues SUBS subscribed, or how many a service lost (ENDS). */
-  | { readonly type: 'SOKS' | 'ENDS'; readonly count: bigint }
+  | { readonly type: 'SOKS' | 'ENDS'; readonly count: number }
   /** A message. The body is encrypted by the router for the recipient, with the message id as nonce. */
   | { readonly type: 'MSG'; readonly messageId: Bytes; readonly body: Bytes }
   /** The notifier's id and the router's raw X25519 key for it. */
@@ -111,7 +112,7 @@ export const encodeResponse = (version: number, response: Response): Bytes => {
       return version < VERSION_SERVICE_CERTS ? ascii('OK') : concat(ascii('SOK '), maybe(response.serviceId, short))
     case 'SOKS':
     case 'ENDS':
-      return concat(ascii(`${response.type} `), int64(response.count))
+      return concat(ascii(`${response.type} `), encodeNumber(response.count))
     case 'MSG':
       return concat(ascii('MSG '), short(response.messageId), response.body)
     case 'NID':
@@ -216,7 +217,7 @@ const READERS: ReadonlyMap<string, ReadResponse> = new Map<string, ReadResponse>
   ...(['END', 'DELD', 'OK', 'PONG'] as const).map((type): [string, ReadResponse] => [type, () => ({ type })]),
   ...(['SOKS', 'ENDS'] as const).map((type): [string, ReadResponse] => [
     type,
-    withParameters(reader => ({ type, count: reader.int64('count') })),
+    withParameters(reader => ({ type, count: readNumber(reader, 'count') })),
   ]),
   ...(['RRES', 'PRES'] as const).map((type): [string, ReadResponse] => [
     type,
