@@ -1,0 +1,84 @@
+/** `duologue agent`: an agent as a process of its own, driven by JSON-RPC. */
+import { Command } from 'commander'
+import type { Logger } from 'pino'
+import type { AgentOptions } from '../agent/openAgent.js'
+import { serveStdio } from '../service/stdio.js'
+import { createLogger, logLevelOption } from './log.js'
+import { catchStopSignals } from './signals.js'
+import { openTraceFile, type TraceFile } from './traceFile.js'
+
+interface Options {
+  readonly stdio?: boolean
+  readonly db?: string
+  readonly databaseUrl?: string
+  readonly schema?: string
+  readonly router: readonly string[]
+  readonly consumer: string
+  readonly trace?: string
+  readonly logLevel: string
+}
+
+export const agentCommand = (): Command =>
+  new Command('agent')
+    .description('Run an agent that speaks JSON-RPC 2.0, one object a line (docs/RPC.md).')
+    .option('--stdio', 'serve on stdin and stdout; the end of the input stops the agent')
+    .option('--db <dir>', 'keep the agent in an embedded database in this directory')
+    .option('--database-url <url>', 'keep the agent in this Postgres')
+    .option('--schema <name>', 'schema of the Postgres database')
+    .option('--router <address>', 'smp:// address on which queues are made (repeatable)', collect, [])
+    .option('--consumer <name>', 'name under which events are read and acknowledged', 'default')
+    .option('--trace <file>', 'append every unit of work and transition to this file, as JSON lines')
+    .addOption(logLevelOption())
+    .option('--json', 'print an error as JSON')
+    .action((options: Options, command: Command) => {
+      const store = storeOf(options, command)
+      if (options.stdio !== true) command.error('error: say how to serve the agent: --stdio')
+      if (options.router.length === 0) command.error('error: at least one --router is needed')
+      return runAgent(store, options)
+    })
+
+const collect = (value: string, previous: readonly string[]): string[] => [...previous, value]
+
+const storeOf = ({ db, databaseUrl, schema }: Options, command: Command): AgentOptions['store'] => {
+  if (databaseUrl !== undefined && db === undefined) {
+    return { databaseUrl, ...(schema === undefined ? {} : { schema }) }
+  }
+  if (schema !== undefined) return command.error('error: --schema goes with --database-url')
+  if (db === undefined || databaseUrl !== undefined) return command.error('error: give one of --db and --database-url')
+  return { directory: db }
+}
+
+const runAgent = async (store: AgentOptions['store'], options: Options): Promise<void> => {
+  const stop = catchStopSignals()
+  const logger = createLogger(options.logLevel)
+  const trace = options.trace === undefined ? undefined : await openTraceFile(options.trace)
+  try {
+    await serveAgent(store, options, logger, trace, stop.signal)
+  } finally {
+    await trace?.close()
+    stop.release()
+  }
+}
+
+const serveAgent = async (
+  store: AgentOptions['store'],
+  { router, consumer }: Options,
+  logger: Logger,
+  trace: TraceFile | undefined,
+  stop: AbortSignal,
+): Promise<void> => {
+  // Loaded here, so that the other commands start without it.
+  const { openAgent } = await import('../agent/openAgent.js')
+  const agent = await openAgent({
+    store,
+    routers: router,
+    logger,
+    ...(trace === undefined ? {} : { trace: trace.write }),
+  })
+  try {
+    const onUnexpected = (err: unknown, what: string): void => logger.error({ err }, what)
+    await serveStdio(agent, process.stdin, process.stdout, { consumer, stop, onUnexpected })
+  } finally {
+    await agent.close()
+  }
+}
