@@ -30,6 +30,7 @@ export interface SkippedChange {
 }
 
 export type DecryptResult =
+  /** A view of the padded block: copy it to keep it for long. */
   | { readonly ok: true; readonly plaintext: Bytes }
   /** The error has a code of `RatchetFailure`. */
   | { readonly ok: false; readonly error: CryptoError }

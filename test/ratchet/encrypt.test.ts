@@ -83,7 +83,9 @@ describe('versions', () => {
 
   it('asking for the KEM announces the version that has it', () => {
     const { state } = newPair({ current: 2, maxSupported: 2 }).joiner
-    expect(announced(advanceHeader(state, { supportedVersion: 2, enableKem: true }).state).maxSupported).toBe(3)
+    const asked = advanceHeader(state, { supportedVersion: 2, enableKem: true }).state
+    expect(announced(asked).maxSupported).toBe(3)
+    expect(asked.kem, 'room for keys comes with the version').toMatchObject({ enabled: true, support: false })
     expect(announced(advanceHeader(state, { supportedVersion: 2 }).state).maxSupported).toBe(2)
   })
 
