@@ -1,0 +1,4 @@
+import { replayProtocol } from './liveTrace.js'
+
+// What is inside of the double ratchet: live_trace_nopq_ratchet.test.ts.
+replayProtocol('live_trace_invitation_nopq')
