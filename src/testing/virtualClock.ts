@@ -21,29 +21,75 @@ interface Timer {
   readonly run: () => void
 }
 
+/** The earliest timer first, in O(log n); cleared timers stay until they come to the front. */
+class TimerHeap {
+  readonly #timers: Timer[] = []
+
+  get first(): Timer | undefined {
+    return this.#timers[0]
+  }
+
+  add(timer: Timer): void {
+    const timers = this.#timers
+    let at = timers.push(timer) - 1
+    while (at > 0) {
+      const parent = (at - 1) >> 1
+      if (!isBefore(timer, timers[parent] as Timer)) break
+      timers[at] = timers[parent] as Timer
+      at = parent
+    }
+    timers[at] = timer
+  }
+
+  removeFirst(): void {
+    const timers = this.#timers
+    const last = timers.pop()
+    if (last === undefined || timers.length === 0) return
+    let at = 0
+    for (;;) {
+      let child = 2 * at + 1
+      if (child >= timers.length) break
+      if (child + 1 < timers.length && isBefore(timers[child + 1] as Timer, timers[child] as Timer)) child += 1
+      if (!isBefore(timers[child] as Timer, last)) break
+      timers[at] = timers[child] as Timer
+      at = child
+    }
+    timers[at] = last
+  }
+}
+
+const isBefore = (a: Timer, b: Timer): boolean => a.at < b.at || (a.at === b.at && a.order < b.order)
+
 /** The default start of virtual time: a date at which test certificates are valid. */
 export const virtualEpoch = Date.UTC(2026, 0, 1)
 
 /** More timers at one instant than any honest test sets: two that set each other for ever. */
 const timersPerInstant = 1_000_000
 
-/** A clock that stands still until it is advanced. Virtual time starts at 2026-01-01 UTC unless told otherwise. */
-export const virtualClock = (start: number = virtualEpoch): VirtualClock => {
+/**
+ * A clock that stands still until it is advanced. Virtual time starts at 2026-01-01 UTC unless told otherwise.
+ *
+ * @param settle waits for the work that one timer sets off, before time moves on
+ */
+export const virtualClock = (
+  start: number = virtualEpoch,
+  settle: () => Promise<void> = drainPromises,
+): VirtualClock => {
   let now = start
   let order = 0
   const timers = new Set<Timer>()
+  const heap = new TimerHeap()
 
   const nextTimer = (until: number): Timer | undefined => {
-    let best: Timer | undefined
-    for (const timer of timers) {
-      if (timer.at > until) continue
-      if (best === undefined || timer.at < best.at || (timer.at === best.at && timer.order < best.order)) best = timer
+    for (let timer = heap.first; timer !== undefined && timer.at <= until; timer = heap.first) {
+      if (timers.has(timer)) return timer
+      heap.removeFirst()
     }
-    return best
+    return undefined
   }
 
   const runUntil = async (until: number): Promise<void> => {
-    await drainPromises()
+    await settle()
     let ranAtThisInstant = 0
     for (let timer = nextTimer(until); timer !== undefined; timer = nextTimer(until)) {
       timers.delete(timer)
@@ -51,7 +97,7 @@ export const virtualClock = (start: number = virtualEpoch): VirtualClock => {
       if (ranAtThisInstant > timersPerInstant) throw new InternalError('timers set each other without end')
       now = Math.max(now, timer.at)
       timer.run()
-      await drainPromises()
+      await settle()
     }
     now = Math.max(now, until)
   }
@@ -61,6 +107,7 @@ export const virtualClock = (start: number = virtualEpoch): VirtualClock => {
     setTimeout: (run, ms) => {
       const timer: Timer = { at: now + Math.max(0, ms), order: order++, run }
       timers.add(timer)
+      heap.add(timer)
       return timer
     },
     clearTimeout: (handle: TimerHandle) => {
@@ -73,7 +120,7 @@ export const virtualClock = (start: number = virtualEpoch): VirtualClock => {
       await runUntil(timer.at)
       return true
     },
-    settle: () => drainPromises(),
+    settle: () => settle(),
     get pendingTimers() {
       return timers.size
     },
@@ -81,10 +128,12 @@ export const virtualClock = (start: number = virtualEpoch): VirtualClock => {
 }
 
 /**
- * Two turns of the event loop: promise jobs, queueMicrotask, nextTick and what was scheduled by setImmediate meanwhile.
- * Real sockets and threads are not waited for.
+ * Lets promise jobs, queueMicrotask, nextTick and setImmediate work finish, each of which may start more: this many turns of
+ * the event loop are enough for a request and its answer through a router and back. Real sockets and threads are not
+ * waited for: hand in `settle` for those.
  */
+const settleTurns = 12
+
 const drainPromises = async (): Promise<void> => {
-  await new Promise<void>(resolve => setImmediate(resolve))
-  await new Promise<void>(resolve => setImmediate(resolve))
+  for (let turn = 0; turn < settleTurns; turn++) await new Promise<void>(resolve => setImmediate(resolve))
 }

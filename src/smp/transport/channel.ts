@@ -1,5 +1,5 @@
 import type { Bytes } from '../../encoding/index.js'
-import type { TransportError } from '../../errors.js'
+import { TransportError } from '../../errors.js'
 import { type BlockChannel, blockSize, transportError } from './port.js'
 
 /** What a transport gives to carry blocks; the rules of the port are kept by `createChannel` for all of them. */
@@ -90,7 +90,11 @@ export const createChannel = (identity: ChannelIdentity, wire: Wire, timers: Tim
     try {
       receiver?.(block)
     } catch (cause) {
-      destroy(transportError('TRANSPORT_HANDLER', 'the receiver of a block failed', { cause }))
+      destroy(
+        cause instanceof TransportError
+          ? cause
+          : transportError('TRANSPORT_HANDLER', 'the receiver of a block failed', { cause }),
+      )
     }
   }
 

@@ -31,7 +31,7 @@ export interface BlockChannel {
   drained(): Promise<void>
   /**
    * Sets the one receiver of blocks. Nothing is read before it is set, so no block is ever missed. The receiver owns the
-   * bytes. If it throws, the channel closes with TRANSPORT_HANDLER.
+   * bytes. If it throws a TransportError, that is the end of the channel and its reason; TRANSPORT_HANDLER for other errors.
    */
   onBlock(handler: (block: Bytes) => void): void
   /**

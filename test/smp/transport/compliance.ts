@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { TransportError } from '../../../src/errors.js'
+import { TransportError } from '../../../src/errors.js'
 import type { RouterAddress } from '../../../src/smp/protocol/routerAddress.js'
 import {
   type BlockChannel,
@@ -238,7 +238,7 @@ export const transportCompliance = (transport: TransportUnderTest): void => {
       expect([clientEnd.reasons.length, routerEnd.reasons.length]).toEqual([1, 1])
     })
 
-    it('closes with the given reason when the receiver throws: TRANSPORT_HANDLER', async () => {
+    it('ends when the receiver throws: TRANSPORT_HANDLER, or the TransportError that it threw', async () => {
       const { connect } = await start()
       const [client, router] = await connect()
       const { first } = closing(router)
@@ -248,6 +248,15 @@ export const transportCompliance = (transport: TransportUnderTest): void => {
       client.send(block(1))
       client.send(block(2))
       expect((await first).code).toBe('TRANSPORT_HANDLER')
+
+      const [otherClient, otherRouter] = await connect()
+      const { first: otherEnd } = closing(otherRouter)
+      const reason = new TransportError('TRANSPORT_BLOCK', 'not for me')
+      otherRouter.onBlock(() => {
+        throw reason
+      })
+      otherClient.send(block(1))
+      expect(await otherEnd).toBe(reason)
     })
 
     it('makes a fast writer wait for a paused reader, and loses nothing', async () => {
