@@ -28,7 +28,7 @@ export const listenTlsSockets = async (
   const tlsServer = createTlsServer({ ...tlsParameters, ...tcpParameters, ...pemCredentials(options.credentials) })
   const handshakes = new Map<Socket, NodeJS.Timeout>()
   const channels = new Set<BlockChannel>()
-  const sockets = new Set<Socket>()
+  const sockets = new Map<string, Socket>()
 
   const handshakeEnded = (socket: Socket): boolean => {
     clearTimeout(handshakes.get(socket))
@@ -36,8 +36,11 @@ export const listenTlsSockets = async (
   }
 
   const server = createServer(tcpParameters, socket => {
-    if (handshakes.size >= maxHandshakes || sockets.size >= maxConnections) return void socket.destroy()
-    sockets.add(socket)
+    const ends = endsOf(socket)
+    if (ends === undefined || handshakes.size >= maxHandshakes || sockets.size >= maxConnections) {
+      return void socket.destroy()
+    }
+    sockets.set(ends, socket)
     handshakes.set(
       socket,
       setTimeout(() => socket.destroy(), handshakeTimeoutMs),
@@ -45,7 +48,7 @@ export const listenTlsSockets = async (
     socket.on('error', () => socket.destroy())
     socket.once('close', () => {
       handshakeEnded(socket)
-      sockets.delete(socket)
+      if (sockets.get(ends) === socket) sockets.delete(ends)
     })
     tlsServer.emit('connection', socket)
   })
@@ -53,11 +56,12 @@ export const listenTlsSockets = async (
   // A peer that fails the handshake costs its socket and nothing else.
   tlsServer.on('tlsClientError', (_error, tlsSocket) => tlsSocket.destroy())
   tlsServer.on('secureConnection', tlsSocket => {
-    const raw = rawSocketOf(tlsSocket)
+    const raw = sockets.get(endsOf(tlsSocket) ?? '')
     tlsSocket.on('error', () => tlsSocket.destroy())
-    tlsSocket.once('close', () => raw.destroy())
+    tlsSocket.once('close', () => raw?.destroy())
     const sessionId = tlsSocket.getPeerFinished()
-    if (sessionId === undefined || tlsSocket.alpnProtocol !== 'smp/1') return void tlsSocket.destroy()
+    if (raw === undefined || sessionId === undefined || tlsSocket.alpnProtocol !== 'smp/1')
+      return void tlsSocket.destroy()
     accept({ socket: tlsSocket, sessionId, remoteAddress: tlsSocket.remoteAddress ?? 'unknown' }, channel => {
       if (!handshakeEnded(raw)) return channel.destroy()
       channels.add(channel)
@@ -100,7 +104,7 @@ const closeAll = async (
   tlsServer: TlsServer,
   channels: ReadonlySet<BlockChannel>,
   handshakes: ReadonlyMap<Socket, NodeJS.Timeout>,
-  sockets: ReadonlySet<Socket>,
+  sockets: ReadonlyMap<string, Socket>,
 ): Promise<void> => {
   const closed = new Promise<void>(resolve => server.close(() => resolve()))
   for (const channel of channels) channel.close()
@@ -110,15 +114,16 @@ const closeAll = async (
   }
   // Peers that do not answer the closing are dropped by the channels' own grace; this is the last resort.
   const lastResort = setTimeout(() => {
-    for (const socket of sockets) socket.destroy()
+    for (const socket of sockets.values()) socket.destroy()
   }, 6_000)
   await closed
   clearTimeout(lastResort)
   tlsServer.removeAllListeners()
 }
 
-/** The TCP socket under a TLS socket: what limits are counted by. */
-const rawSocketOf = (socket: TLSSocket): Socket => (socket as unknown as { _parent: Socket })._parent
+/** Both ends of a TCP connection, the same for the socket and for the TLS socket on it; undefined once it has ended. */
+const endsOf = ({ localAddress, remoteAddress, remotePort }: Socket): string | undefined =>
+  remotePort === undefined ? undefined : `${localAddress} ${remoteAddress} ${remotePort}`
 
 const pemCredentials = ({ certificates, privateKey }: RouterCredentials) => ({
   cert: certificates.map(certificate => pem('CERTIFICATE', certificate)).join('\n'),

@@ -155,17 +155,19 @@ describe('bounds and deadlines', () => {
   })
 
   it('refuses what does not fit into the queue: TRANSPORT_BUSY', async () => {
-    const { connect } = await clientWorld()
-    const { session } = await connect({ maxInFlight: 1, maxQueued: 2 })
-    const results = await Promise.race([
-      Promise.allSettled([session.send(sub(1)), session.send(sub(2)), session.send(sub(3))].slice(2)),
-      Promise.resolve([]),
+    const { clock, connect } = await clientWorld()
+    const { session, atRouter } = await connect({ maxInFlight: 1, maxQueued: 2 })
+    const results = [1, 2, 3].map(n => outcome(session.send(sub(n))))
+    await clock.settle()
+    expect(results.map(({ current }) => current)).toMatchObject([
+      'pending',
+      'pending',
+      { code: 'TRANSPORT_BUSY', facts: { limit: 2, sent: false } },
     ])
-    expect(results).toEqual([])
-    await expect(session.send(sub(4))).rejects.toMatchObject({
-      code: 'TRANSPORT_BUSY',
-      facts: { limit: 2, sent: false },
-    })
+    // One is in flight now and one waits: there is room for one more.
+    outcome(session.send(sub(4)))
+    await expect(session.send(sub(5))).rejects.toMatchObject({ code: 'TRANSPORT_BUSY' })
+    expect(atRouter.received.length).toBe(1)
   })
 
   it('times each request out at its own deadline, and says whether it had left', async () => {
