@@ -12,7 +12,8 @@ export const memoryLog = (maxBytes = 1 << 30): MessageLog => {
     lastSeq: 0,
     recovered: () => [],
     write: async (entry, body) => {
-      if (liveBytes + body.length > maxBytes) throw new StoreError('STORE_FULL', 'no room for more messages', { field: 'body' })
+      if (liveBytes + body.length > maxBytes)
+        throw new StoreError('STORE_FULL', 'no room for more messages', { field: 'body' })
       groups++
       liveBytes += body.length
       bodies.set(entry, Uint8Array.prototype.slice.call(body))

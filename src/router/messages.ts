@@ -158,7 +158,7 @@ export const createMessages = ({ log, clock, quota, ttlSeconds }: MessagesOption
     read: entry => log.read(entry),
     expire: () => {
       let count = 0
-      for (const entries of [...queues.values()]) count += expireFront(entries)
+      for (const entries of queues.values()) count += expireFront(entries)
       return count
     },
     get stored() {

@@ -10,7 +10,11 @@ const world = (quota = 3, log = memoryLog()) => {
   return { clock, messages: createMessages({ log, clock, quota, ttlSeconds }) }
 }
 let next = 0
-const newMessage = (text = 'body') => ({ id: String(next++).padStart(24, '0'), notification: true, body: Buffer.from(text) })
+const newMessage = (text = 'body') => ({
+  id: String(next++).padStart(24, '0'),
+  notification: true,
+  body: Buffer.from(text),
+})
 const drain = (messages: Messages, queue = 'q'): string[] => {
   const kinds: string[] = []
   for (let head = messages.head(queue); head !== undefined; head = messages.head(queue)) {

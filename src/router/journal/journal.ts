@@ -53,7 +53,13 @@ interface Waiting {
  * @throws StoreError STORE_FORMAT, STORE_OPEN.
  */
 export const openJournal = async (dir: string, options: JournalOptions): Promise<MessageLog> => {
-  const { sync = true, segmentBytes = 64 << 20, maxBytes = 2 ** 36, cacheBytes = 64 << 20, waitingBytes = 16 << 20 } = options
+  const {
+    sync = true,
+    segmentBytes = 64 << 20,
+    maxBytes = 2 ** 36,
+    cacheBytes = 64 << 20,
+    waitingBytes = 16 << 20,
+  } = options
   const note = options.log ?? (() => undefined)
   const cache = bodyCache(cacheBytes)
   const { segments, entries, lastSeq, tornBytes, damagedBytes } = await openDirectory(dir)
@@ -169,7 +175,7 @@ export const openJournal = async (dir: string, options: JournalOptions): Promise
   }
 
   const cleanUp = (): void => {
-    if (closed || cleaning !== undefined || !needsCleaning()) return
+    if (cleaning !== undefined || !needsCleaning()) return
     cleaning = clean()
       .catch(error => note('journal cleaning failed', { dir, reason: String((error as Error).message) }))
       .finally(() => {
@@ -179,15 +185,17 @@ export const openJournal = async (dir: string, options: JournalOptions): Promise
 
   const needsCleaning = (): boolean => {
     const oldest = segments[0]
-    if (oldest === undefined || oldest === active) return false
+    if (closed || oldest === undefined || oldest === active) return false
     return oldest.live.size === 0 || totalBytes > 2 * liveBytes + 2 * segmentBytes
   }
 
+  const isOpen = (): boolean => !closed
+
   const clean = async (): Promise<void> => {
-    while (!closed && needsCleaning()) {
+    while (needsCleaning()) {
       const oldest = segments[0] as Segment
       const needed = [...oldest.live]
-      for (let i = 0; i < needed.length && !closed; i += copiedAtOnce) {
+      for (let i = 0; i < needed.length && isOpen(); i += copiedAtOnce) {
         await Promise.all(needed.slice(i, i + copiedAtOnce).map(entry => copyToEnd(entry, oldest)))
       }
       if (oldest.live.size > 0) return
@@ -214,7 +222,9 @@ export const openJournal = async (dir: string, options: JournalOptions): Promise
     write: (entry, body) => {
       if (closed) return Promise.reject(new StoreError('STORE_CLOSED', 'the journal is closed', { field: dir }))
       if (totalBytes + waitingTotal + body.length > maxBytes) {
-        return Promise.reject(new StoreError('STORE_FULL', 'the journal has reached its bound', { field: dir, facts: { maxBytes } }))
+        return Promise.reject(
+          new StoreError('STORE_FULL', 'the journal has reached its bound', { field: dir, facts: { maxBytes } }),
+        )
       }
       return new Promise((resolve, reject) => {
         const done = (error?: StoreError): void => {

@@ -60,6 +60,9 @@ export const readSegments = async function* (dir: string): AsyncGenerator<{ segm
       throw new StoreError('STORE_FORMAT', 'not a message journal of this version', { field: path })
     }
     const mark = whole ? Buffer.from(contents.subarray(format.length, segmentHeaderLength)) : Buffer.alloc(markLength)
-    yield { segment: { number: Number(name.slice(0, 8)), path, file, mark, size: contents.length, live: new Set() }, contents }
+    yield {
+      segment: { number: Number(name.slice(0, 8)), path, file, mark, size: contents.length, live: new Set() },
+      contents,
+    }
   }
 }

@@ -1,7 +1,7 @@
 import { appendFile, cp, mkdtemp, open, readdir, rm, stat, truncate } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { systemRandom } from '../../../src/crypto/index.js'
 import { type JournalOptions, openJournal } from '../../../src/router/journal/journal.js'
@@ -47,7 +47,8 @@ const entryOf = (seq: number, queue = 'q'): MessageEntry => ({
   live: true,
 })
 const bodyOf = (seq: number, length = 1000): Buffer => Buffer.alloc(length, `body ${seq} `)
-const bodyText = async (log: MessageLog, entry: MessageEntry): Promise<string> => Buffer.from(await log.read(entry)).toString()
+const bodyText = async (log: MessageLog, entry: MessageEntry): Promise<string> =>
+  Buffer.from(await log.read(entry)).toString()
 const seqs = (entries: readonly MessageEntry[]): number[] => entries.map(({ seq }) => seq)
 const files = async (dir: string): Promise<string[]> => (await readdir(dir)).sort().map(name => join(dir, name))
 const lastWritten = async (dir: string): Promise<string> => {
@@ -124,7 +125,10 @@ describe('the message journal', () => {
     const dir = newDir()
     await closeLog(await openLog(dir))
     await appendFile(join(dir, '00000007.journal'), 'something else that is long enough')
-    await expect(openLog(dir)).rejects.toMatchObject({ code: 'STORE_FORMAT', field: expect.stringContaining('00000007') })
+    await expect(openLog(dir)).rejects.toMatchObject({
+      code: 'STORE_FORMAT',
+      field: expect.stringContaining('00000007'),
+    })
   })
 
   it('tells of a damaged record when it is read', async () => {

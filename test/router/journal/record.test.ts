@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { decodeRecord, encodeMessage, encodeRemoval, findRecord } from '../../../src/router/journal/record.js'
 import type { MessageEntry } from '../../../src/router/messageLog.js'

@@ -1,0 +1,20 @@
+CREATE TABLE router_queues (
+  recipient_id bytea NOT NULL,
+  sender_id bytea NOT NULL,
+  recipient_keys bytea NOT NULL,
+  rcv_dh_secret bytea NOT NULL,
+  sender_key bytea,
+  mode text,
+  status text NOT NULL,
+  notifier_id bytea,
+  notifier_key bytea,
+  notifier_dh_secret bytea,
+  link_id bytea,
+  link_fixed_data bytea,
+  link_user_data bytea,
+  created_at bigint NOT NULL,
+  PRIMARY KEY (recipient_id),
+  UNIQUE (sender_id),
+  UNIQUE (notifier_id),
+  UNIQUE (link_id)
+);

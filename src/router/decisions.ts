@@ -1,0 +1,66 @@
+/** What commands do to a queue's record: pure, so that the store can ask again over the newest record. */
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { PublicKey } from '../crypto/index.js'
+import type { SmpError } from '../smp/protocol/routerErrors.js'
+import { samePublicKey } from './authorize.js'
+import type { RouterSettings } from './config.js'
+import type { Notifier, QueueRecord } from './queue.js'
+import type { Decision } from './queues.js'
+
+type Decide<T> = (record: QueueRecord | undefined) => Decision<T>
+
+const authError: SmpError = { type: 'AUTH' }
+/** The queue went away while the command waited: the answer is the one for a queue that never was. */
+const gone = { answer: authError } as const
+
+/** Whether this password lets a client create queues; compared in constant time. */
+export const mayCreate = ({ newQueues, password }: RouterSettings, given: string | undefined): boolean => {
+  if (!newQueues) return false
+  return password === undefined || (given !== undefined && timingSafeEqual(digest(given), digest(password)))
+}
+
+const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
+
+/** KEY and SKEY: sets the sender's key once; the same key again is fine. */
+export const secure =
+  (key: PublicKey): Decide<SmpError | undefined> =>
+  record => {
+    if (record === undefined) return gone
+    if (record.senderKey === undefined) return { answer: undefined, record: { ...record, senderKey: key } }
+    return { answer: samePublicKey(record.senderKey, key) ? undefined : authError }
+  }
+
+/** RKEY: other recipient keys, for contact queues only. */
+export const replaceKeys =
+  (recipientKeys: readonly PublicKey[]): Decide<SmpError | undefined> =>
+  record =>
+    record?.mode === 'contact' ? { answer: undefined, record: { ...record, recipientKeys } } : gone
+
+/** OFF: the queue takes no more messages; those it has can still be received. */
+export const suspend: Decide<SmpError | undefined> = record => {
+  if (record === undefined) return gone
+  return record.status === 'off' ? { answer: undefined } : { answer: undefined, record: { ...record, status: 'off' } }
+}
+
+export interface NotifierChange {
+  readonly error?: SmpError
+  /** The notifier that there was before. */
+  readonly replaced?: Notifier
+}
+
+/** NKEY. */
+export const setNotifier =
+  (notifier: Notifier): Decide<NotifierChange> =>
+  record => {
+    if (record === undefined) return { answer: { error: authError } }
+    return { answer: replacedBy(record), record: { ...record, notifier } }
+  }
+
+/** NDEL; without a notifier it changes nothing. */
+export const removeNotifier: Decide<NotifierChange> = record => {
+  if (record === undefined) return { answer: { error: authError } }
+  const { notifier, ...rest } = record
+  return notifier === undefined ? { answer: {} } : { answer: { replaced: notifier }, record: rest }
+}
+
+const replacedBy = ({ notifier }: QueueRecord): NotifierChange => (notifier === undefined ? {} : { replaced: notifier })

@@ -1,0 +1,100 @@
+/** What waits for one client: responses and messages, packed into as few blocks as possible and sent as its socket takes them. */
+import type { Bytes } from '../encoding/index.js'
+import { type BlockCipher, BLOCK_BYTES, padBlock } from '../smp/protocol/block.js'
+import { encodeResponse, type Response } from '../smp/protocol/responses.js'
+import { batchTransmissions, encodeTransmission } from '../smp/protocol/transmission.js'
+import type { BlockChannel } from '../smp/transport/port.js'
+
+export interface Output {
+  send(corrId: Bytes, entityId: Bytes, response: Response): void
+  /** Messages that are being read from disk count as if they waited already. */
+  expect(messages: number): void
+  /** More than the limit waits. */
+  readonly congested: boolean
+  /** Since when the socket has taken nothing, though something waits; undefined when nothing does. */
+  readonly blockedSince: number | undefined
+}
+
+export interface OutputOptions {
+  readonly channel: BlockChannel
+  readonly version: number
+  readonly cipher: BlockCipher | undefined
+  readonly maxBytes: number
+  readonly now: () => number
+  /** The client has read so much that more may be sent. */
+  readonly onRoom: () => void
+}
+
+const noBytes = new Uint8Array(0)
+
+export const createOutput = ({ channel, version, cipher, maxBytes, now, onRoom }: OutputOptions): Output => {
+  let transmissions: Bytes[] = []
+  let blocks: Bytes[] = []
+  let waitingBytes = 0
+  let expected = 0
+  let scheduled = false
+  let blockedSince: number | undefined
+
+  const flush = (): void => {
+    scheduled = false
+    if (channel.closed || blockedSince !== undefined) return
+    const batches = batchTransmissions(transmissions)
+    transmissions = []
+    for (const batch of batches) if ('block' in batch) blocks.push(batch.block)
+    drain()
+    if (blockedSince === undefined) onRoom()
+  }
+
+  /** Everything that is answered in this turn of the event loop shares blocks. */
+  const schedule = (): void => {
+    if (scheduled) return
+    scheduled = true
+    setImmediate(flush)
+  }
+
+  const drain = (): void => {
+    let sent = 0
+    for (const content of blocks) {
+      sent++
+      waitingBytes -= content.length
+      // Encrypted only now: the order on the wire is the order of the cipher's keys.
+      if (!channel.send(cipher === undefined ? padBlock(content) : cipher.encrypt(content))) {
+        waitForSocket()
+        break
+      }
+    }
+    blocks = blocks.slice(sent)
+    if (blocks.length === 0 && transmissions.length === 0) waitingBytes = 0
+  }
+
+  const waitForSocket = (): void => {
+    blockedSince = now()
+    void channel.drained().then(() => {
+      blockedSince = undefined
+      if (channel.closed) return
+      drain()
+      if (blockedSince === undefined) flush()
+    })
+  }
+
+  return {
+    send: (corrId, entityId, response) => {
+      if (channel.closed) return
+      const command = encodeResponse(version, response)
+      const transmission = encodeTransmission(version, { authorization: noBytes, corrId, entityId, command })
+      transmissions.push(transmission)
+      waitingBytes += transmission.length
+      schedule()
+    },
+    expect: messages => {
+      expected += messages
+      if (messages < 0) schedule()
+    },
+    get congested() {
+      return waitingBytes + expected * BLOCK_BYTES > maxBytes
+    },
+    get blockedSince() {
+      return blockedSince
+    },
+  }
+}

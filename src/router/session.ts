@@ -1,0 +1,236 @@
+/**
+ * One client: handshake, then blocks of commands. Commands of a block are started in their order and answered when their work is
+ * done, so many SENDs share a commit. What a client costs is bounded: time for its hello, commands in flight, blocks read ahead,
+ * bytes that wait for it, silence.
+ */
+import type { Bytes } from '../encoding/index.js'
+import { asDuologueError, CryptoError, TransportError } from '../errors.js'
+import type { Clock, TimerHandle } from '../runtime/clock.js'
+import { unpadBlock } from '../smp/protocol/block.js'
+import type { Response } from '../smp/protocol/responses.js'
+import type { SmpError } from '../smp/protocol/routerErrors.js'
+import { authorizedBytes } from '../smp/protocol/transmission.js'
+import type { BlockChannel } from '../smp/transport/port.js'
+import { isAuthorized, type Verify } from './authorize.js'
+import type { Caller, Execute } from './commands.js'
+import type { RouterSettings } from './config.js'
+import type { AgreedSession, Handshaker } from './handshake.js'
+import { createOutput, type Output } from './output.js'
+import type { QueueParty } from './queue.js'
+import type { Queue, Queues } from './queues.js'
+import { type ReadRequest, readRequests, type RejectedRequest } from './requests.js'
+
+/** What a session needs of its router. */
+export interface SessionContext {
+  readonly handshaker: Handshaker
+  readonly queues: Queues
+  readonly execute: Execute
+  readonly verify: Verify
+  readonly limits: RouterSettings['limits']
+  readonly clock: Clock
+  /** Undefined: messages may be stored; else resolves when they may. */
+  readonly room: () => Promise<void> | undefined
+  /** The client has read what waited for it. */
+  readonly onRoom: (session: Session) => void
+  readonly onClose: (session: Session) => void
+  readonly log: (level: 'debug' | 'warn', event: string, facts: Readonly<Record<string, unknown>>) => void
+}
+
+export interface Session extends Caller {
+  /** Ends the session; a client that is owed answers takes its commands as not done. */
+  close(reason?: TransportError): void
+}
+
+/** Blocks that wait while one is being worked on; past it the channel is paused. */
+const blocksAhead = 2
+
+/** Starts the handshake on a fresh channel. */
+export const startSession = (channel: BlockChannel, context: SessionContext): Session => {
+  const { limits, clock, log } = context
+  const readHello = context.handshaker.start(channel)
+  let agreed: AgreedSession | undefined
+  let output: Output | undefined
+  let inbox: Bytes[] = []
+  let working = false
+  let paused = false
+  let inFlight = 0
+  let answered: (() => void) | undefined
+  let lastBlockAt = clock.now()
+  let timer: TimerHandle = clock.setTimeout(handshakeTimeout, limits.handshakeSeconds * 1000)
+
+  function handshakeTimeout(): void {
+    close(new TransportError('TRANSPORT_TIMEOUT', 'no client hello in time', { field: channel.remoteAddress }))
+  }
+
+  const close = (reason?: TransportError): void => {
+    if (reason !== undefined) log('debug', 'session closed', { code: reason.code, from: channel.remoteAddress })
+    channel.destroy(reason)
+  }
+
+  const session: Session = {
+    get version() {
+      return agreed?.version ?? 0
+    },
+    subscriptions: new Map(),
+    notifiers: new Set(),
+    deferred: new Set(),
+    get congested() {
+      return output?.congested ?? true
+    },
+    send: (corrId, entityId, response) => output?.send(corrId, entityId, response),
+    expect: messages => output?.expect(messages),
+    close,
+  }
+
+  /** Looks after silence and stalled sockets, a few times per limit. */
+  const watch = (): void => {
+    const now = clock.now()
+    const blockedSince = output?.blockedSince
+    const idleMs = limits.idleSeconds * 1000
+    if (now - lastBlockAt >= idleMs) return close(timeout('the client was silent too long'))
+    if (blockedSince !== undefined && now - blockedSince >= limits.stalledSeconds * 1000) {
+      return close(timeout('the client does not read'))
+    }
+    const stallCheckMs = (limits.stalledSeconds * 1000) / 2
+    timer = clock.setTimeout(watch, Math.max(1, Math.min(stallCheckMs, lastBlockAt + idleMs - now)))
+  }
+
+  const timeout = (message: string): TransportError =>
+    new TransportError('TRANSPORT_TIMEOUT', message, { field: channel.remoteAddress })
+
+  const handshake = (block: Bytes): void => {
+    const result = readHello(block)
+    clock.clearTimeout(timer)
+    if (result === 'refused') return channel.close()
+    agreed = result
+    const { version, cipher } = result
+    const onRoom = (): void => {
+      context.onRoom(session)
+      answered?.()
+    }
+    const maxBytes = limits.outputBytesPerSession
+    output = createOutput({ channel, version, cipher, maxBytes, now: () => clock.now(), onRoom })
+    watch()
+  }
+
+  const work = async (): Promise<void> => {
+    working = true
+    try {
+      for (let block = inbox.shift(); block !== undefined && !channel.closed; block = inbox.shift()) {
+        await workBlock(block)
+        if (!paused || inbox.length > 0) continue
+        paused = false
+        channel.resume()
+      }
+    } catch (error) {
+      fail(error)
+    }
+    working = false
+  }
+
+  const workBlock = async (block: Bytes): Promise<void> => {
+    const { cipher } = agreed as AgreedSession
+    const content = cipher === undefined ? unpadBlock(block) : cipher.decrypt(block)
+    const requests = readRequests(session.version, content)
+    const loading = context.queues.load(requests.flatMap(queueOf))
+    if (loading !== undefined) await loading
+    for (const request of requests) {
+      if ('error' in request) {
+        respond(request.corrId, request.entityId, errorResponse(request.error))
+        continue
+      }
+      await mayGoOn()
+      if (channel.closed) return
+      const queue = request.party === undefined ? undefined : context.queues.get(request.party, request.entityId)
+      // What follows a change of a queue (KEY, then a signed SEND) must see it.
+      for (let change = queue?.changing; change !== undefined; change = queue?.changing) await change
+      start(request, queue)
+    }
+  }
+
+  /** Backpressure: by the disk, by unanswered commands and by what the client has not read. */
+  const mayGoOn = async (): Promise<void> => {
+    const room = context.room()
+    if (room !== undefined) await room
+    while (!channel.closed && (inFlight >= limits.inFlightPerSession || session.congested)) {
+      await new Promise<void>(resolve => {
+        answered = resolve
+      })
+    }
+  }
+
+  const start = ({ command, corrId, entityId, raw }: ReadRequest, queue: Queue | undefined): void => {
+    const { routerPrivateKey } = agreed as AgreedSession
+    const authorized = raw.authorization.length === 0 ? noBytes : authorizedBytes(channel.sessionId, raw)
+    const credentials = { authorization: raw.authorization, authorized, corrId, routerPrivateKey }
+    if (!isAuthorized(command, queue?.record, credentials, context.verify)) {
+      return respond(corrId, entityId, errorResponse({ type: 'AUTH' }))
+    }
+    inFlight++
+    let open = true
+    const answer = (response: Response): void => {
+      if (!open) return
+      open = false
+      inFlight--
+      respond(corrId, entityId, response)
+      answered?.()
+    }
+    try {
+      const running = context.execute(session, { command, corrId, queue, respond: answer })
+      if (running instanceof Promise) running.catch(error => failCommand(error, answer))
+    } catch (error) {
+      failCommand(error, answer)
+    }
+  }
+
+  const failCommand = (error: unknown, answer: (response: Response) => void): void => {
+    // A key that agrees on nothing.
+    if (error instanceof CryptoError) return answer(errorResponse({ type: 'CRYPTO' }))
+    fail(error)
+  }
+
+  /**
+   * Trouble of the router, such as a database that is away: agents take an error for final and would give their messages up, but
+   * they repeat what a broken connection left unanswered.
+   */
+  const fail = (error: unknown): void => {
+    const { code, message } = asDuologueError(error)
+    const own = error instanceof TransportError
+    log(own ? 'debug' : 'warn', 'session failed', { code, message, from: channel.remoteAddress })
+    channel.destroy(own ? error : undefined)
+  }
+
+  const respond = (corrId: Bytes, entityId: Bytes, response: Response): void => output?.send(corrId, entityId, response)
+
+  channel.onBlock(block => {
+    lastBlockAt = clock.now()
+    if (agreed === undefined) {
+      try {
+        handshake(block)
+      } catch (error) {
+        fail(error)
+      }
+      return
+    }
+    inbox.push(block)
+    if (inbox.length >= blocksAhead && !paused) {
+      paused = true
+      channel.pause()
+    }
+    if (!working) void work()
+  })
+  channel.onClose(() => {
+    clock.clearTimeout(timer)
+    inbox = []
+    answered?.()
+    context.onClose(session)
+  })
+  return session
+}
+
+const noBytes: Bytes = new Uint8Array(0)
+
+const errorResponse = (error: SmpError): Response => ({ type: 'ERR', error })
+
+const queueOf = (request: ReadRequest | RejectedRequest): Array<readonly [QueueParty, Bytes]> =>
+  'error' in request || request.party === undefined ? [] : [[request.party, request.entityId]]
