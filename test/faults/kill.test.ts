@@ -1,0 +1,164 @@
+/**
+ * The delivery promise under kill -9 (B15, B16, B32, B34, B40, B53; design.md "The delivery promise"). KILL_SEED repeats the
+ * choices of a run (not the timing of its processes), KILLS and KILL_MESSAGES change its size, KILL_TRACES=<dir> keeps traces.
+ */
+import { afterEach, describe, expect, it } from 'vitest'
+import { Conversation } from './conversation.js'
+import { connectAgents } from './handshake.js'
+import { type EventLine, seededRandom } from './harness.js'
+import { Inbox } from './inbox.js'
+import { Killer, pause } from './killer.js'
+import { startWorld, type StoreKind, type World } from './world.js'
+
+const kills = Number(process.env['KILLS'] ?? 50)
+const messages = Number(process.env['KILL_MESSAGES'] ?? 1000) / 2
+const rounds = Number(process.env['KILL_ROUNDS'] ?? 8)
+const seed = Number(process.env['KILL_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
+const minute = 60_000
+
+let world: World | undefined
+afterEach(async () => {
+  await world?.remove()
+  world = undefined
+}, minute)
+
+describe('kill -9 of agents and router at random moments', () => {
+  it(
+    `loses nothing and delivers nothing twice in ${2 * messages} messages with ${kills} kills`,
+    async () => {
+      const { startedAt, inboxes, killer, crashed } = await start(['pglite', 'postgres'], { spreadMs: 600, hasty: 0.3 })
+      const { ids } = await connectAgents(inboxes, 0)
+      const sides = [new Conversation(inboxes[0], ids[0], size), new Conversation(inboxes[1], ids[1], size)] as const
+
+      await Promise.race([exchangeUnderKills(sides, killer), crashed])
+      await Promise.all(inboxes.map(inbox => inbox.settled()))
+
+      report('messages', startedAt, {
+        'answered/received': sides.map(side => `${side.answered.size}/${side.received.size}`).join(' '),
+        redelivered: inboxes.map(inbox => inbox.redelivered).join(' '),
+      })
+      for (const [index, side] of sides.entries()) {
+        const other = sides[1 - index] as Conversation
+        expect(lost(side, other)).toEqual([])
+        expect([side.doubled, side.reordered, side.unexpected]).toEqual([[], [], []])
+        expect([side.answered.size, other.received.size + side.failedIds.size]).toEqual([messages, messages])
+        expect(side.sentIds.size + side.failedIds.size).toBe(messages)
+      }
+      expect(killer.kills).toBe(kills)
+      await expectAllAcknowledged(inboxes)
+    },
+    8 * minute,
+  )
+
+  it(
+    `completes each of ${rounds} handshakes once, whatever is killed meanwhile`,
+    async () => {
+      const { startedAt, inboxes, killer, crashed } = await start(['postgres', 'postgres'], {
+        spreadMs: 150,
+        hasty: 0.6,
+      })
+      for (let round = 0; round < rounds; round++) {
+        const connecting = connectAgents(inboxes, round)
+        const killing = killer.killOne().then(() => killer.killOne())
+        const [{ ids, told }] = await Promise.race([Promise.all([connecting, killing]), crashed])
+        expect(told[0]).toEqual(['CONF', 'CON'])
+        expect(told[1]).toEqual(['INFO', 'CON'])
+        const sides = [new Conversation(inboxes[0], ids[0], size), new Conversation(inboxes[1], ids[1], size)] as const
+        await Promise.all(sides.map(side => side.send(0, 1)))
+        await until(() => sides.every(side => side.received.size === 1 && side.sentIds.size === 1))
+        await Promise.all(inboxes.map(inbox => inbox.settled()))
+        for (const side of sides) {
+          expect([side.received.size, side.sentIds.size]).toEqual([1, 1])
+          expect([side.doubled, side.unexpected]).toEqual([[], []])
+        }
+      }
+      report('handshakes', startedAt, { rounds })
+      await expectAllAcknowledged(inboxes)
+    },
+    5 * minute,
+  )
+})
+
+/** Bodies of mixed sizes; every tenth may be nearly as large as a message can be. */
+const size = (n: number): number => (n * 7919) % (n % 10 === 0 ? 15_000 : 500)
+
+/** A new world with a caller for each agent and somebody who kills. */
+const start = async (stores: [StoreKind, StoreKind], timing: { spreadMs: number; hasty: number }) => {
+  const startedAt = Date.now()
+  world = await startWorld(stores)
+  const { router, agents, crashed } = world
+  const targets = [
+    { process: router, weight: 4 },
+    // Starting PGlite takes seconds, so that agent is killed less often.
+    ...agents.map((agent, index) => ({ process: agent.process, weight: stores[index] === 'pglite' ? 1.5 : 4 })),
+  ]
+  const killer = new Killer({ targets, random: seededRandom(seed), stuckMs: minute, ...timing })
+  const inboxes = [new Inbox(agents[0]), new Inbox(agents[1])] as const
+  for (const inbox of inboxes) {
+    inbox.onProgress = () => killer.progress()
+    // A started agent receives once it is told to; one that is killed before its answer is followed by one that is told again.
+    inbox.agent.onStart = () => {
+      inbox.agent.call('subscribe', {}).catch(() => {})
+    }
+  }
+  return { startedAt, inboxes, killer, crashed }
+}
+
+const exchangeUnderKills = async (sides: readonly [Conversation, Conversation], killer: Killer): Promise<void> => {
+  // Each kill has its share of the messages, so that there are always some on their way.
+  const share = (kill: number): number => Math.round((messages * (kill + 1)) / (kills + 1))
+  const sendShare = (kill: number): Promise<unknown> =>
+    Promise.all(sides.map(side => side.send(kill === 0 ? 0 : share(kill - 1), share(kill))))
+  let sending = sendShare(0)
+  for (let kill = 1; kill <= kills; kill++) {
+    await killer.killOne()
+    sending = sending.then(() => sendShare(kill))
+  }
+  await sending
+  await until(() =>
+    sides.every((side, index) => {
+      const other = sides[1 - index] as Conversation
+      const failed = side.failedIds.size
+      return other.received.size + failed >= messages && side.sentIds.size + failed >= messages
+    }),
+  )
+}
+
+/** Waits, but not for ever: what is missing then shows in the ledgers. */
+const until = async (condition: () => boolean): Promise<void> => {
+  const deadline = Date.now() + minute
+  while (!condition() && Date.now() < deadline) await pause(50)
+}
+
+/** Answered OK and neither delivered nor reported failed. */
+const lost = (from: Conversation, to: Conversation): number[] =>
+  [...from.answered].flatMap(([n, id]) => (to.received.has(n) || from.failedIds.has(id) ? [] : [n]))
+
+/** Nothing came twice, all three end in order, and what was acknowledged stays so at the next start. */
+const expectAllAcknowledged = async (inboxes: readonly [Inbox, Inbox]): Promise<void> => {
+  for (const { agent, twice, failures } of inboxes) {
+    expect([twice, failures]).toEqual([[], []])
+    expect(await agent.process.end('input')).toBe(0)
+    agent.onStart = () => {}
+    agent.process.start()
+    const { events } = await agent.call('readEvents', {})
+    const told = (events as EventLine[]).filter(({ type }) => type !== 'UP' && type !== 'DOWN')
+    expect(told).toEqual([])
+    expect(await agent.process.end('input')).toBe(0)
+    expect(twice).toEqual([])
+  }
+  expect(await world?.router.end('SIGTERM')).toBe(0)
+}
+
+const report = (what: string, startedAt: number, facts: object): void => {
+  if (world === undefined) return
+  const { router, agents, stores } = world
+  const counts = {
+    seconds: Math.round((Date.now() - startedAt) / 100) / 10,
+    stores: stores.join(' '),
+    kills: [router, ...agents.map(agent => agent.process)].map(({ name, kills }) => `${name} ${kills}`).join(', '),
+    repeats: agents.map(agent => agent.repeats).join(' '),
+    ...facts,
+  }
+  console.log(`kill test (${what}): KILL_SEED=${seed} ${JSON.stringify(counts)}`)
+}

@@ -1,0 +1,72 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { type CallName, calls } from '../../src/agent/api/calls.js'
+import type { EventType } from '../../src/agent/api/events.js'
+import { createRpc } from '../../src/service/rpc.js'
+import { FakeAgent } from '../support/fakeAgent.js'
+
+const page = readFileSync(new URL('../../docs/RPC.md', import.meta.url), 'utf8')
+const sectionOf = (title: string): string =>
+  page.split(/^#{2,3} /m).find(section => section.startsWith(`${title}\n`)) ?? ''
+
+/** The type keeps this list complete. */
+const eventTypes: Record<EventType, true> = {
+  CONF: true,
+  INFO: true,
+  CON: true,
+  MSG: true,
+  SENT: true,
+  MWARN: true,
+  MERR: true,
+  UP: true,
+  DOWN: true,
+  END: true,
+  DELD: true,
+  QCONT: true,
+  DEL_RCVQ: true,
+  DEL_CONN: true,
+  ERR: true,
+}
+
+describe('docs/RPC.md', () => {
+  it.each(Object.keys(calls) as CallName[])('tells of %s with its parameters, results and an example', name => {
+    const section = sectionOf(name)
+    const { params, result } = calls[name]
+    const told = [...section.matchAll(/^\| \*?`(\w+)`\*? /gm)].map(match => match[1])
+    const toldResults = [...section.matchAll(/^\| → `(\w+)` /gm)].map(match => match[1])
+    expect(told.toSorted()).toEqual(Object.keys(params.shape).toSorted())
+    expect(toldResults.toSorted()).toEqual(Object.keys(result.shape).toSorted())
+  })
+
+  it.each(Object.keys(calls) as CallName[])('marks the optional parameters of %s', name => {
+    const marked = [...sectionOf(name).matchAll(/^\| \*`(\w+)`\* /gm)].map(match => match[1])
+    const shape = calls[name].params.shape as Record<string, { safeParse(value: unknown): { success: boolean } }>
+    const optional = Object.keys(shape).filter(key => shape[key]?.safeParse(undefined).success)
+    expect(marked.toSorted()).toEqual(optional.toSorted())
+  })
+
+  it.each(Object.keys(calls) as CallName[])('has an example of %s that the schema takes', name => {
+    const [request, answer] = (/```json\n([^]*?)```/.exec(sectionOf(name))?.[1] ?? '').trim().split('\n')
+    const { method, params } = JSON.parse(request ?? '')
+    expect(method).toBe(name)
+    expect(calls[name].params.safeParse(params).error).toBeUndefined()
+    expect(calls[name].result.safeParse(JSON.parse(answer ?? '').result).error).toBeUndefined()
+  })
+
+  it('has no calls that are not there', () => {
+    const titles = [...page.matchAll(/^### (\w+)$/gm)].map(match => match[1])
+    expect(titles).toEqual(Object.keys(calls))
+  })
+
+  it('has a row for each event and no other', () => {
+    const rows = [...sectionOf('Events').matchAll(/^\| `(\w+)` \|/gm)].map(match => match[1])
+    expect(rows).toEqual(Object.keys(eventTypes))
+  })
+
+  it('shows the error that wrong parameters really get', async () => {
+    const shown = /```json\n(.*)\n```/.exec(sectionOf('Errors'))?.[1] ?? ''
+    const request = { jsonrpc: '2.0', id: 4, method: 'sendMessage', params: { connectionId: 'c', body: 5 } }
+    const answer = await createRpc(new FakeAgent('a')).handle(JSON.stringify(request))
+    expect(JSON.parse(answer ?? '')).toEqual(JSON.parse(shown))
+  })
+})
