@@ -44,21 +44,36 @@ export const sameRouterPlace = (a: RouterAddress, b: RouterAddress): boolean =>
 export const sameRouter = (a: RouterAddress, b: RouterAddress): boolean =>
   sameRouterPlace(a, b) && Buffer.compare(a.keyHash, b.keyHash) === 0
 
+/**
+ * How IPv6 hosts are written. Everyone reads both; the reference writes them bare, which reads back as another host when a
+ * port follows.
+ */
+export type IPv6Spelling = 'bracketed' | 'bare'
+
 /** The address as text, without a password. */
-export const formatRouterAddress = (router: RouterAddress): string => format(router, router.hosts, undefined)
+export const formatRouterAddress = (router: RouterAddress, ipv6: IPv6Spelling = 'bracketed'): string =>
+  format(router, router.hosts, undefined, ipv6)
 
 /** The address as text with its password, if it has one. */
-export const formatRouterAddressWithAuth = ({ router, basicAuth }: RouterAddressWithAuth): string =>
-  format(router, router.hosts, basicAuth)
+export const formatRouterAddressWithAuth = (
+  { router, basicAuth }: RouterAddressWithAuth,
+  ipv6: IPv6Spelling = 'bracketed',
+): string => format(router, router.hosts, basicAuth, ipv6)
 
 /** The address as text with its first host only, the form that SMP clients of version 1 read. */
 export const formatLegacyRouterAddress = (router: RouterAddress): string =>
-  format(router, router.hosts.slice(0, 1), undefined)
+  format(router, router.hosts.slice(0, 1), undefined, 'bracketed')
 
-const format = (router: RouterAddress, hosts: readonly string[], basicAuth: string | undefined): string => {
+const format = (
+  router: RouterAddress,
+  hosts: readonly string[],
+  basicAuth: string | undefined,
+  ipv6: IPv6Spelling,
+): string => {
   const auth = basicAuth === undefined ? '' : `:${basicAuth}`
   const port = router.port === '' ? '' : `:${router.port}`
-  return `smp://${toBase64url(router.keyHash)}${auth}@${hosts.join(',')}${port}`
+  const places = hosts.map(host => (ipv6 === 'bracketed' && host.includes(':') ? `[${host}]` : host))
+  return `smp://${toBase64url(router.keyHash)}${auth}@${places.join(',')}${port}`
 }
 
 /**
@@ -131,7 +146,7 @@ export const parseHost = (text: string): string => {
 const takeHost = (text: string): [host: string, length: number] => {
   const ipv4 = /^(\d+)\.(\d+)\.(\d+)\.(\d+)/.exec(text)
   if (ipv4) return [canonicalIPv4(ipv4.slice(1)), ipv4[0].length]
-  const ipv6 = /^(?:\[([^\]]+)\]|([0-9a-fA-F:]+))/.exec(text)
+  const ipv6 = /^(?:\[([^\]]+)\]|([0-9a-fA-F:]*:\d+\.\d+\.\d+\.\d+|[0-9a-fA-F:]+))/.exec(text)
   const ipv6Text = ipv6?.[1] ?? ipv6?.[2]
   if (ipv6 && ipv6Text !== undefined && isIPv6(ipv6Text) && !ipv6Text.includes('%'))
     return [canonicalIPv6(ipv6Text), ipv6[0].length]

@@ -102,8 +102,16 @@ describe('router address', () => {
     )
   })
 
-  it('writes what it reads', () => {
-    const text = at('a,b.onion:80')
-    expect(formatRouterAddress(parseRouterAddress(text))).toBe(text)
+  it.each(['a,b.onion:80', '[::]:1', '[fe80::1],a:5223', '[::ffff:1.2.3.4]:5223', '1.2.3.4'])(
+    'writes %s as it reads it',
+    place => {
+      expect(formatRouterAddress(parseRouterAddress(at(place)))).toBe(at(place))
+    },
+  )
+
+  it('reads bare IPv6 as the reference does: a port becomes part of it', () => {
+    expect(parseRouterAddress(at('::1:5223'))).toMatchObject({ hosts: ['::1:5223'], port: '' })
+    expect(parseRouterAddress(at('::ffff:1.2.3.4'))).toMatchObject({ hosts: ['::ffff:1.2.3.4'] })
+    expect(formatRouterAddress(parseRouterAddress(at('[::1]:5223')), 'bare')).toBe(at('::1:5223'))
   })
 })
