@@ -145,6 +145,7 @@ CREATE TABLE rcv_messages (
   sender_message_id bigint NOT NULL,
   type text NOT NULL,
   state text NOT NULL,
+  attempts bigint NOT NULL,
   created_at bigint NOT NULL,
   PRIMARY KEY (connection_id, message_id)
 );

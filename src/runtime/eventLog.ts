@@ -21,24 +21,38 @@ export class EventLog {
   #lastCursor: number
   #waiting = new Set<() => void>()
   readonly #consumers = new Map<string, number>()
+  readonly #maxUnread: number
+  #unread: number
   readonly #messageCursors = new Map<string, number>()
   #closed = false
 
   private constructor(
     store: Store,
-    clock: Clock,
-    lastCursor: number,
-    consumers: ReadonlyArray<{ consumer: string; fromCursor: number }>,
+    options: { readonly clock: Clock; readonly lastCursor: number; readonly maxUnread: number },
+    consumers: ReadonlyArray<{ readonly consumer: string; readonly fromCursor: number }>,
+    unread: number,
   ) {
     this.#store = store
-    this.#clock = clock
-    this.#tailFrom = lastCursor
-    this.#lastCursor = lastCursor
+    this.#clock = options.clock
+    this.#tailFrom = options.lastCursor
+    this.#lastCursor = options.lastCursor
+    this.#maxUnread = options.maxUnread
+    this.#unread = unread
     for (const { consumer, fromCursor } of consumers) this.#consumers.set(consumer, fromCursor)
   }
 
-  static async open(store: Store, clock: Clock, lastCursor: number): Promise<EventLog> {
-    return new EventLog(store, clock, lastCursor, await store.find(eventConsumers, {}))
+  /** `maxUnread`: so many events may wait unread before `isFull` says so. */
+  static async open(
+    store: Store,
+    options: { readonly clock: Clock; readonly lastCursor: number; readonly maxUnread: number },
+  ): Promise<EventLog> {
+    const [consumers, unread] = await Promise.all([store.find(eventConsumers, {}), store.count(events)])
+    return new EventLog(store, options, consumers, unread)
+  }
+
+  /** Whether more events wait unread than may: then receiving stops, no event is ever dropped. */
+  get isFull(): boolean {
+    return this.#unread >= this.#maxUnread
   }
 
   get lastCursor(): number {
@@ -61,6 +75,7 @@ export class EventLog {
 
   /** Takes committed events, in cursor order. Readers are told in a later microtask: the committer may still hold locks. */
   publish(rows: readonly EventRow[]): void {
+    this.#unread += rows.length
     for (const row of rows) {
       this.#tail.set(row.cursor, row)
       if (row.messageId !== null) this.#messageCursors.set(messageKey(row), row.cursor)
@@ -76,6 +91,7 @@ export class EventLog {
 
   /** Takes acknowledged events out of memory, after the commit that took them out of the store. */
   acknowledged(rows: readonly EventRow[]): void {
+    this.#unread -= rows.length
     for (const row of rows) this.#forget(row)
   }
 

@@ -1,4 +1,4 @@
-import type { ChangeOf, Query, Row, Table } from './table.js'
+import type { ChangeOf, Query, Row, Table, Where } from './table.js'
 
 /** Any change of any table, as a unit of work hands it to the writer. */
 export type Change = ChangeOf<Table>
@@ -14,6 +14,8 @@ export interface Store {
   readonly epoch: number
   /** Rows of one table. Results are fresh objects: a caller may keep them. Throws StoreError. */
   find<T extends Table>(table: T, query: Query<T>): Promise<Array<Row<T>>>
+  /** How many rows of a table a condition holds for. Throws StoreError. */
+  count<T extends Table>(table: T, where?: Where<T>): Promise<number>
   /**
    * All changes in one transaction, or none: applied in order, made durable before the promise resolves.
    * Throws StoreError `STORE_CONFLICT` when an insert meets an existing key or unique value, `STORE_NOT_OWNER` when

@@ -59,6 +59,8 @@ export const rcvMessages = defineTable(
     type: text,
     /** `received` or `acknowledged`. */
     state: text,
+    /** How often the router has delivered it again while nobody had acknowledged it. */
+    attempts: integer,
     createdAt: integer,
   },
   { key: ['connectionId', 'messageId'], indexes: [['connectionId', 'encryptedHash']] },

@@ -1,0 +1,127 @@
+import {
+  type Actor,
+  type AnyStateMachine,
+  createActor,
+  type EventFrom,
+  type InputFrom,
+  type InspectionEvent,
+  type StateValue,
+} from 'xstate'
+import type { Clock } from './clock.js'
+
+interface Worker<M extends AnyStateMachine> {
+  readonly actor: Actor<M>
+  /** Work came while the worker was running: it may have looked already. */
+  more: boolean
+}
+
+export interface WorkersOptions<M extends AnyStateMachine> {
+  /** The worker machine with everything provided. */
+  readonly machine: M
+  readonly clock: Clock
+  readonly input: (key: string) => InputFrom<M>
+  /** Tells a worker that there is (more) work; its state `idle` says that there is none. */
+  readonly workAdded: EventFrom<M>
+  /** Hears of every transition, for traces. */
+  readonly traced?: (key: string, event: string, to: string) => void
+  /** Called when a worker has been thrown away. */
+  readonly idle?: (key: string) => void
+}
+
+/**
+ * Live workers by key: one starts when there is work and is thrown away when its machine is idle. What must survive is in rows,
+ * so a worker can always be started again.
+ */
+export class Workers<M extends AnyStateMachine> {
+  readonly #options: WorkersOptions<M>
+  readonly #workers = new Map<string, Worker<M>>()
+  #stopped = false
+
+  constructor(options: WorkersOptions<M>) {
+    this.#options = options
+  }
+
+  get size(): number {
+    return this.#workers.size
+  }
+
+  /** Starts the worker of a key, or tells the one that runs. */
+  wake(key: string): void {
+    if (this.#stopped) return
+    const worker = this.#workers.get(key)
+    if (worker === undefined) this.#start(key)
+    else {
+      worker.more = true
+      worker.actor.send(this.#options.workAdded)
+    }
+  }
+
+  /** Sends an event to a worker if it runs. */
+  send(key: string, event: EventFrom<M>): void {
+    this.#workers.get(key)?.actor.send(event)
+  }
+
+  sendAll(event: EventFrom<M>): void {
+    for (const { actor } of this.#workers.values()) actor.send(event)
+  }
+
+  /** The state of a worker's machine, or undefined when none runs. */
+  stateOf(key: string): string | undefined {
+    const worker = this.#workers.get(key)
+    return worker === undefined ? undefined : stateName(stateValueOf(worker.actor))
+  }
+
+  /** Throws all workers away. Work under way notices it when it comes back. */
+  stop(): void {
+    this.#stopped = true
+    for (const { actor } of this.#workers.values()) actor.stop()
+    this.#workers.clear()
+  }
+
+  #start(key: string): void {
+    const { machine, clock, input, traced } = this.#options
+    const actor = createActor(machine, {
+      input: input(key),
+      clock: {
+        setTimeout: (run: (...args: unknown[]) => void, ms: number) => clock.setTimeout(run as () => void, ms),
+        clearTimeout: (handle: unknown) => clock.clearTimeout(handle as number),
+      },
+      ...(traced === undefined
+        ? {}
+        : {
+            inspect: (inspection: InspectionEvent) => {
+              if (inspection.type !== '@xstate.snapshot' || inspection.actorRef !== actor) return
+              traced(key, inspection.event.type, stateName(stateValueOf(actor)))
+            },
+          }),
+    } as never) as Actor<M>
+    const worker: Worker<M> = { actor, more: false }
+    this.#workers.set(key, worker)
+    actor.subscribe({
+      next: () => {
+        if (stateValueOf(actor) === 'idle') queueMicrotask(() => this.#settle(key, worker))
+      },
+      // A machine never throws by itself; a failing worker is thrown away and started again by the next wake.
+      error: () => {
+        if (this.#workers.get(key) === worker) this.#workers.delete(key)
+      },
+    })
+    actor.start()
+  }
+
+  #settle(key: string, worker: Worker<M>): void {
+    if (this.#workers.get(key) !== worker || stateValueOf(worker.actor) !== 'idle') return
+    if (worker.more) {
+      worker.more = false
+      worker.actor.send(this.#options.workAdded)
+      return
+    }
+    this.#workers.delete(key)
+    worker.actor.stop()
+    this.#options.idle?.(key)
+  }
+}
+
+const stateValueOf = (actor: Actor<AnyStateMachine>): StateValue => (actor.getSnapshot() as { value: StateValue }).value
+
+const stateName = (value: StateValue): string => (typeof value === 'string' ? value : JSON.stringify(value))
