@@ -6,6 +6,8 @@ import { ConfigError } from '../errors.js'
 export interface TraceFile {
   /** Appends a record; when the disk is so slow that 16 MiB wait, records are left out and counted. */
   readonly write: (record: object) => void
+  /** Resolves when nothing waits for the disk. */
+  drained(): Promise<void>
   close(): Promise<void>
 }
 
@@ -25,7 +27,7 @@ export const openTraceFile = async (path: string): Promise<TraceFile> => {
   }
   // A disk that is full must not end the agent: the trace ends instead.
   stream.on('error', () => {})
-  return { write: recordWriter(stream), close: () => end(stream) }
+  return { write: recordWriter(stream), drained: () => drained(stream), close: () => end(stream) }
 }
 
 const recordWriter = (stream: WriteStream): TraceFile['write'] => {
@@ -40,6 +42,10 @@ const recordWriter = (stream: WriteStream): TraceFile['write'] => {
     leftOut = 0
     stream.write(`${JSON.stringify(record)}\n`)
   }
+}
+
+const drained = async (stream: WriteStream): Promise<void> => {
+  if (stream.writableNeedDrain) await once(stream, 'drain')
 }
 
 const end = async (stream: WriteStream): Promise<void> => {
