@@ -13,8 +13,10 @@ export interface ChainOptions {
   leafNotAfter?: Date
   /** Signs the leaf with a key that is not the CA's. */
   forgedLeaf?: boolean
-  /** Makes the identity certificate without the right to sign others. */
-  caIsNoAuthority?: boolean
+  /** Makes the identity certificate without the right to sign others: by its basic constraints, or by its key usage. */
+  caIsNoAuthority?: 'constraints' | 'usage'
+  /** The leaf is signed by the identity's key, but names another issuer. */
+  wrongIssuerName?: boolean
 }
 
 export interface TestChain extends RouterCredentials {
@@ -40,12 +42,13 @@ export const makeChain = async (options: ChainOptions = {}): Promise<TestChain> 
         algorithm,
         serialNumber: `0${i + 1}`,
         subject: names[i] as string,
-        issuer: names[Math.min(i + 1, length - 1)] as string,
+        issuer: options.wrongIssuerName && i === 0 ? 'CN=somebody' : (names[Math.min(i + 1, length - 1)] as string),
         publicKey: own.publicKey,
         signingKey: signer.privateKey,
         notBefore,
         notAfter: i === 0 ? (options.leafNotAfter ?? notAfter) : notAfter,
-        authority: i > 0 && !(i === 1 && options.caIsNoAuthority),
+        authority: i > 0 && !(i === 1 && options.caIsNoAuthority === 'constraints'),
+        maySign: i > 0 && !(i === 1 && options.caIsNoAuthority === 'usage'),
       })
     }),
   )
@@ -75,6 +78,7 @@ interface CertificateParts {
   notBefore: Date
   notAfter: Date
   authority: boolean
+  maySign: boolean
 }
 
 const makeCertificate = async (parts: CertificateParts): Promise<Uint8Array> => {
@@ -94,7 +98,7 @@ const makeCertificate = async (parts: CertificateParts): Promise<Uint8Array> => 
       extensions: [
         new x509.BasicConstraintsExtension(parts.authority, undefined, true),
         new x509.KeyUsagesExtension(
-          parts.authority ? x509.KeyUsageFlags.keyCertSign : x509.KeyUsageFlags.digitalSignature,
+          parts.maySign ? x509.KeyUsageFlags.keyCertSign : x509.KeyUsageFlags.digitalSignature,
           true,
         ),
       ],

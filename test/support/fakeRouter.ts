@@ -63,6 +63,8 @@ export interface FakeRouterOptions {
   readonly versionRange?: VersionRange
   /** Changes the hello before it is sent; undefined sends none. */
   readonly hello?: (hello: RouterHello) => RouterHello | Uint8Array | undefined
+  /** Runs as soon as the client's hello has arrived. */
+  readonly onSession?: (session: FakeSession) => void
 }
 
 export interface FakeRouter {
@@ -73,7 +75,7 @@ export interface FakeRouter {
 }
 
 /** A scripted router on a memory network of its own. */
-export const fakeRouter = async ({ clock, versionRange, hello }: FakeRouterOptions): Promise<FakeRouter> => {
+export const fakeRouter = async ({ clock, versionRange, hello, onSession }: FakeRouterOptions): Promise<FakeRouter> => {
   const network = memoryNetwork({ clock })
   const chain = await anyChain()
   const sessions: FakeSession[] = []
@@ -93,7 +95,9 @@ export const fakeRouter = async ({ clock, versionRange, hello }: FakeRouterOptio
     channel.onBlock(block => {
       const clientHello = decodeClientHello(unpadBlock(block))
       checkClientHello(clientHello, chain.keyHash, honest.versionRange)
-      sessions.push(openSession(channel, clientHello, keys.privateKey))
+      const session = openSession(channel, clientHello, keys.privateKey)
+      sessions.push(session)
+      onSession?.(session)
     })
   })
   return { network, address: { keyHash: chain.keyHash, hosts: ['router'], port: '' }, chain, sessions }

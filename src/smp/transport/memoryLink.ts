@@ -70,9 +70,9 @@ class Pipe {
     if (reading) this.#schedule()
   }
 
-  /** Order is kept even when the latency falls. */
+  /** An item that could arrive earlier than the one before it waits behind it. */
   #arrival(): number {
-    return Math.max(this.#items.at(-1)?.at ?? 0, this.#clock.now() + this.#latencyMs())
+    return this.#clock.now() + this.#latencyMs()
   }
 
   #add(item: Item): void {

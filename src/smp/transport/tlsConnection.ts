@@ -53,7 +53,6 @@ export const tryHosts = async <T>(
       return await attempt(host, stop.signal)
     } catch (error) {
       failure = asDialError(error, host)
-      if (options.signal?.aborted) throw failure
     } finally {
       clearTimeout(timer)
       options.signal?.removeEventListener('abort', onAbort)

@@ -234,6 +234,18 @@ describe('bounds and deadlines', () => {
 })
 
 describe('events', () => {
+  it('misses none that the router sends right after the handshake', async () => {
+    const { clock, connect } = await clientWorld({
+      onSession: atRouter => atRouter.send({ entityId: id(1), response: { type: 'END' } }),
+    })
+    const { session } = await connect()
+    const events: RouterEvent[] = []
+    session.onEvent(event => events.push(event))
+    await clock.settle()
+    expect(events.map(({ response }) => response.type)).toEqual(['END'])
+    expect(session.closed).toBe(false)
+  })
+
   it('hands events out in order, with the session and the entity they belong to', async () => {
     const { clock, connect } = await clientWorld()
     const { session, atRouter } = await connect()
@@ -483,6 +495,29 @@ describe('keeping a session alive', () => {
     await clock.advance(minute)
     expect(closed.mock.calls).toMatchObject([[{ code: 'TRANSPORT_TIMEOUT' }]])
     expect(clock.pendingTimers).toBe(0)
+  })
+
+  it('does not end before fifteen minutes of silence, however many requests had no answer', async () => {
+    const { clock, connect } = await clientWorld()
+    const { session } = await connect()
+    for (let n = 0; n < 9; n++) outcome(session.send(sub(n)))
+    await clock.advance(11 * minute)
+    expect(session.counts().timedOut).toBe(10)
+    expect(session.closed).toBe(false)
+    await clock.advance(11 * minute)
+    expect(session.closed).toBe(true)
+  })
+
+  it('counts only the requests without an answer since something was received', async () => {
+    const { clock, connect } = await clientWorld()
+    const { session, atRouter } = await connect()
+    for (let n = 0; n < 9; n++) outcome(session.send(sub(n)))
+    await clock.advance(2 * minute)
+    atRouter.send({ entityId: id(1), response: { type: 'END' } })
+    await clock.advance(30 * minute)
+    expect(session.closed).toBe(false)
+    await clock.advance(3 * minute)
+    expect(session.closed).toBe(true)
   })
 
   it('does not end for timeouts alone while something is received', async () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { TransportError } from '../../../src/errors.js'
 import { fingerprint, verifyRouterChain } from '../../../src/smp/transport/chain.js'
 import { readVectors } from '../../support/handshakeVectors.js'
-import { makeChain } from '../../support/certificates.js'
+import { type ChainOptions, makeChain } from '../../support/certificates.js'
 
 const now = Date.UTC(2026, 5, 1)
 const codeOf = (attempt: () => void): string => {
@@ -39,14 +39,19 @@ describe('router certificate chain', () => {
     ['an expired leaf', { leafNotAfter: new Date('2026-01-01') }, (chain: Uint8Array[]) => chain],
     ['a chain that is not valid yet', { notBefore: new Date('2027-01-01') }, (chain: Uint8Array[]) => chain],
     ['a leaf signed by another key', { forgedLeaf: true }, (chain: Uint8Array[]) => chain],
-    ['an identity that may not sign', { caIsNoAuthority: true }, (chain: Uint8Array[]) => chain],
+    ['an identity that is no authority', { caIsNoAuthority: 'constraints' }, (chain: Uint8Array[]) => chain],
+    ['an identity whose key may not sign', { caIsNoAuthority: 'usage' }, (chain: Uint8Array[]) => chain],
+    ['a leaf that names another issuer', { wrongIssuerName: true }, (chain: Uint8Array[]) => chain],
     ['a chain in the wrong order', { length: 3 }, (chain: Uint8Array[]) => chain.toReversed()],
     ['a missing link', { length: 4 }, (chain: Uint8Array[]) => chain.toSpliced(2, 1)],
     ['bytes that are no certificate', {}, (chain: Uint8Array[]) => [new Uint8Array(300), ...chain.slice(1)]],
-  ])('refuses %s: TRANSPORT_CERTIFICATE', async (_name, options, change) => {
-    const { certificates, keyHash } = await makeChain(options)
-    expect(codeOf(() => verifyRouterChain(change([...certificates]), keyHash, now))).toBe('TRANSPORT_CERTIFICATE')
-  })
+  ] satisfies [string, ChainOptions, (chain: Uint8Array[]) => Uint8Array[]][])(
+    'refuses %s: TRANSPORT_CERTIFICATE',
+    async (_name, options, change) => {
+      const { certificates, keyHash } = await makeChain(options)
+      expect(codeOf(() => verifyRouterChain(change([...certificates]), keyHash, now))).toBe('TRANSPORT_CERTIFICATE')
+    },
+  )
 
   it('refuses a foreign leaf under a genuine CA: the certificate is public, its key is not', async () => {
     const [genuine, attacker] = [await makeChain(), await makeChain()]

@@ -281,6 +281,38 @@ export const transportCompliance = (transport: TransportUnderTest): void => {
       expect(numbers).toEqual(range(sent))
     })
 
+    it('lets a waiting writer go when the channel ends', async () => {
+      const { connect } = await start()
+      const [client, router] = await connect()
+      router.onBlock(() => {})
+      router.pause()
+      let drained = true
+      for (let sent = 0; drained && sent < 4_000; sent++) {
+        client.send(block(sent))
+        drained = await Promise.race([client.drained().then(() => true), delay(100, false)])
+      }
+      expect(drained).toBe(false)
+      const waiting = client.drained()
+      client.destroy()
+      await waiting
+      router.destroy()
+    })
+
+    it('closes in order while paused', async () => {
+      const { connect } = await start()
+      const [client, router] = await connect()
+      collect(client)
+      collect(router)
+      router.pause()
+      client.send(block(1))
+      const ends = [closing(client).first, closing(router).first]
+      const since = performance.now()
+      router.close()
+      expect((await Promise.all(ends)).map(reason => reason.code)).toEqual(['TRANSPORT_CLOSED', 'TRANSPORT_CLOSED'])
+      // Not by the deadline for peers that do not answer.
+      expect(performance.now() - since).toBeLessThan(3_000)
+    })
+
     it('ends a writer that does not wait: TRANSPORT_BACKPRESSURE', async () => {
       const { connect } = await start()
       const [client, router] = await connect()

@@ -1,0 +1,10 @@
+/** The exported test kit: a world of agents and routers in one process, on one clock. */
+export {
+  type LinkDirection,
+  type MemoryLink,
+  type MemoryNetwork,
+  type MemoryNetworkOptions,
+  memoryNetwork,
+  type NetworkClock,
+} from '../smp/transport/memory.js'
+export { type VirtualClock, virtualClock, virtualEpoch } from './virtualClock.js'
