@@ -55,7 +55,6 @@ export interface CommandCounters {
   queuesCreated: number
   queuesDeleted: number
   messagesReceived: number
-  messagesDelivered: number
   quotaExceeded: number
 }
 
@@ -184,10 +183,7 @@ export const createCommands = (options: CommandsOptions): Execute => {
   }
 
   const answerWith = (answer: Answer, otherwise: Response, respond: Request['respond']): void | Promise<void> => {
-    const settle = (message: Response | undefined): void => {
-      if (message !== undefined) counters.messagesDelivered++
-      respond(message ?? otherwise)
-    }
+    const settle = (message: Response | undefined): void => respond(message ?? otherwise)
     return answer instanceof Promise ? answer.then(settle) : settle(answer)
   }
 

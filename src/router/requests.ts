@@ -42,7 +42,7 @@ const readRequest = (version: number, bytes: Bytes): ReadRequest | RejectedReque
   if (authorization.length > 0 && authorizationAlgorithm(authorization) === undefined) return notABlock(corrId)
   try {
     const command = decodeCommand(version, raw.command)
-    const error = checkCredentials(command, authorization.length > 0, entityId) ?? serviceError(raw)
+    const error = checkCredentials(command, authorization.length > 0, entityId) ?? serviceError(command, raw)
     if (error !== undefined) return { corrId, entityId, error }
     return { command, corrId, entityId, party: partyOf(command), raw }
   } catch (error) {
@@ -51,8 +51,8 @@ const readRequest = (version: number, bytes: Bytes): ReadRequest | RejectedReque
 }
 
 /** No session of this router is a service's. */
-const serviceError = ({ serviceSignature }: RawTransmission): SmpError | undefined =>
-  serviceSignature === undefined ? undefined : { type: 'SERVICE' }
+const serviceError = ({ type }: Command, { serviceSignature }: RawTransmission): SmpError | undefined =>
+  serviceSignature !== undefined || type === 'SUBS' || type === 'NSUBS' ? { type: 'SERVICE' } : undefined
 
 const noBytes: Bytes = new Uint8Array(0)
 

@@ -66,6 +66,7 @@ export interface RouterStats extends Readonly<CommandCounters> {
   readonly sessions: number
   readonly subscriptions: number
   readonly messagesStored: number
+  readonly messagesDelivered: number
   readonly queuesCached: number
   readonly messagesExpired: number
   readonly notificationsPending: number
@@ -85,7 +86,6 @@ export const startRouter = async (options: RouterOptions): Promise<Router> => {
     queuesCreated: 0,
     queuesDeleted: 0,
     messagesReceived: 0,
-    messagesDelivered: 0,
     quotaExceeded: 0,
   }
   const { messageQuota: quota, messageTtlSeconds: ttlSeconds } = settings
@@ -192,6 +192,7 @@ export const startRouter = async (options: RouterOptions): Promise<Router> => {
       sessions: sessions.size,
       subscriptions: subscriptions.count,
       messagesStored: messages.stored,
+      messagesDelivered: subscriptions.delivered,
       queuesCached: queues.cached,
       messagesExpired,
       notificationsPending: notifications.pending,

@@ -50,15 +50,19 @@ export interface Subscriptions {
   resume(session: Subscriber): void
   closed(session: Subscriber): void
   readonly count: number
+  /** Messages and markers handed to clients so far, repeated ones included. */
+  readonly delivered: number
 }
 
 /** A message for the answer; undefined when there is none. */
 export type Answer = Response | undefined | Promise<Response | undefined>
 
 const noCorrId = new Uint8Array(0)
+const noBody = new Uint8Array(0)
 
 export const createSubscriptions = (messages: Messages, maxPerSession: number): Subscriptions => {
   const subscribers = new Map<QueueKey, Subscription>()
+  let delivered = 0
 
   const end = (subscription: Subscription): void => {
     const { queue, session } = subscription
@@ -85,9 +89,13 @@ export const createSubscriptions = (messages: Messages, maxPerSession: number): 
     const head = record === undefined ? undefined : messages.head(queue.key)
     if (record === undefined || head === undefined) return undefined
     subscription.delivered = head
-    if (head.kind === 'quota') return messageOf(record, head, noCorrId)
+    const hand = (body: Bytes): Response => {
+      delivered++
+      return messageOf(record, head, body)
+    }
+    if (head.kind === 'quota') return hand(noBody)
     const body = messages.read(head)
-    if (!(body instanceof Promise)) return messageOf(record, head, body)
+    if (!(body instanceof Promise)) return hand(body)
     session.expect(1)
     const again = (): Answer => {
       messages.discard(head)
@@ -97,7 +105,7 @@ export const createSubscriptions = (messages: Messages, maxPerSession: number): 
     }
     return body
       .finally(() => session.expect(-1))
-      .then(bytes => (subscription.delivered === head ? messageOf(record, head, bytes) : undefined), again)
+      .then(bytes => (subscription.delivered === head ? hand(bytes) : undefined), again)
   }
 
   const deliver = (subscription: Subscription): void => {
@@ -149,11 +157,11 @@ export const createSubscriptions = (messages: Messages, maxPerSession: number): 
     },
     acknowledge: (session, queue, messageId) => {
       const subscription = session.subscriptions.get(queue.key)
-      const delivered = subscription?.delivered
-      if (subscription === undefined || delivered === undefined) return 'unknown'
-      if (messageId.length > 0 && keyOf(messageId) !== delivered.id) return 'unknown'
+      const entry = subscription?.delivered
+      if (subscription === undefined || entry === undefined) return 'unknown'
+      if (messageId.length > 0 && keyOf(messageId) !== entry.id) return 'unknown'
       subscription.delivered = undefined
-      messages.acknowledge(queue.key, delivered.id)
+      messages.acknowledge(queue.key, entry.id)
       if (subscription.mode === 'get') return undefined
       if (!session.congested) return take(subscription)
       session.deferred.add(subscription)
@@ -180,6 +188,9 @@ export const createSubscriptions = (messages: Messages, maxPerSession: number): 
     },
     get count() {
       return subscribers.size
+    },
+    get delivered() {
+      return delivered
     },
   }
 }

@@ -47,6 +47,7 @@ export const memoryStore = (): Store => {
       }
       rows = next
     },
+    count: async () => rows.length,
     close: async () => {},
   }
 }
