@@ -146,13 +146,19 @@ export class EventLog {
 
   /**
    * Up to `limit` events after a cursor that this consumer has not acknowledged, in cursor order; waits up to `waitMs` for the
-   * first one. Throws CallError `CONSUMER_UNKNOWN`.
+   * first one, or until `signal` aborts. Throws CallError `CONSUMER_UNKNOWN`.
    */
-  async read(consumer: string, after: number, limit: number, waitMs: number): Promise<EventRow[]> {
+  async read(
+    consumer: string,
+    after: number,
+    limit: number,
+    waitMs: number,
+    signal?: AbortSignal,
+  ): Promise<EventRow[]> {
     const from = Math.max(after, this.#requireConsumer(consumer))
     const deadline = this.#clock.now() + waitMs
     let position = from
-    while (!this.#closed) {
+    while (!this.#closed && signal?.aborted !== true) {
       const page = await this.#read(position, limit)
       const unread = await this.#withoutAcknowledged(consumer, page)
       if (unread.length > 0) return unread
@@ -163,9 +169,13 @@ export class EventLog {
       }
       const left = deadline - this.#clock.now()
       if (left <= 0) return []
-      await this.#nextEvent(left)
+      await this.#nextEvent(left, signal)
     }
     return []
+  }
+
+  get closed(): boolean {
+    return this.#closed
   }
 
   /** Ends every waiting reader. */
@@ -197,15 +207,17 @@ export class EventLog {
     return rows.filter(row => !acked.has(row.cursor))
   }
 
-  #nextEvent(ms: number): Promise<void> {
+  #nextEvent(ms: number, signal: AbortSignal | undefined): Promise<void> {
     return new Promise(resolve => {
       const done = (): void => {
         this.#waiting.delete(done)
+        signal?.removeEventListener('abort', done)
         this.#clock.clearTimeout(timer)
         resolve()
       }
       const timer = this.#clock.setTimeout(done, ms)
       this.#waiting.add(done)
+      signal?.addEventListener('abort', done, { once: true })
     })
   }
 

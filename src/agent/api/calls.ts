@@ -29,7 +29,8 @@ const nothing = z.strictObject({})
 const connectionSummary = z.strictObject({
   connectionId: connectionIdSchema,
   userId: userIdSchema,
-  status: z.enum(['new', 'rcv', 'snd', 'duplex', 'deleted']),
+  /** State of the connection machine. */
+  status: z.enum(['new', 'rcv', 'confirmed', 'allowed', 'snd', 'joined', 'connected', 'deleted']),
   /** Whether messages can be sent: the handshake is complete. */
   ready: z.boolean(),
   /** Routers that this side receives from, as addresses without passwords. */

@@ -62,6 +62,8 @@ export type EventPayload =
   | { readonly type: 'MWARN'; readonly messageId: number; readonly error: ErrorFact }
   /** The message failed for good: it was not delivered. */
   | { readonly type: 'MERR'; readonly messageId: number; readonly error: ErrorFact }
+  /** The same for messages that had waited as long behind it. */
+  | { readonly type: 'MERRS'; readonly messageIds: readonly number[]; readonly error: ErrorFact }
   /** Receiving from these connections works (again). */
   | { readonly type: 'UP'; readonly router: string; readonly connectionIds: readonly string[] }
   /** The router cannot be reached; the agent reconnects by itself. */

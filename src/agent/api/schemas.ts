@@ -5,6 +5,9 @@ import { fromBase64 } from './base64.js'
 
 const utf8 = new TextEncoder()
 
+// A lone surrogate has no UTF-8: it would silently become another text.
+const textSchema = z.string().refine(text => !/[\uD800-\uDFFF]/u.test(text), 'not well-formed Unicode: use base64')
+
 /**
  * A message body or connection info: bytes, text, or in JSON `"text"`, `{"text": "…"}` or `{"base64": "…"}`.
  * The result of parsing is always bytes.
@@ -12,8 +15,8 @@ const utf8 = new TextEncoder()
 export const bodySchema = z
   .union([
     z.instanceof(Uint8Array),
-    z.string(),
-    z.strictObject({ text: z.string() }),
+    textSchema,
+    z.strictObject({ text: textSchema }),
     z.strictObject({ base64: z.base64() }),
   ])
   .transform((body): Uint8Array => {
@@ -45,11 +48,7 @@ export const consumerSchema = z
   .regex(/^[A-Za-z0-9._-]{1,64}$/)
   .default('default')
   .meta({ id: 'Consumer', description: 'name of a registered reader of the event log' })
-export const idempotencyKeySchema = z
-  .string()
-  .min(1)
-  .max(128)
-  .meta({
-    id: 'IdempotencyKey',
-    description: 'a repeated call under the same key has the effect and the answer of the first',
-  })
+export const idempotencyKeySchema = z.string().min(1).max(128).meta({
+  id: 'IdempotencyKey',
+  description: 'a repeated call under the same key has the effect and the answer of the first',
+})

@@ -1,0 +1,91 @@
+import { CallError } from '../errors.js'
+import type { Outcome } from '../runtime/unit.js'
+import type { EventRow } from '../runtime/writer.js'
+import { rcvMessages } from '../store/agent/messages.js'
+import { type Change, patch } from '../store/index.js'
+import type { ParsedParamsOf, ResultOf } from './api/calls.js'
+import type { AgentContext } from './context.js'
+
+/**
+ * ackMessage: the message’s event leaves the log and the message is marked in the same commit; then the router is told (B31). The one
+ * acknowledgement of a message, whether it is called by its number or by its event’s cursor. May be repeated.
+ */
+export const ackMessage = async (
+  context: AgentContext,
+  { connectionId, messageId, consumer }: ParsedParamsOf<'ackMessage'>,
+): Promise<ResultOf<'ackMessage'>> => {
+  const event = await context.eventLog.messageEvent(connectionId, messageId)
+  if (event !== undefined) {
+    await acknowledgeEvents(context, consumer, [event])
+    return {}
+  }
+  const [row] = await context.store.find(rcvMessages, { where: { connectionId, messageId } })
+  if (row?.state === 'acknowledged') return {}
+  throw new CallError('MESSAGE_NOT_FOUND', 'there is no such message to acknowledge', {
+    field: 'messageId',
+    facts: { messageId },
+    hint: 'take connectionId and messageId of the MSG event',
+  })
+}
+
+/** ackEvents: one event by its cursor, or all up to one; message events as ackMessage does. May be repeated. */
+export const ackEvents = async (
+  context: AgentContext,
+  { consumer, cursor, upTo }: ParsedParamsOf<'ackEvents'>,
+): Promise<ResultOf<'ackEvents'>> => {
+  if ((cursor === undefined) === (upTo === undefined)) {
+    throw new CallError('CMD_PARAMS', 'name either cursor or upTo', { field: 'cursor' })
+  }
+  if (cursor !== undefined) {
+    await acknowledgeEvents(context, consumer, await context.eventLog.page({ cursor }))
+    return {}
+  }
+  let after = 0
+  for (;;) {
+    const page = await context.eventLog.page({ upTo: upTo as number, after })
+    const last = page.at(-1)
+    if (last === undefined) return {}
+    await acknowledgeEvents(context, consumer, page)
+    after = last.cursor
+  }
+}
+
+/** Acknowledges events, connection by connection, so that each unit locks one connection only. */
+const acknowledgeEvents = async (context: AgentContext, consumer: string, rows: readonly EventRow[]): Promise<void> => {
+  const byConnection = new Map<string, EventRow[]>()
+  for (const row of rows) {
+    const group = byConnection.get(row.connectionId)
+    if (group === undefined) byConnection.set(row.connectionId, [row])
+    else group.push(row)
+  }
+  await Promise.all(
+    [...byConnection].map(([connectionId, group]) => acknowledgeGroup(context, consumer, connectionId, group)),
+  )
+}
+
+const acknowledgeGroup = async (
+  context: AgentContext,
+  consumer: string,
+  connectionId: string,
+  rows: readonly EventRow[],
+): Promise<void> => {
+  const gone = await context.runtime.run({
+    name: 'ackMessage',
+    locks: connectionId === '' ? [] : [connectionId],
+    load: () => context.eventLog.acknowledgement(consumer, rows),
+    compute: (_state, { changes, gone }): Outcome<readonly EventRow[]> => ({
+      result: gone,
+      changes: [...changes, ...gone.flatMap(marked)],
+    }),
+  })
+  context.eventLog.acknowledged(gone)
+  for (const row of gone) {
+    if (row.type === 'MSG' && row.messageId !== null) context.inbox.acknowledge(row.connectionId, row.messageId)
+  }
+  context.inbox.release()
+}
+
+const marked = ({ type, connectionId, messageId }: EventRow): Change[] =>
+  type === 'MSG' && messageId !== null
+    ? [patch(rcvMessages, { connectionId, messageId }, { state: 'acknowledged' })]
+    : []

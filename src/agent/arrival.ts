@@ -1,0 +1,75 @@
+import { connectionMachine } from '../../machines/connection.js'
+import { sha256 } from '../crypto/index.js'
+import { type Bytes, toBase64url } from '../encoding/index.js'
+import { asDuologueError, type DuologueError } from '../errors.js'
+import { decide, type Decision } from '../runtime/decide.js'
+import type { NewEvent, UnitState, Wake } from '../runtime/unit.js'
+import { connections } from '../store/agent/connections.js'
+import { type Change, patch } from '../store/index.js'
+import type { AgentContext } from './context.js'
+import type { OpenedEnvelope } from './incoming.js'
+import type { ConnectionRow, RcvQueueRow } from './rows.js'
+import type { DeliveredMessage } from './sessions.js'
+
+/** What becomes of the router’s message. */
+export type Received =
+  /** It is acknowledged to the router now. */
+  | { readonly type: 'acknowledge' }
+  /** The application acknowledges it. */
+  | { readonly type: 'keep'; readonly messageId: number }
+  /** The ratchet says that it was received before: look which one it was. */
+  | { readonly type: 'suspect'; readonly encryptedHash: Bytes; readonly error: DuologueError }
+
+/** What a step of receiving changes, collected until the unit ends. */
+export interface Step {
+  readonly received: Received
+  readonly changes: readonly Change[]
+  readonly events: readonly NewEvent[]
+  readonly wakes: readonly Wake[]
+}
+
+/** Everything a step looks at. */
+export interface Arrival {
+  readonly context: AgentContext
+  readonly state: UnitState
+  readonly connection: ConnectionRow
+  readonly queue: RcvQueueRow
+  readonly message: DeliveredMessage
+  readonly brokerAt: number
+  readonly notify: boolean
+  readonly opened: OpenedEnvelope
+}
+
+/** A step that only acknowledges. */
+export const acknowledged = (more: Partial<Omit<Step, 'received'>> = {}): Step => ({
+  received: { type: 'acknowledge' },
+  changes: [],
+  events: [],
+  wakes: [],
+  ...more,
+})
+
+/** Runs the connection machine for an arrival. */
+export const decideConnection = (
+  { state, connection }: Pick<Arrival, 'state' | 'connection'>,
+  event: Parameters<typeof decide<typeof connectionMachine>>[3],
+): Decision => {
+  const decision = decide(connectionMachine, connection.status, {}, event)
+  state.traced('connection', connection.connectionId, event.type, decision)
+  return decision
+}
+
+/** The router’s id of a message, as events show it. */
+export const brokerIdOf = (message: DeliveredMessage): string => toBase64url(message.messageId)
+
+/** SHA-256 of a ratchet message: how a redelivered one is known again. */
+export const encryptedHashOf = (encryptedMessage: Bytes): Bytes => sha256(encryptedMessage)
+
+export const isRatchetDuplicate = (error: unknown): boolean => {
+  const { code } = asDuologueError(error)
+  return code === 'CRYPTO_DUPLICATE' || code === 'CRYPTO_EARLIER' || code === 'CRYPTO_HEADER'
+}
+
+/** Status and other columns of the connection after a step. */
+export const patchConnection = (connection: ConnectionRow, set: Partial<Omit<ConnectionRow, 'connectionId'>>): Change =>
+  patch(connections, { connectionId: connection.connectionId }, set)

@@ -1,0 +1,122 @@
+import type { z } from 'zod'
+import { CallError } from '../errors.js'
+import { connections, rcvQueues, sndQueues } from '../store/agent/connections.js'
+import type { Agent, EventsOptions } from './api/agent.js'
+import { type CallName, calls, type ParamsOf, type ParsedParamsOf, type ResultOf } from './api/calls.js'
+import type { AgentEvent } from './api/events.js'
+import { ackEvents, ackMessage } from './acknowledge.js'
+import { allowConnection } from './allowConnection.js'
+import type { AgentContext } from './context.js'
+import { createConnection } from './createConnection.js'
+import { deleteConnection } from './deleteConnection.js'
+import { toAgentEvent } from './events.js'
+import { joinConnection } from './joinConnection.js'
+import { sendMessage } from './sendMessage.js'
+import { subscribe } from './subscribe.js'
+
+type Handlers = {
+  readonly [N in CallName]: (context: AgentContext, params: ParsedParamsOf<N>) => Promise<ResultOf<N>>
+}
+
+/** Waits of readers that follow the log, in ms: how long one read may take until it looks again. */
+const followMs = 30_000
+
+const listConnections: Handlers['listConnections'] = async ({ store, sessions }, { userId, after, limit }) => {
+  const rows = await store.find(connections, {
+    where: { ...(userId === undefined ? {} : { userId }), connectionId: { gt: after ?? '' } },
+    orderBy: ['connectionId'],
+    limit,
+  })
+  const where = { connectionId: { in: rows.map(row => row.connectionId) } }
+  const [rcv, snd] = await Promise.all([store.find(rcvQueues, { where }), store.find(sndQueues, { where })])
+  return {
+    connections: rows.map(row => {
+      const own = rcv.filter(queue => queue.connectionId === row.connectionId)
+      return {
+        connectionId: row.connectionId,
+        userId: row.userId,
+        status: row.status as ResultOf<'listConnections'>['connections'][number]['status'],
+        ready: row.status === 'connected',
+        rcvRouters: own.map(queue => queue.router),
+        sndRouters: snd.filter(queue => queue.connectionId === row.connectionId).map(queue => queue.router),
+        subscribed: own.some(queue => sessions.stateOf(queue) === 'active'),
+      }
+    }),
+  }
+}
+
+const registerConsumer: Handlers['registerConsumer'] = async ({ eventLog, runtime }, { consumer, from }) => {
+  const known = eventLog.registeredFrom(consumer)
+  if (known !== undefined) return { consumer, from: known }
+  const fromCursor = from === 'start' ? 0 : eventLog.lastCursor
+  await runtime.run({
+    name: 'registerConsumer',
+    locks: [],
+    compute: () => ({ result: undefined, changes: [eventLog.registration(consumer, fromCursor)] }),
+  })
+  eventLog.registered(consumer, fromCursor)
+  return { consumer, from: fromCursor }
+}
+
+const readEvents: Handlers['readEvents'] = async ({ eventLog }, { consumer, after, limit, waitMs }) => {
+  const rows = await eventLog.read(consumer, after, limit, waitMs)
+  return { events: rows.map(toAgentEvent) }
+}
+
+const handlers: Handlers = {
+  createConnection,
+  joinConnection,
+  allowConnection,
+  sendMessage,
+  ackMessage,
+  subscribe,
+  deleteConnection,
+  listConnections,
+  registerConsumer,
+  readEvents,
+  ackEvents,
+}
+
+/** The public agent: every call of the list, its parameters checked by the list’s schema. */
+export const agentCalls = (context: AgentContext, close: () => Promise<void>): Agent => {
+  const methods = Object.fromEntries(
+    Object.entries(calls).map(([name, call]) => [
+      name,
+      async (params: unknown) => {
+        const handle = handlers[name as CallName] as (context: AgentContext, params: unknown) => Promise<unknown>
+        return handle(context, parseParams(call.params, params))
+      },
+    ]),
+  ) as unknown as { [N in CallName]: (params: ParamsOf<N>) => Promise<ResultOf<N>> }
+  let closing: Promise<void> | undefined
+  return {
+    ...methods,
+    events: options => followEvents(context, options),
+    close: () => (closing ??= close()),
+  }
+}
+
+const parseParams = (schema: z.ZodType, params: unknown): unknown => {
+  const parsed = schema.safeParse(params)
+  if (parsed.success) return parsed.data
+  const [issue] = parsed.error.issues
+  throw new CallError('CMD_PARAMS', issue?.message ?? 'wrong parameters', {
+    field: issue === undefined ? 'params' : issue.path.join('.') || 'params',
+  })
+}
+
+async function* followEvents(
+  context: AgentContext,
+  { consumer = 'default', after = 0, signal }: EventsOptions = {},
+): AsyncGenerator<AgentEvent> {
+  await registerConsumer(context, { consumer, from: 'start' })
+  let position = after
+  while (signal?.aborted !== true) {
+    const rows = await context.eventLog.read(consumer, position, 100, followMs, signal)
+    if (rows.length === 0 && context.eventLog.closed) return
+    for (const row of rows) {
+      yield toAgentEvent(row)
+      position = row.cursor
+    }
+  }
+}

@@ -1,0 +1,64 @@
+import type { RetryInterval } from '../../machines/retry.js'
+import type { VersionRange } from '../encoding/index.js'
+import { SUPPORTED_E2E_VERSIONS } from '../ratchet/index.js'
+
+/** What this agent speaks and how long it waits: the reference's values (see facts: smp.md versions, behaviours: defaults). */
+export interface AgentConfig {
+  /** Agent versions accepted from others; the highest is the one offered. */
+  readonly agentVersions: VersionRange
+  /** Versions of messages between SMP clients. */
+  readonly clientVersions: VersionRange
+  readonly e2eVersions: VersionRange
+  /** Delays between attempts, in ms. */
+  readonly fastRetry: RetryInterval
+  readonly slowRetry: RetryInterval
+  readonly reconnect: RetryInterval
+  /** How long a message may wait before it fails, in ms. */
+  readonly messageTimeoutMs: number
+  readonly helloTimeoutMs: number
+  readonly quotaTimeoutMs: number
+  /** Deadlines of connecting, for callers that wait and for work in the background, in ms. */
+  readonly interactiveConnectMs: number
+  readonly backgroundConnectMs: number
+  readonly interactiveCommandMs: number
+  readonly backgroundCommandMs: number
+  /** Most SUBs sent at once. */
+  readonly subscribeBatch: number
+  /** Attempts to delete a queue at its router before it is given up. */
+  readonly deleteAttempts: number
+  /** Sent messages of one queue whose completion may still be on its way to the disk. */
+  readonly deliveriesAhead: number
+  /** Unread events: at this many the agent stops receiving, so that none is ever dropped. */
+  readonly maxUnreadEvents: number
+}
+
+const second = 1000
+const minute = 60 * second
+const day = 24 * 60 * minute
+
+export const defaultConfig: AgentConfig = {
+  agentVersions: { min: 6, max: 7 },
+  clientVersions: { min: 1, max: 4 },
+  e2eVersions: SUPPORTED_E2E_VERSIONS,
+  fastRetry: { initial: 2 * second, growAfter: 10 * second, max: 120 * second },
+  slowRetry: { initial: 5 * minute, growAfter: minute, max: 360 * minute },
+  reconnect: { initial: 2 * second, growAfter: 10 * second, max: 180 * second },
+  messageTimeoutMs: 2 * day,
+  helloTimeoutMs: 2 * day,
+  quotaTimeoutMs: 7 * day,
+  interactiveConnectMs: 15 * second,
+  backgroundConnectMs: 45 * second,
+  interactiveCommandMs: 10 * second,
+  backgroundCommandMs: 30 * second,
+  subscribeBatch: 1350,
+  deleteAttempts: 10,
+  deliveriesAhead: 64,
+  maxUnreadEvents: 100_000,
+}
+
+/** The agent version from which the initiator makes its ratchet when the confirmation arrives (B13). */
+export const versionRatchetOnConfirmation = 7
+
+/** Padded lengths of what the double ratchet encrypts, without a KEM. */
+export const connInfoPadding = 14_832
+export const messagePadding = 15_840

@@ -1,0 +1,38 @@
+import type { Random } from '../crypto/index.js'
+import type { Clock } from '../runtime/clock.js'
+import type { EventLog } from '../runtime/eventLog.js'
+import type { Runtime } from '../runtime/runtime.js'
+import type { RouterAddressWithAuth } from '../smp/protocol/routerAddress.js'
+import type { Store } from '../store/index.js'
+import type { AgentConfig } from './config.js'
+import type { Inbox } from './inbox.js'
+import type { Sessions } from './sessions.js'
+
+/** A logger as pino's: words and plain facts, never keys, bodies or links. */
+export interface Logger {
+  debug(facts: object, message: string): void
+  info(facts: object, message: string): void
+  warn(facts: object, message: string): void
+  error(facts: object, message: string): void
+}
+
+export const silentLogger: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+
+/** What the parts of one agent share. Each field has one owner: openAgent, which closes them in reverse order. */
+export interface AgentContext {
+  readonly config: AgentConfig
+  readonly store: Store
+  readonly runtime: Runtime
+  readonly eventLog: EventLog
+  readonly sessions: Sessions
+  readonly inbox: Inbox
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  /** Routers that new queues are made on. */
+  readonly routers: readonly RouterAddressWithAuth[]
+  /** The next id of a stored command: rising, so that commands run in the order in which they were stored. */
+  readonly nextCommandId: () => number
+  /** Drops what the delivery worker of a deleted queue has in memory. */
+  readonly forgetDelivery: (queueId: string) => void
+}

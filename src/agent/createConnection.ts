@@ -1,0 +1,124 @@
+import { connectionMachine } from '../../machines/connection.js'
+import { InternalError } from '../errors.js'
+import { decodeE2ePrivateKeys, e2eParamsOf, encodeE2ePrivateKeys, generateE2eParams } from '../ratchet/index.js'
+import { decide } from '../runtime/decide.js'
+import { formatConnectionRequest } from '../smp/protocol/connectionRequest.js'
+import { e2eParamsForLink } from '../smp/protocol/e2eParams.js'
+import type { QueueIds } from '../smp/protocol/responses.js'
+import { formatRouterAddress } from '../smp/protocol/routerAddress.js'
+import { connections, rcvQueues } from '../store/agent/connections.js'
+import { insert, patch } from '../store/index.js'
+import type { ParsedParamsOf, ResultOf } from './api/calls.js'
+import type { AgentContext } from './context.js'
+import { connectionByKey, newConnection } from './newConnection.js'
+import {
+  createdQueue,
+  newId,
+  newQueueCommand,
+  newRcvQueue,
+  passwordOf,
+  pickRouter,
+  queueCreated,
+  queueInfoOf,
+} from './queues.js'
+import { type ConnectionRow, type RcvQueueRow, rcvQueuesOf, requireConnection } from './rows.js'
+
+/**
+ * createConnection: keys and intent are stored, then the router is asked for a queue (NEW), then the link is stored and returned.
+ * A repeated call under the same idempotency key goes on where the first stopped, with the same keys.
+ */
+export const createConnection = async (
+  context: AgentContext,
+  params: ParsedParamsOf<'createConnection'>,
+): Promise<ResultOf<'createConnection'>> => {
+  const { connection, queue } = await storeIntent(context, params)
+  if (connection.link !== null) return { connectionId: connection.connectionId, link: connection.link }
+  const { response, session } = await context.sessions.request(
+    queue.userId,
+    queue.router,
+    {
+      command: newQueueCommand(queue, passwordOf(context.routers, queue.router)),
+      entityId: Buffer.alloc(0),
+      key: { algorithm: 'ed25519', privateKey: queue.rcvPrivateKey },
+    },
+    'interactive',
+  )
+  if (response.type !== 'IDS')
+    throw new InternalError(`NEW was answered with ${response.type}`, { field: queue.router })
+  const made = { ...queue, ...queueCreated(queue, response) }
+  context.sessions.created(createdQueue(made), session)
+  return storeLink(context, connection.connectionId, queue.queueId, response)
+}
+
+const storeIntent = async (
+  context: AgentContext,
+  { userId, idempotencyKey }: ParsedParamsOf<'createConnection'>,
+): Promise<{ connection: ConnectionRow; queue: RcvQueueRow }> => {
+  const known = await connectionByKey(context, userId, idempotencyKey)
+  const connectionId = known?.connectionId ?? newId(context.random)
+  return context.runtime.run({
+    name: 'createConnection',
+    locks: [connectionId],
+    compute: state => {
+      if (known !== undefined) {
+        const connection = requireConnection(state, connectionId)
+        const [queue] = rcvQueuesOf(state, connectionId)
+        if (queue !== undefined) return { result: { connection, queue } }
+        throw new InternalError('the connection of this idempotency key was not created', { field: 'idempotencyKey' })
+      }
+      const { privateKeys } = generateE2eParams(context.config.e2eVersions.max)
+      const connection = newConnection({
+        connectionId,
+        userId,
+        status: 'new',
+        agentVersion: context.config.agentVersions.max,
+        x3dhKeys: encodeE2ePrivateKeys(privateKeys),
+        idempotencyKey,
+        now: state.now,
+      })
+      const router = formatRouterAddress(pickRouter(context.routers, context.random).router)
+      const queue = newRcvQueue(context.random, connection, router, context.config.clientVersions.max, state.now)
+      return { result: { connection, queue }, changes: [insert(connections, connection), insert(rcvQueues, queue)] }
+    },
+  })
+}
+
+const storeLink = (
+  context: AgentContext,
+  connectionId: string,
+  queueId: string,
+  ids: QueueIds,
+): Promise<ResultOf<'createConnection'>> =>
+  context.runtime.run({
+    name: 'createConnection.created',
+    locks: [connectionId],
+    compute: state => {
+      const connection = requireConnection(state, connectionId)
+      const queue = rcvQueuesOf(state, connectionId).find(row => row.queueId === queueId)
+      if (queue === undefined || connection.x3dhKeys === null)
+        throw new InternalError('the new queue is gone', { field: queueId })
+      // A call repeated at the same time has made another queue already: that one is in the link.
+      if (connection.link !== null) return { result: { connectionId, link: connection.link } }
+      const created = queueCreated(queue, ids)
+      const decision = decide(connectionMachine, connection.status, {}, { type: 'queue.created' })
+      state.traced('connection', connectionId, 'queue.created', decision)
+      const link = linkOf(context, connection.x3dhKeys, { ...queue, ...created })
+      return {
+        result: { connectionId, link },
+        changes: [
+          patch(connections, { connectionId }, { status: decision.to, link }),
+          patch(rcvQueues, { queueId }, created),
+        ],
+      }
+    },
+  })
+
+const linkOf = ({ config }: AgentContext, x3dhKeys: Uint8Array, queue: RcvQueueRow): string => {
+  const e2e = e2eParamsOf(config.e2eVersions.max, decodeE2ePrivateKeys(x3dhKeys))
+  return formatConnectionRequest({
+    mode: 'invitation',
+    agentVersions: config.agentVersions,
+    queues: [{ clientVersions: config.clientVersions, address: queueInfoOf(queue, queue.clientVersion).address }],
+    e2e: e2eParamsForLink(e2e, config.e2eVersions),
+  })
+}

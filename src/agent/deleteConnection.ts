@@ -1,0 +1,106 @@
+import type { CommandOutcome } from '../../machines/commandWorker.js'
+import { connectionMachine } from '../../machines/connection.js'
+import { decide } from '../runtime/decide.js'
+import type { NewEvent, Outcome, Wake } from '../runtime/unit.js'
+import { commands, confirmations, connections, rcvQueues, skippedKeys, sndQueues } from '../store/agent/connections.js'
+import { deliveries, rcvMessages, sndMessages } from '../store/agent/messages.js'
+import { type Change, patch, remove, removeWhere } from '../store/index.js'
+import type { ParsedParamsOf, ResultOf } from './api/calls.js'
+import { type CommandRow, storedCommand } from './commandRows.js'
+import type { AgentContext } from './context.js'
+import { errorFact } from './events.js'
+import { eventOf, findConnection, type RcvQueueRow, rcvQueuesOf, sndQueuesOf } from './rows.js'
+
+/**
+ * deleteConnection: what waits is dropped and the deletion of the queues at their routers is stored, in one commit (B90). DEL_RCVQ
+ * tells of each queue, DEL_CONN of the end. A repeated call changes nothing, nor does one for a connection that is gone.
+ */
+export const deleteConnection = async (
+  context: AgentContext,
+  { connectionId }: ParsedParamsOf<'deleteConnection'>,
+): Promise<ResultOf<'deleteConnection'>> => {
+  const { queues, sndQueueIds } = await context.runtime.run({
+    name: 'deleteConnection',
+    locks: [connectionId],
+    compute: (state): Outcome<{ queues: readonly RcvQueueRow[]; sndQueueIds: readonly string[] }> => {
+      const connection = findConnection(state, connectionId)
+      if (connection === undefined || connection.status === 'deleted')
+        return { result: { queues: [], sndQueueIds: [] } }
+      const decision = decide(connectionMachine, connection.status, {}, { type: 'connection.delete' })
+      state.traced('connection', connectionId, 'connection.delete', decision)
+      const queues = rcvQueuesOf(state, connectionId)
+      const sndQueueIds = sndQueuesOf(state, connectionId).map(queue => queue.queueId)
+      const changes: Change[] = [
+        removeWhere(commands, { connectionId }),
+        removeWhere(deliveries, { connectionId }),
+        patch(connections, { connectionId }, { status: decision.to, link: null, x3dhKeys: null, ratchet: null }),
+      ]
+      const wakes: Wake[] = []
+      const known = queues.filter(queue => queue.rcvId !== null)
+      for (const queue of known) {
+        const deletion = storedCommand(context, {
+          connectionId,
+          userId: connection.userId,
+          router: queue.router,
+          type: 'deleteQueue',
+          argument: { queueId: queue.queueId },
+          now: state.now,
+        })
+        changes.push(...deletion.changes)
+        wakes.push(deletion.wake)
+      }
+      const events: NewEvent[] = []
+      if (known.length === 0) {
+        changes.push(...purge(connectionId))
+        events.push(eventOf(connection, 'DEL_CONN', {}))
+      }
+      return { result: { queues, sndQueueIds }, changes, events, wakes }
+    },
+  })
+  for (const queue of queues) context.sessions.remove(queue)
+  for (const queueId of sndQueueIds) context.forgetDelivery(queueId)
+  context.inbox.forget(connectionId)
+  return {}
+}
+
+/** A queue is deleted at its router, or given up with an error: its row goes, and with the last one the connection. */
+export const queueGone = (
+  context: AgentContext,
+  command: CommandRow,
+  queue: RcvQueueRow,
+  error?: unknown,
+): Promise<CommandOutcome> =>
+  context.runtime.run({
+    name: 'deleteQueue',
+    locks: [command.connectionId],
+    compute: (state): Outcome<CommandOutcome> => {
+      const { connectionId } = command
+      const connection = findConnection(state, connectionId)
+      const changes: Change[] = [
+        remove(commands, { commandId: command.commandId }),
+        remove(rcvQueues, { queueId: queue.queueId }),
+      ]
+      if (connection === undefined) return { result: 'done', changes }
+      const payload = { router: queue.router, ...(error === undefined ? {} : { error: errorFact(error) }) }
+      const events = [eventOf(connection, 'DEL_RCVQ', payload)]
+      const left = rcvQueuesOf(state, connectionId).some(row => row.queueId !== queue.queueId && row.rcvId !== null)
+      if (connection.status === 'deleted' && !left) {
+        changes.push(...purge(connectionId))
+        events.push(eventOf(connection, 'DEL_CONN', {}))
+      }
+      return { result: error === undefined ? 'done' : 'failed', changes, events }
+    },
+  })
+
+/** Every row of a connection but its unread events. */
+const purge = (connectionId: string): Change[] => [
+  removeWhere(commands, { connectionId }),
+  removeWhere(deliveries, { connectionId }),
+  removeWhere(sndMessages, { connectionId }),
+  removeWhere(rcvMessages, { connectionId }),
+  removeWhere(skippedKeys, { connectionId }),
+  removeWhere(confirmations, { connectionId }),
+  removeWhere(rcvQueues, { connectionId }),
+  removeWhere(sndQueues, { connectionId }),
+  remove(connections, { connectionId }),
+]

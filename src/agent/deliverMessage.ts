@@ -1,0 +1,73 @@
+import type { SndQueueEvent, SentMessageType } from '../../machines/sndQueue.js'
+import { boxSecret, type Random } from '../crypto/index.js'
+import { InternalError, RouterError } from '../errors.js'
+import { decodeMessageEncryptKey, encryptBody } from '../ratchet/index.js'
+import { isHostError, isTemporaryOrHostError, type RouterRequest } from '../smp/client.js'
+import { encodeAgentEnvelope } from '../smp/protocol/agentEnvelope.js'
+import { CONFIRMATION_PADDING, MESSAGE_PADDING, sealEnvelope } from '../smp/protocol/clientMessage.js'
+import { publicKeyOf } from '../crypto/index.js'
+import type { AgentConfig } from './config.js'
+import { numberedMessage, type QueuedDelivery, type SndMessageRow } from './outgoing.js'
+import { isSecurable } from './queues.js'
+import type { SndQueueRow } from './rows.js'
+
+/**
+ * SEND for a waiting message. The body is encrypted here, under the header that the ratchet gave at enqueue, so every attempt has the
+ * same ratchet message (B40); only the queue’s own encryption gets a new nonce.
+ */
+export const sendRequest = (
+  queue: SndQueueRow,
+  message: SndMessageRow,
+  { random, config }: { readonly random: Random; readonly config: AgentConfig },
+): RouterRequest => {
+  const confirmation = isConfirmation(message.type)
+  const body = message.encrypted ?? encryptedMessage(message, config.agentVersions.max)
+  const header = { version: queue.clientVersion, ...(confirmation ? { dhKey: queue.e2ePublicKey } : {}) }
+  const senderKey = { algorithm: 'ed25519', raw: publicKeyOf('ed25519', queue.sndPrivateKey) } as const
+  const unsecured = confirmation && !isSecurable(queue)
+  const sealed = sealEnvelope(
+    boxSecret(queue.e2eSecret),
+    random(24),
+    header,
+    { body, ...(unsecured ? { senderKey } : {}) },
+    confirmation ? CONFIRMATION_PADDING : MESSAGE_PADDING,
+  )
+  return {
+    command: { type: 'SEND', flags: { notification: message.notify }, body: sealed },
+    entityId: queue.sndId,
+    ...(unsecured ? {} : { key: { algorithm: 'ed25519', privateKey: queue.sndPrivateKey } }),
+  }
+}
+
+const encryptedMessage = (message: SndMessageRow, agentVersion: number): Uint8Array => {
+  if (message.header === null || message.body === null) {
+    throw new InternalError('a waiting message has no body', { field: message.connectionId })
+  }
+  const plaintext = numberedMessage(message.sendId, message.previousHash, message.body)
+  const encrypted = encryptBody(decodeMessageEncryptKey(message.header), plaintext, message.paddedLength)
+  return encodeAgentEnvelope({ type: 'message', agentVersion, encryptedMessage: encrypted })
+}
+
+const isConfirmation = (type: string): boolean => type === 'CONN_INFO' || type === 'CONN_INFO_REPLY'
+
+/** What an attempt means for the sndQueue machine. */
+export const attemptEvent = (
+  { message, delivery }: QueuedDelivery,
+  queue: SndQueueRow,
+  error: unknown,
+  config: AgentConfig,
+  now: number,
+): SndQueueEvent => {
+  const messageType = message.type as SentMessageType
+  if (error === undefined) return { type: 'message.sent', messageType, securable: isSecurable(queue) }
+  const waited = now - delivery.createdAt
+  if (error instanceof RouterError && error.code === 'QUOTA') {
+    return { type: 'message.overQuota', messageType, expired: waited > config.quotaTimeoutMs }
+  }
+  if (error instanceof RouterError && error.code === 'AUTH') return { type: 'message.unauthorized', messageType }
+  if (isTemporaryOrHostError(error)) {
+    const timeout = message.type === 'HELLO' ? config.helloTimeoutMs : config.messageTimeoutMs
+    return { type: 'message.unreached', messageType, host: isHostError(error), expired: waited > timeout }
+  }
+  return { type: 'message.failed', messageType }
+}

@@ -1,0 +1,200 @@
+import { fromPromise } from 'xstate'
+import { type DeliveryOutcome, sndQueueDeliveryMachine } from '../../machines/sndQueueDelivery.js'
+import { asDuologueError } from '../errors.js'
+import { Workers } from '../runtime/workers.js'
+import { sndQueues } from '../store/agent/connections.js'
+import { deliveries, sndMessages } from '../store/agent/messages.js'
+import type { AgentContext } from './context.js'
+import { attemptEvent, sendRequest } from './deliverMessage.js'
+import type { QueuedDelivery } from './outgoing.js'
+import type { SndQueueRow } from './rows.js'
+import { settleDelivery } from './settleDelivery.js'
+
+/** Waiting messages of a queue that are held in memory at once. */
+const pageLength = 64
+const memoryLength = 256
+/** Queues whose (empty) memory is kept while they are idle. */
+const idleQueues = 10_000
+
+/** What the worker of one send queue has in memory; the rows are the truth. */
+interface QueueMemory {
+  queue: SndQueueRow | undefined
+  items: QueuedDelivery[]
+  /** Whether every waiting row is in `items` or on its way to completion. */
+  complete: boolean
+  /** A message came that `items` has no room for, or while rows were being read. */
+  missed: boolean
+  lastMessageId: number
+  /** Completions of sent messages that are on their way to the disk. */
+  readonly completing: Set<Promise<void>>
+}
+
+/** The delivery workers: one sndQueueDelivery machine for each send queue that has something to send. */
+export class Deliveries {
+  readonly #context: AgentContext
+  readonly #memories = new Map<string, QueueMemory>()
+  readonly #workers: Workers<typeof sndQueueDeliveryMachine>
+  #closed = false
+
+  constructor(context: AgentContext) {
+    this.#context = context
+    const machine = sndQueueDeliveryMachine.provide({
+      actors: {
+        deliverNext: fromPromise<DeliveryOutcome, { queueId: string }>(({ input }) => this.#deliverNext(input.queueId)),
+      },
+    }) as typeof sndQueueDeliveryMachine
+    const { fastRetry: fast, slowRetry: slow } = context.config
+    this.#workers = new Workers({
+      machine,
+      clock: context.clock,
+      input: queueId => ({ queueId, fast, slow }),
+      workAdded: { type: 'delivery.added' },
+      idle: queueId => {
+        if (this.#memories.size > idleQueues) this.#memories.delete(queueId)
+      },
+    })
+  }
+
+  /** There is a message to deliver; `hint` saves reading it. */
+  wake(queueId: string, hint: QueuedDelivery | undefined): void {
+    if (this.#closed) return
+    const memory = this.#memoryOf(queueId)
+    const { delivery } = hint ?? {}
+    if (hint === undefined || delivery === undefined || !memory.complete || memory.items.length >= memoryLength) {
+      memory.complete = false
+      memory.missed = true
+    } else if (delivery.messageId > memory.lastMessageId) {
+      memory.items.push(hint)
+      memory.lastMessageId = delivery.messageId
+    }
+    this.#workers.wake(queueId)
+  }
+
+  /** The other party’s queue takes messages again: a delivery that waits goes on at once (B45). */
+  continue(queueId: string): void {
+    this.#workers.send(queueId, { type: 'queue.continued' })
+  }
+
+  /** Starts the workers of every queue that has waiting rows. */
+  async resume(): Promise<void> {
+    let after = ''
+    for (;;) {
+      const [row] = await this.#context.store.find(deliveries, {
+        where: { queueId: { gt: after } },
+        orderBy: ['queueId', 'messageId'],
+        limit: 1,
+      })
+      if (row === undefined) return
+      this.wake(row.queueId, undefined)
+      after = row.queueId
+    }
+  }
+
+  /** Forgets a deleted queue; what is on its way finds its rows gone. */
+  forget(queueId: string): void {
+    this.#memories.delete(queueId)
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#workers.stop()
+    await Promise.all([...this.#memories.values()].flatMap(memory => [...memory.completing]))
+  }
+
+  #memoryOf(queueId: string): QueueMemory {
+    const known = this.#memories.get(queueId)
+    if (known !== undefined) return known
+    const memory: QueueMemory = {
+      queue: undefined,
+      items: [],
+      complete: false,
+      missed: false,
+      lastMessageId: 0,
+      completing: new Set(),
+    }
+    this.#memories.set(queueId, memory)
+    return memory
+  }
+
+  async #deliverNext(queueId: string): Promise<DeliveryOutcome> {
+    const memory = this.#memoryOf(queueId)
+    while (memory.items.length === 0 && !memory.complete) await this.#load(queueId, memory)
+    const [item] = memory.items
+    if (item === undefined || memory.queue === undefined) return 'empty'
+    const error = await this.#attempt(memory.queue, item)
+    if (this.#closed) return 'empty'
+    const { config, clock } = this.#context
+    const event = attemptEvent(item, memory.queue, error, config, clock.now())
+    if (event.type === 'message.sent' && item.message.type === 'A_MSG') {
+      if (memory.completing.size >= config.deliveriesAhead) await Promise.race(memory.completing)
+      memory.items.shift()
+      this.#completeLater(queueId, memory, item, event)
+      return 'sent'
+    }
+    const outcome = await settleDelivery(this.#context, item, event, error)
+    if (outcome === 'sent' || outcome === 'dropped') {
+      // What expired with it is gone too: the rest is read again.
+      if ('expired' in event && event.expired) this.#reset(memory)
+      else memory.items.shift()
+    }
+    return outcome
+  }
+
+  async #attempt(queue: SndQueueRow, { message }: QueuedDelivery): Promise<unknown> {
+    const { sessions, log } = this.#context
+    try {
+      await sessions.request(queue.userId, queue.router, sendRequest(queue, message, this.#context))
+      return undefined
+    } catch (error) {
+      const { code } = asDuologueError(error)
+      log.debug({ code, connectionId: queue.connectionId, messageId: message.messageId }, 'not delivered')
+      return error
+    }
+  }
+
+  // The next message does not wait for this one’s commit: after a crash the row is sent again, and the other party knows it.
+  #completeLater(
+    queueId: string,
+    memory: QueueMemory,
+    item: QueuedDelivery,
+    event: ReturnType<typeof attemptEvent>,
+  ): void {
+    const completion = settleDelivery(this.#context, item, event, undefined)
+      .then(() => {})
+      .catch((error: unknown) => {
+        const { code } = asDuologueError(error)
+        this.#context.log.error({ code, connectionId: item.delivery.connectionId }, 'a delivery could not be completed')
+        this.#reset(memory)
+        this.#context.clock.setTimeout(() => this.wake(queueId, undefined), this.#context.config.fastRetry.initial)
+      })
+      .finally(() => memory.completing.delete(completion))
+    memory.completing.add(completion)
+  }
+
+  #reset(memory: QueueMemory): void {
+    memory.items = []
+    memory.complete = false
+  }
+
+  // Rows of messages whose completion is on its way are still there, so those are waited for first.
+  async #load(queueId: string, memory: QueueMemory): Promise<void> {
+    const { store } = this.#context
+    await Promise.all(memory.completing)
+    memory.queue ??= (await store.find(sndQueues, { where: { queueId } }))[0]
+    memory.missed = false
+    const rows = await store.find(deliveries, { where: { queueId }, orderBy: ['messageId'], limit: pageLength })
+    const last = rows.at(-1)
+    memory.lastMessageId = last?.messageId ?? 0
+    memory.complete = rows.length < pageLength && !memory.missed
+    if (last === undefined) return
+    const messageIds = rows.map(row => row.messageId)
+    const messages = await store.find(sndMessages, {
+      where: { connectionId: last.connectionId, messageId: { in: messageIds } },
+    })
+    const byId = new Map(messages.map(message => [message.messageId, message]))
+    memory.items = rows.flatMap(delivery => {
+      const message = byId.get(delivery.messageId)
+      return message === undefined ? [] : [{ delivery, message }]
+    })
+  }
+}

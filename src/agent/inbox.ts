@@ -1,0 +1,127 @@
+import { asDuologueError, RouterError, StoreError } from '../errors.js'
+import { isTemporaryError } from '../smp/client.js'
+import type { AgentContext } from './context.js'
+import { receive } from './receive.js'
+import type { DeliveredMessage } from './sessions.js'
+
+/** Waits between attempts to acknowledge a message in a session that lives on, in ms. */
+const ackRetryMs = [1_000, 3_000, 10_000, 30_000]
+
+/**
+ * Messages that routers have delivered: each is processed once, and acknowledged to its router when it may be. A router delivers the
+ * next message of a queue after the ACK, so at most one per queue is here. An ACK that is lost comes right by itself: with the
+ * next session the router delivers again, and the message is known (B34).
+ */
+export class Inbox {
+  readonly #contextOf: () => AgentContext
+  /** By connection and number: messages that the application must acknowledge. */
+  readonly #kept = new Map<string, DeliveredMessage>()
+  /** ACKs held back while the event log is full: receiving stops before an event is ever dropped. */
+  readonly #heldBack = new Set<DeliveredMessage>()
+  #closed = false
+  #processing = 0
+  readonly #idle: Array<() => void> = []
+
+  /** The context is complete when the first message comes. */
+  constructor(contextOf: () => AgentContext) {
+    this.#contextOf = contextOf
+  }
+
+  get #context(): AgentContext {
+    return this.#contextOf()
+  }
+
+  /** Processes a message. Never throws and never blocks its caller. */
+  accept(message: DeliveredMessage): void {
+    if (this.#closed) return
+    this.#processing++
+    void this.#process(message).finally(() => {
+      this.#processing--
+      if (this.#processing === 0) for (const resolve of this.#idle.splice(0)) resolve()
+    })
+  }
+
+  /** The application has acknowledged a message, in a commit: the router may deliver the next one. */
+  acknowledge(connectionId: string, messageId: number): void {
+    const key = keptKey(connectionId, messageId)
+    const message = this.#kept.get(key)
+    if (message === undefined) return
+    this.#kept.delete(key)
+    this.#sendAck(message, 0)
+  }
+
+  /** Sends the ACKs that were held back, when there is room again. */
+  release(): void {
+    for (const message of this.#heldBack) {
+      this.#heldBack.delete(message)
+      this.#sendAck(message, 0)
+    }
+  }
+
+  /** Forgets the messages of a deleted connection. */
+  forget(connectionId: string): void {
+    for (const [key, { queue }] of this.#kept) if (queue.connectionId === connectionId) this.#kept.delete(key)
+  }
+
+  /** Takes no more messages and waits for those being processed. */
+  async close(): Promise<void> {
+    this.#closed = true
+    if (this.#processing > 0) await new Promise<void>(resolve => this.#idle.push(resolve))
+    this.#heldBack.clear()
+    this.#kept.clear()
+  }
+
+  async #process(message: DeliveredMessage): Promise<void> {
+    const { log } = this.#context
+    try {
+      const received = await receive(this.#context, message)
+      if (received.type === 'keep') {
+        this.#kept.set(keptKey(message.queue.connectionId, received.messageId), message)
+      } else if (received.type === 'acknowledge') this.#sendAck(message, 0)
+    } catch (error) {
+      // Nothing was stored, so nothing is acknowledged: the router delivers it again with the next subscription.
+      const { code } = asDuologueError(error)
+      log.error({ code, connectionId: message.queue.connectionId }, 'a message could not be stored')
+      if (error instanceof StoreError) this.#processLater(message)
+    }
+  }
+
+  #processLater(message: DeliveredMessage): void {
+    this.#context.clock.setTimeout(() => this.accept(message), this.#context.config.fastRetry.initial)
+  }
+
+  #sendAck(message: DeliveredMessage, attempt: number): void {
+    if (this.#closed) return
+    if (this.#context.eventLog.isFull) {
+      this.#heldBack.add(message)
+      return
+    }
+    void this.#ack(message, attempt)
+  }
+
+  async #ack(message: DeliveredMessage, attempt: number): Promise<void> {
+    const { sessions, clock, log } = this.#context
+    const { queue, messageId } = message
+    try {
+      const { response } = await sessions.request(queue.userId, queue.router, {
+        command: { type: 'ACK', messageId },
+        entityId: queue.rcvId,
+        key: { algorithm: 'ed25519', privateKey: queue.rcvPrivateKey },
+      })
+      // Routers of older versions answer ACK with the next message.
+      if (response.type === 'MSG') this.accept({ queue, messageId: response.messageId, body: response.body })
+    } catch (error) {
+      const { code } = asDuologueError(error)
+      const delay = ackRetryMs[attempt]
+      if (isTemporaryError(error) && delay !== undefined) {
+        clock.setTimeout(() => this.#sendAck(message, attempt + 1), delay)
+        return
+      }
+      // NO_MSG: acknowledged before, or expired at the router.
+      if (error instanceof RouterError && error.code === 'NO_MSG') return
+      log.warn({ code, connectionId: queue.connectionId, router: queue.router }, 'ACK failed')
+    }
+  }
+}
+
+const keptKey = (connectionId: string, messageId: number): string => `${connectionId}/${messageId}`

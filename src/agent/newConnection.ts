@@ -1,0 +1,44 @@
+import { connections } from '../store/agent/connections.js'
+import type { AgentContext } from './context.js'
+import type { ConnectionRow } from './rows.js'
+
+/** The row of a connection that nothing has happened to yet. */
+export const newConnection = (fields: {
+  readonly connectionId: string
+  readonly userId: number
+  readonly status: string
+  readonly agentVersion: number
+  readonly ratchet?: Uint8Array
+  readonly x3dhKeys?: Uint8Array
+  readonly idempotencyKey?: string | undefined
+  readonly now: number
+}): ConnectionRow => ({
+  connectionId: fields.connectionId,
+  userId: fields.userId,
+  status: fields.status,
+  agentVersion: fields.agentVersion,
+  pqSupport: false,
+  lastMessageId: 0,
+  lastSendId: 0,
+  lastSendHash: Buffer.alloc(0),
+  lastReceiveId: 0,
+  lastExternalId: 0,
+  lastReceiveHash: Buffer.alloc(0),
+  ratchetSync: 'ok',
+  ratchet: fields.ratchet ?? null,
+  x3dhKeys: fields.x3dhKeys ?? null,
+  link: null,
+  idempotencyKey: fields.idempotencyKey ?? null,
+  createdAt: fields.now,
+})
+
+/** The connection that an earlier call under the same idempotency key made. */
+export const connectionByKey = async (
+  { store }: AgentContext,
+  userId: number,
+  idempotencyKey: string | undefined,
+): Promise<ConnectionRow | undefined> => {
+  if (idempotencyKey === undefined) return undefined
+  const rows = await store.find(connections, { where: { userId, idempotencyKey } })
+  return rows[0]
+}

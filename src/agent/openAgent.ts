@@ -1,0 +1,173 @@
+import { type Random, systemRandom } from '../crypto/index.js'
+import { ConfigError } from '../errors.js'
+import { type Clock, systemClock } from '../runtime/clock.js'
+import { EventLog } from '../runtime/eventLog.js'
+import { type Ownership, ownsEverything, type Trace } from '../runtime/ports.js'
+import { Runtime } from '../runtime/runtime.js'
+import type { Wake } from '../runtime/unit.js'
+import { connectRouter } from '../smp/client.js'
+import {
+  parseRouterAddress,
+  parseRouterAddressWithAuth,
+  type RouterAddressWithAuth,
+} from '../smp/protocol/routerAddress.js'
+import type { Dialer } from '../smp/transport/port.js'
+import { tlsDialer } from '../smp/transport/tls.js'
+import { commands, users } from '../store/agent/connections.js'
+import { agentTables, connectionTables } from '../store/agent/tables.js'
+import { insert, type Store } from '../store/index.js'
+import type { Agent } from './api/agent.js'
+import { agentCalls } from './calls.js'
+import { CommandWorkers } from './commandWorkers.js'
+import { type AgentConfig, defaultConfig } from './config.js'
+import { type AgentContext, type Logger, silentLogger } from './context.js'
+import { Deliveries } from './deliveries.js'
+import { Inbox } from './inbox.js'
+import type { QueuedDelivery } from './outgoing.js'
+import { sessionsListener } from './sessionEvents.js'
+import { Sessions } from './sessions.js'
+
+export { maxInfoLength, maxMessageLength } from './outgoing.js'
+
+export interface AgentOptions {
+  /** Where the rows are: a Postgres, a directory for the embedded database, memory (nothing survives), or an open store. */
+  readonly store:
+    | { readonly databaseUrl: string; readonly schema?: string }
+    | { readonly directory: string }
+    | { readonly memory: true }
+    | { readonly open: Store }
+  /** Routers that new queues are made on, as `smp://fingerprint[:password]@host[:port]`. */
+  readonly routers: readonly string[]
+  /** Default: TLS. */
+  readonly dialer?: Dialer
+  readonly clock?: Clock
+  readonly random?: Random
+  readonly ownership?: Ownership
+  readonly logger?: Logger
+  /** Hears of every unit of work and every transition, as plain data without secrets. */
+  readonly trace?: Trace
+  readonly config?: Partial<AgentConfig>
+}
+
+/**
+ * Opens an agent on its store: migrates it if need be, starts the workers of what is stored and waits for nothing else; subscribe()
+ * starts receiving. Throws ConfigError, StoreError (`STORE_LOCKED` when another process owns the store).
+ */
+export const openAgent = async (options: AgentOptions): Promise<Agent> => {
+  const clock = options.clock ?? systemClock
+  const config = { ...defaultConfig, ...options.config }
+  const routers = options.routers.map(parseConfigured)
+  const store = await openAgentStore(options)
+  try {
+    return await startAgent({ options, clock, config, routers, store })
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+interface Parts {
+  readonly options: AgentOptions
+  readonly clock: Clock
+  readonly config: AgentConfig
+  readonly routers: readonly RouterAddressWithAuth[]
+  readonly store: Store
+}
+
+const startAgent = async ({ options, clock, config, routers, store }: Parts): Promise<Agent> => {
+  const random = options.random ?? systemRandom
+  const dialer = options.dialer ?? tlsDialer()
+  const log = options.logger ?? silentLogger
+  await addFirstUser(store, clock.now())
+  // The parts know each other through the context; it is complete before anything runs.
+  let context: AgentContext
+  let eventLog: EventLog | undefined
+  const runtime = await Runtime.open({
+    store,
+    aggregateTables: connectionTables,
+    clock,
+    ownership: options.ownership ?? ownsEverything,
+    ...(options.trace === undefined ? {} : { trace: options.trace }),
+    published: rows => eventLog?.publish(rows),
+    woken: wake => woken(wake),
+  })
+  const { lastCursor } = runtime
+  eventLog = await EventLog.open(store, { clock, lastCursor, maxUnread: config.maxUnreadEvents })
+  const limits = { connectTimeoutMs: config.backgroundConnectMs, requestTimeoutMs: config.backgroundCommandMs }
+  const sessions = new Sessions({
+    config,
+    clock,
+    connect: (router, signal) =>
+      connectRouter({ dialer, router: parseRouterAddress(router), clock, random, signal, limits }),
+    listener: sessionsListener(() => context, options.trace),
+  })
+  let lastCommandId = await highestCommandId(store)
+  context = {
+    config,
+    store,
+    runtime,
+    eventLog,
+    sessions,
+    inbox: new Inbox(() => context),
+    clock,
+    random,
+    log,
+    routers,
+    nextCommandId: () => ++lastCommandId,
+    forgetDelivery: queueId => deliveries.forget(queueId),
+  }
+  const deliveries = new Deliveries(context)
+  const commandWorkers = new CommandWorkers(context)
+  const woken = ({ worker, key, hint }: Wake): void => {
+    if (worker === 'delivery') deliveries.wake(key, hint as QueuedDelivery | undefined)
+    else if (worker === 'command') commandWorkers.wake(key)
+    else if (worker === 'continue') deliveries.continue(key)
+  }
+  await Promise.all([deliveries.resume(), commandWorkers.resume()])
+  return agentCalls(context, () => closeAgent(context, deliveries, commandWorkers))
+}
+
+// In the reverse order of opening: nothing new comes in, what runs is finished, then the store is released.
+const closeAgent = async (
+  { runtime, sessions, inbox, eventLog, store }: AgentContext,
+  deliveries: Deliveries,
+  commandWorkers: CommandWorkers,
+): Promise<void> => {
+  eventLog.close()
+  commandWorkers.close()
+  await inbox.close()
+  const delivered = deliveries.close()
+  sessions.close()
+  await delivered
+  await runtime.close()
+  await store.close()
+}
+
+const parseConfigured = (address: string): RouterAddressWithAuth => {
+  try {
+    return parseRouterAddressWithAuth(address)
+  } catch (error) {
+    throw new ConfigError('CONFIG_ROUTER', 'a router address cannot be read', {
+      field: 'routers',
+      hint: 'write it as smp://fingerprint@host:port, as `duologue router address` prints it',
+      cause: error,
+    })
+  }
+}
+
+const openAgentStore = async ({ store }: AgentOptions): Promise<Store> => {
+  if ('open' in store) return store.open
+  // The database drivers are loaded only where they are used.
+  const { openStore } = await import('../store/open.js')
+  return openStore({ ...store, scope: 'agent', tables: agentTables })
+}
+
+const addFirstUser = async (store: Store, now: number): Promise<void> => {
+  const [first] = await store.find(users, { where: { userId: 1 } })
+  if (first === undefined) await store.commit([insert(users, { userId: 1, name: '', createdAt: now })])
+}
+
+const highestCommandId = async (store: Store): Promise<number> => {
+  const [last] = await store.find(commands, { orderBy: ['commandId'], descending: true, limit: 1 })
+  return last?.commandId ?? 0
+}

@@ -1,0 +1,190 @@
+import { sha256 } from '../crypto/index.js'
+import { ascii, type Bytes, concat, short } from '../encoding/index.js'
+import { CallError, EncodeError } from '../errors.js'
+import {
+  advanceHeader,
+  checkCanPad,
+  decodeRatchetState,
+  type E2eParams,
+  encodeMessageEncryptKey,
+  encodeRatchetState,
+  encryptBody,
+} from '../ratchet/index.js'
+import type { Wake } from '../runtime/unit.js'
+import {
+  type AgentMessage,
+  encodeAgentMessage,
+  encodeMessageContent,
+  type MessageContent,
+} from '../smp/protocol/agentMessage.js'
+import { encodeAgentEnvelope } from '../smp/protocol/agentEnvelope.js'
+import { encodeNumber } from '../smp/protocol/fields.js'
+import { connections } from '../store/agent/connections.js'
+import { deliveries, sndMessages } from '../store/agent/messages.js'
+import { type Change, insert, patch, type Row } from '../store/index.js'
+import { connInfoPadding, messagePadding } from './config.js'
+import type { ConnectionRow, SndQueueRow } from './rows.js'
+
+export type SndMessageRow = Row<typeof sndMessages>
+export type DeliveryRow = Row<typeof deliveries>
+
+/** A delivery with its message, as the delivery worker takes it without reading rows. */
+export interface QueuedDelivery {
+  readonly delivery: DeliveryRow
+  readonly message: SndMessageRow
+}
+
+/** What enqueueing a message changes: rows of the message, and the connection as it is afterwards. */
+export interface Enqueued {
+  readonly messageId: number
+  readonly connection: ConnectionRow
+  readonly changes: readonly Change[]
+  readonly wake: Wake
+}
+
+/** Types of stored messages, as the sndQueue machine and the delivery rules name them. */
+export const storedType = (content: MessageContent): string => content.type
+
+/** The bytes of a numbered message whose content is encoded already: what the hash chain hashes and the ratchet encrypts. */
+export const numberedMessage = (sendId: number, previousHash: Bytes, content: Bytes): Bytes =>
+  concat(ascii('M'), encodeNumber(sendId), short(previousHash, 'previousHash'), content)
+
+/** What the largest body of a message may be, in bytes, between agents without a KEM. */
+export const maxMessageLength =
+  messagePadding -
+  2 -
+  numberedMessage(1, Buffer.alloc(32), encodeMessageContent({ type: 'A_MSG', body: Buffer.alloc(0) })).length
+/** The largest connection info, in bytes. A joiner’s reply queues take room beside it. */
+export const maxInfoLength = 14_000
+
+/** Refuses an oversized body before any number or ratchet step is spent (B47). Throws EncodeError `LARGE_MSG`. */
+export const checkMessageLength = (length: number): void => {
+  if (length <= maxMessageLength) return
+  throw new EncodeError('LARGE_MSG', `a message body has at most ${maxMessageLength} bytes`, {
+    field: 'body',
+    facts: { length, limit: maxMessageLength },
+    hint: 'send a smaller body, or split it',
+  })
+}
+
+/** Refuses oversized connection info. Throws EncodeError `LARGE_MSG`. */
+export const checkInfoLength = (length: number): void => {
+  if (length <= maxInfoLength) return
+  throw new EncodeError('LARGE_MSG', `connection info has at most ${maxInfoLength} bytes`, {
+    field: 'info',
+    facts: { length, limit: maxInfoLength },
+  })
+}
+
+/**
+ * Enqueues a message of an established connection (B40): the ratchet advances once and its header and key are kept; the body is
+ * encrypted at delivery.
+ */
+export const enqueueMessage = (
+  connection: ConnectionRow,
+  queue: SndQueueRow,
+  content: MessageContent,
+  options: { readonly now: number; readonly notify: boolean; readonly idempotencyKey?: string | undefined },
+): Enqueued => {
+  const body = encodeMessageContent(content)
+  const sendId = connection.lastSendId + 1
+  const plaintext = numberedMessage(sendId, connection.lastSendHash, body)
+  checkCanPad(plaintext.length, messagePadding)
+  const { state, header } = advanceHeader(ratchetOf(connection))
+  return enqueued(connection, queue, {
+    type: storedType(content),
+    plaintext,
+    ratchet: encodeRatchetState(state),
+    body,
+    header: encodeMessageEncryptKey(header),
+    paddedLength: messagePadding,
+    encrypted: null,
+    notify: options.notify,
+    idempotencyKey: options.idempotencyKey ?? null,
+    now: options.now,
+  })
+}
+
+/** Enqueues a confirmation: encrypted at once, since it is sent once and carries this side’s keys (B40). */
+export const enqueueConfirmation = (
+  connection: ConnectionRow,
+  queue: SndQueueRow,
+  message: Extract<AgentMessage, { type: 'connInfo' | 'connInfoReply' }>,
+  e2e: E2eParams | undefined,
+  now: number,
+): Enqueued => {
+  const plaintext = encodeAgentMessage(message)
+  const { state, header } = advanceHeader(ratchetOf(connection))
+  const encrypted = encodeAgentEnvelope({
+    type: 'confirmation',
+    agentVersion: connection.agentVersion,
+    ...(e2e === undefined ? {} : { e2e }),
+    encryptedInfo: encryptBody(header, plaintext, connInfoPadding),
+  })
+  return enqueued(connection, queue, {
+    type: message.type === 'connInfo' ? 'CONN_INFO' : 'CONN_INFO_REPLY',
+    plaintext,
+    ratchet: encodeRatchetState(state),
+    body: null,
+    header: null,
+    paddedLength: connInfoPadding,
+    encrypted,
+    notify: true,
+    idempotencyKey: null,
+    now,
+  })
+}
+
+const ratchetOf = (connection: ConnectionRow) => {
+  if (connection.ratchet !== null) return decodeRatchetState(connection.ratchet)
+  throw new CallError('CONN_NO_RATCHET', 'the connection has no ratchet yet', { field: connection.connectionId })
+}
+
+interface NewMessage {
+  readonly type: string
+  readonly plaintext: Bytes
+  readonly ratchet: Bytes
+  readonly body: Bytes | null
+  readonly header: Bytes | null
+  readonly paddedLength: number
+  readonly encrypted: Bytes | null
+  readonly notify: boolean
+  readonly idempotencyKey: string | null
+  readonly now: number
+}
+
+const enqueued = (connection: ConnectionRow, queue: SndQueueRow, message: NewMessage): Enqueued => {
+  const { connectionId } = connection
+  const messageId = connection.lastMessageId + 1
+  const sendId = connection.lastSendId + 1
+  const hash = sha256(message.plaintext)
+  const next = { lastMessageId: messageId, lastSendId: sendId, lastSendHash: hash, ratchet: message.ratchet }
+  const row: SndMessageRow = {
+    connectionId,
+    messageId,
+    sendId,
+    type: message.type,
+    body: message.body,
+    header: message.header,
+    paddedLength: message.paddedLength,
+    encrypted: message.encrypted,
+    previousHash: connection.lastSendHash,
+    hash,
+    notify: message.notify,
+    idempotencyKey: message.idempotencyKey,
+    createdAt: message.now,
+  }
+  const delivery: DeliveryRow = {
+    queueId: queue.queueId,
+    messageId,
+    connectionId,
+    createdAt: message.now,
+  }
+  const hint: QueuedDelivery = { delivery, message: row }
+  return {
+    messageId,
+    connection: { ...connection, ...next },
+    changes: [patch(connections, { connectionId }, next), insert(sndMessages, row), insert(deliveries, delivery)],
+    wake: { worker: 'delivery', key: queue.queueId, hint },
+  }
+}

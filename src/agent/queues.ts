@@ -1,0 +1,154 @@
+import { generateKeyPair, publicKeyOf, type Random, x25519 } from '../crypto/index.js'
+import { type Bytes, intersect } from '../encoding/index.js'
+import { CallError, InternalError } from '../errors.js'
+import type { Command } from '../smp/protocol/commands.js'
+import { type QueueInfo, type QueueUri, queueInfoAt } from '../smp/protocol/queueInfo.js'
+import type { QueueIds } from '../smp/protocol/responses.js'
+import {
+  formatRouterAddress,
+  parseRouterAddress,
+  type RouterAddressWithAuth,
+  sameRouterPlace,
+} from '../smp/protocol/routerAddress.js'
+import type { AgentConfig } from './config.js'
+import type { RcvQueueRow, SndQueueRow } from './rows.js'
+import type { SubscribedQueue } from './sessions.js'
+
+/** A random id of a row: 24 bytes as lower-case hex would be long, so 18 bytes as base64url. */
+export const newId = (random: Random): string => Buffer.from(random(18)).toString('base64url')
+
+export interface NewQueueOwner {
+  readonly connectionId: string
+  readonly userId: number
+}
+
+/** A receive queue with all of its keys, before the router knows of it: stored first, so that NEW can be repeated (B15). */
+export const newRcvQueue = (
+  random: Random,
+  owner: NewQueueOwner,
+  router: string,
+  clientVersion: number,
+  now: number,
+): RcvQueueRow => ({
+  queueId: newId(random),
+  connectionId: owner.connectionId,
+  userId: owner.userId,
+  router,
+  rcvId: null,
+  sndId: null,
+  rcvPrivateKey: generateKeyPair('ed25519', random).privateKey,
+  routerDhPrivateKey: generateKeyPair('x25519', random).privateKey,
+  routerDhSecret: null,
+  e2ePrivateKey: generateKeyPair('x25519', random).privateKey,
+  e2eSecret: null,
+  senderKey: null,
+  status: 'new',
+  clientVersion,
+  queueMode: 'messaging',
+  primary: true,
+  replaces: null,
+  switchStatus: null,
+  createdAt: now,
+})
+
+/** NEW for a stored queue. */
+export const newQueueCommand = (queue: RcvQueueRow, basicAuth: string | undefined): Command => ({
+  type: 'NEW',
+  authKey: { algorithm: 'ed25519', raw: publicKeyOf('ed25519', queue.rcvPrivateKey) },
+  dhKey: publicKeyOf('x25519', queue.routerDhPrivateKey),
+  ...(basicAuth === undefined ? {} : { basicAuth }),
+  subscribe: true,
+  request: { mode: 'messaging' },
+})
+
+/** What the router's IDS adds to a stored queue. */
+export const queueCreated = (
+  queue: RcvQueueRow,
+  ids: QueueIds,
+): Pick<RcvQueueRow, 'rcvId' | 'sndId' | 'routerDhSecret' | 'queueMode'> => ({
+  rcvId: Buffer.from(ids.recipientId),
+  sndId: Buffer.from(ids.senderId),
+  routerDhSecret: x25519(queue.routerDhPrivateKey, ids.dhKey),
+  queueMode: ids.mode ?? null,
+})
+
+/** A queue as the sessions know it; the router has made it. */
+export const createdQueue = (queue: RcvQueueRow): SubscribedQueue => {
+  if (queue.rcvId === null) throw new InternalError('the router has not made this queue', { field: queue.queueId })
+  const { queueId, connectionId, userId, router, rcvId, rcvPrivateKey } = queue
+  return { queueId, connectionId, userId, router, rcvId, rcvPrivateKey }
+}
+
+/** How others are told of an own queue, once the router has made it. */
+export const queueInfoOf = (queue: RcvQueueRow, clientVersion: number): QueueInfo => ({
+  clientVersion,
+  address: {
+    router: parseRouterAddress(queue.router),
+    senderId: queue.sndId ?? Buffer.alloc(0),
+    dhKey: publicKeyOf('x25519', queue.e2ePrivateKey),
+    ...(queue.queueMode === null ? {} : { mode: queue.queueMode as 'messaging' | 'contact' }),
+  },
+})
+
+/** The other party's queue at the highest client version that both speak. Throws CallError `AGENT_VERSION`. */
+export const compatibleQueue = (uri: QueueUri, config: AgentConfig): QueueInfo => {
+  const versions = intersect(uri.clientVersions, config.clientVersions)
+  if (versions !== undefined) return queueInfoAt(uri, versions.max)
+  throw new CallError('AGENT_VERSION', 'the other party’s queue needs another SMP client version', {
+    field: 'link',
+    facts: { min: uri.clientVersions.min, max: uri.clientVersions.max },
+    hint: 'one of the two parties must be updated',
+  })
+}
+
+/** A send queue with its keys. */
+export const newSndQueue = (random: Random, owner: NewQueueOwner, info: QueueInfo, now: number): SndQueueRow => {
+  const e2e = generateKeyPair('x25519', random)
+  const { address } = info
+  return {
+    queueId: newId(random),
+    connectionId: owner.connectionId,
+    userId: owner.userId,
+    router: formatRouterAddress(address.router),
+    sndId: Buffer.from(address.senderId),
+    sndPrivateKey: generateKeyPair('ed25519', random).privateKey,
+    e2ePublicKey: e2e.publicKey,
+    e2eSecret: x25519(e2e.privateKey, address.dhKey),
+    status: 'new',
+    clientVersion: info.clientVersion,
+    queueMode: address.mode ?? null,
+    primary: true,
+    replaces: null,
+    switchStatus: null,
+    createdAt: now,
+  }
+}
+
+/** Whether the sender secures the queue itself (SKEY): the fast handshake. */
+export const isSecurable = (queue: { readonly queueMode: string | null }): boolean => queue.queueMode === 'messaging'
+
+/**
+ * The router for a new queue: one of the user's, at random, and another one than the other party's if there is one.
+ * Throws CallError `CONFIG_NO_ROUTERS`.
+ */
+export const pickRouter = (
+  routers: readonly RouterAddressWithAuth[],
+  random: Random,
+  other?: string,
+): RouterAddressWithAuth => {
+  const used = other === undefined ? undefined : parseRouterAddress(other)
+  const unused = used === undefined ? [] : routers.filter(({ router }) => !sameRouterPlace(router, used))
+  const candidates = unused.length > 0 ? unused : routers
+  const picked = candidates[Buffer.from(random(4)).readUInt32BE() % Math.max(1, candidates.length)]
+  if (picked !== undefined) return picked
+  throw new CallError('CONFIG_NO_ROUTERS', 'no routers are configured', {
+    field: 'routers',
+    hint: 'give the agent at least one router address (smp://…)',
+  })
+}
+
+/** The password of a configured router, for NEW. */
+export const passwordOf = (routers: readonly RouterAddressWithAuth[], router: string): string | undefined =>
+  routers.find(known => formatRouterAddress(known.router) === router)?.basicAuth
+
+export const equalBytes = (a: Bytes, b: Bytes): boolean => Buffer.compare(a, b) === 0

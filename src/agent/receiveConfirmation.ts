@@ -1,0 +1,146 @@
+import { x25519 } from '../crypto/index.js'
+import { type Bytes, list } from '../encoding/index.js'
+import { CallError, InternalError } from '../errors.js'
+import {
+  decodeE2ePrivateKeys,
+  decodeRatchetState,
+  decrypt,
+  encodeRatchetState,
+  initRcvRatchet,
+  type RatchetState,
+  x3dhInitiator,
+} from '../ratchet/index.js'
+import { sha256 } from '../crypto/index.js'
+import type { AgentEnvelope } from '../smp/protocol/agentEnvelope.js'
+import { decodeAgentMessage } from '../smp/protocol/agentMessage.js'
+import { encodeQueueInfo } from '../smp/protocol/queueInfo.js'
+import { formatRouterAddress } from '../smp/protocol/routerAddress.js'
+import { confirmations, rcvQueues } from '../store/agent/connections.js'
+import { insert, patch } from '../store/index.js'
+import { newId } from './queues.js'
+import { acknowledged, type Arrival, decideConnection, patchConnection, type Step } from './arrival.js'
+import { eventOf, skippedKeysOf } from './rows.js'
+
+type Confirmation = Extract<AgentEnvelope, { type: 'confirmation' }>
+
+/**
+ * A confirmation. At the initiator it carries X3DH parameters: ratchet, queue secret and confirmation are stored in this one commit
+ * (B13). At the joiner it completes the connection (B14).
+ */
+export const receiveConfirmation = (arrival: Arrival): Step => {
+  const { envelope } = arrival.opened.content ?? {}
+  if (envelope?.type !== 'confirmation') throw new InternalError('no confirmation')
+  checkVersion(arrival, envelope)
+  return envelope.e2e === undefined ? confirmedAtJoiner(arrival, envelope) : confirmedAtInitiator(arrival, envelope)
+}
+
+// Accepted when its version is in range or at most the agreed one, so that a downgraded peer can finish (B17).
+const checkVersion = ({ context, connection }: Arrival, { agentVersion }: Confirmation): void => {
+  const { min, max } = context.config.agentVersions
+  if ((agentVersion >= min && agentVersion <= max) || agentVersion <= connection.agentVersion) return
+  throw new CallError('AGENT_VERSION', 'the other party speaks another version of the agent protocol', {
+    field: connection.connectionId,
+    facts: { version: agentVersion, min, max },
+  })
+}
+
+const confirmedAtInitiator = (arrival: Arrival, { agentVersion, e2e, encryptedInfo }: Confirmation): Step => {
+  const { context, state, connection, queue, opened } = arrival
+  const { min, max } = context.config.e2eVersions
+  if (e2e === undefined || connection.x3dhKeys === null) return prohibited(arrival, 'confirmation: incorrect state')
+  if (e2e.version < min || e2e.version > max) {
+    throw new CallError('AGENT_VERSION', 'the other party speaks another version of the ratchet', {
+      field: connection.connectionId,
+      facts: { version: e2e.version, min, max },
+    })
+  }
+  const own = decodeE2ePrivateKeys(connection.x3dhKeys)
+  const versions = { current: e2e.version, maxSupported: max }
+  const ratchet = initRcvRatchet(versions, own.key2, x3dhInitiator(own, e2e))
+  const { plaintext, ratchet: nextRatchet } = decryptInfo(ratchet, encryptedInfo)
+  const message = decodeAgentMessage(plaintext)
+  if (message.type !== 'connInfoReply') return prohibited(arrival, 'confirmation without reply queues')
+  const senderKey = opened.content?.senderKey
+  const decision = decideConnection(arrival, {
+    type: 'confirmation.received',
+    form: 'infoWithReply',
+    senderKey: senderKey !== undefined,
+  })
+  if (decision.from === decision.to) return acknowledged()
+  const confirmationId = newId(context.random)
+  const routers = message.queues.map(info => formatRouterAddress(info.address.router))
+  return acknowledged({
+    changes: [
+      patchConnection(connection, {
+        status: decision.to,
+        agentVersion: Math.min(agentVersion, context.config.agentVersions.max),
+        ratchet: encodeRatchetState(nextRatchet),
+        x3dhKeys: null,
+        lastExternalId: 1,
+        lastReceiveHash: sha256(plaintext),
+      }),
+      patch(rcvQueues, { queueId: queue.queueId }, queueConfirmed(arrival)),
+      insert(confirmations, {
+        confirmationId,
+        connectionId: connection.connectionId,
+        senderKey: senderKey?.raw ?? null,
+        replyQueues: list(message.queues, encodeQueueInfo),
+        ownInfo: null,
+        createdAt: state.now,
+      }),
+    ],
+    events: [eventOf(connection, 'CONF', { confirmationId, routers }, { body: Buffer.from(message.info) })],
+  })
+}
+
+const confirmedAtJoiner = (arrival: Arrival, { encryptedInfo }: Confirmation): Step => {
+  const { state, connection, queue, opened } = arrival
+  if (connection.ratchet === null) return prohibited(arrival, 'confirmation: incorrect state')
+  const skipped = skippedKeysOf(state, connection.connectionId)
+  const { plaintext, ratchet } = decryptInfo(decodeRatchetState(connection.ratchet), encryptedInfo, skipped)
+  const message = decodeAgentMessage(plaintext)
+  if (message.type !== 'connInfo') return prohibited(arrival, 'confirmation with reply queues at the joining party')
+  const decision = decideConnection(arrival, {
+    type: 'confirmation.received',
+    form: 'info',
+    senderKey: opened.content?.senderKey !== undefined,
+  })
+  const refusal = decision.intents.find(intent => intent.type === 'refuse')
+  if (refusal !== undefined) return prohibited(arrival, String(refusal.params['reason']))
+  if (decision.from === decision.to) return acknowledged()
+  return acknowledged({
+    changes: [
+      patchConnection(connection, {
+        status: decision.to,
+        ratchet: encodeRatchetState(ratchet),
+        lastExternalId: 1,
+        lastReceiveHash: sha256(plaintext),
+      }),
+      patch(rcvQueues, { queueId: queue.queueId }, { ...queueConfirmed(arrival), status: 'active' }),
+    ],
+    events: [eventOf(connection, 'INFO', {}, { body: Buffer.from(message.info) }), eventOf(connection, 'CON', {})],
+  })
+}
+
+const queueConfirmed = ({ queue, opened }: Arrival) => {
+  if (opened.senderDhKey === undefined) throw new InternalError('confirmation without a key')
+  return {
+    status: 'confirmed',
+    e2eSecret: x25519(queue.e2ePrivateKey, opened.senderDhKey),
+    clientVersion: Math.min(queue.clientVersion, opened.clientVersion),
+  }
+}
+
+const decryptInfo = (
+  ratchet: RatchetState,
+  encryptedInfo: Bytes,
+  skipped: Parameters<typeof decrypt>[1] = [],
+): { plaintext: Bytes; ratchet: RatchetState } => {
+  const { result, state } = decrypt(ratchet, skipped, encryptedInfo)
+  if (!result.ok) throw result.error
+  return { plaintext: result.plaintext, ratchet: state }
+}
+
+const prohibited = ({ connection }: Arrival, reason: string): never => {
+  throw new CallError('AGENT_PROHIBITED', reason, { field: connection.connectionId })
+}

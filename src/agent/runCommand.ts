@@ -1,0 +1,240 @@
+import { connectionMachine } from '../../machines/connection.js'
+import { sndQueueMachine } from '../../machines/sndQueue.js'
+import type { CommandOutcome } from '../../machines/commandWorker.js'
+import { publicKeyOf } from '../crypto/index.js'
+import { InternalError, RouterError } from '../errors.js'
+import { decide } from '../runtime/decide.js'
+import type { Outcome, UnitState } from '../runtime/unit.js'
+import type { RouterSession } from '../smp/client.js'
+import type { QueueIds } from '../smp/protocol/responses.js'
+import { commands, connections, rcvQueues, sndQueues } from '../store/agent/connections.js'
+import { type Change, patch, remove } from '../store/index.js'
+import { type CommandRow, storedCommand } from './commandRows.js'
+import type { AgentContext } from './context.js'
+import { queueGone } from './deleteConnection.js'
+import { decodeJoin } from './joinConnection.js'
+import { enqueueConfirmation } from './outgoing.js'
+import { createdQueue, newQueueCommand, passwordOf, queueCreated, queueInfoOf } from './queues.js'
+import { findConnection, findRcvQueue, findSndQueue, type RcvQueueRow, type SndQueueRow } from './rows.js'
+
+/** What a command names in its row. */
+interface Arguments {
+  readonly sndQueueId?: string
+  readonly replyQueueId?: string
+  readonly queueId?: string
+}
+
+/**
+ * Runs a stored command: one step on the network, then one commit that leaves the step’s result and takes the command away. Every step
+ * can be repeated after a kill with the same keys (B15). Rejects with the router’s or the network’s error.
+ */
+export const runCommand = (context: AgentContext, command: CommandRow): Promise<CommandOutcome> => {
+  switch (command.type) {
+    case 'secureSend':
+      return secureSend(context, command)
+    case 'createReply':
+      return createReply(context, command)
+    case 'allowSecure':
+      return allowSecure(context, command)
+    case 'deleteQueue':
+      return deleteQueue(context, command)
+    default:
+      return dropCommand(context, command)
+  }
+}
+
+/** Takes a command away that means nothing any more, or that no version knows (B51). */
+export const dropCommand = (context: AgentContext, command: CommandRow): Promise<CommandOutcome> =>
+  context.runtime.run({
+    name: 'command.dropped',
+    locks: [command.connectionId],
+    compute: () => ({ result: 'done' as const, changes: [commandDone(command)] }),
+  })
+
+export const commandDone = ({ commandId }: CommandRow): Change => remove(commands, { commandId })
+
+const argumentsOf = (command: CommandRow): Arguments => command.argument as Arguments
+
+// Joiner: the router accepts only our signed messages; then the reply queue is made at its own router.
+const secureSend = async (context: AgentContext, command: CommandRow): Promise<CommandOutcome> => {
+  const { sndQueueId, replyQueueId } = argumentsOf(command)
+  const queue = await readSndQueue(context, sndQueueId)
+  if (queue === undefined) return dropCommand(context, command)
+  await secure(context, queue)
+  return context.runtime.run({
+    name: 'secureSend',
+    locks: [command.connectionId],
+    compute: (state): Outcome<CommandOutcome> => {
+      const { connectionId, userId } = command
+      const reply = findRcvQueue(state, connectionId, replyQueueId ?? '')
+      if (!isLive(state, connectionId) || reply === undefined)
+        return { result: 'done', changes: [commandDone(command)] }
+      const next = storedCommand(context, {
+        connectionId,
+        userId,
+        router: reply.router,
+        type: 'createReply',
+        argument: { sndQueueId: queue.queueId, replyQueueId: reply.queueId },
+        ...(command.secret === null ? {} : { secret: command.secret }),
+        now: state.now,
+      })
+      const changes = [commandDone(command), ...secured(state, connectionId, queue.queueId), ...next.changes]
+      return { result: 'done', changes, wakes: [next.wake] }
+    },
+  })
+}
+
+// Joiner: the reply queue is made, and the confirmation that names it waits for its delivery.
+const createReply = async (context: AgentContext, command: CommandRow): Promise<CommandOutcome> => {
+  const { sndQueueId, replyQueueId } = argumentsOf(command)
+  const queue = await readRcvQueue(context, replyQueueId)
+  if (queue === undefined || command.secret === null) return dropCommand(context, command)
+  const { ids, session } = await makeQueue(context, queue)
+  const { params, info } = decodeJoin(command.secret)
+  const created = queueCreated(queue, ids)
+  const made = { ...queue, ...created }
+  context.sessions.created(createdQueue(made), session)
+  return context.runtime.run({
+    name: 'createReply',
+    locks: [command.connectionId],
+    compute: (state): Outcome<CommandOutcome> => {
+      const { connectionId } = command
+      const connection = findConnection(state, connectionId)
+      const sndQueue = findSndQueue(state, connectionId, sndQueueId ?? '')
+      if (connection === undefined || sndQueue === undefined || !isLive(state, connectionId)) {
+        return orphaned(context, command, made, state)
+      }
+      const decision = decide(connectionMachine, connection.status, {}, { type: 'reply.created' })
+      state.traced('connection', connectionId, 'reply.created', decision)
+      const message = {
+        type: 'connInfoReply',
+        queues: [queueInfoOf(made, sndQueue.clientVersion)],
+        info,
+      } as const
+      const { changes, wake } = enqueueConfirmation(connection, sndQueue, message, params, state.now)
+      return {
+        result: 'done',
+        changes: [
+          commandDone(command),
+          patch(rcvQueues, { queueId: queue.queueId }, created),
+          patch(connections, { connectionId }, { status: decision.to }),
+          ...changes,
+        ],
+        wakes: [wake],
+      }
+    },
+  })
+}
+
+// Initiator: the reply queue is secured, and the own confirmation waits for its delivery.
+const allowSecure = async (context: AgentContext, command: CommandRow): Promise<CommandOutcome> => {
+  const queue = await readSndQueue(context, argumentsOf(command).sndQueueId)
+  if (queue === undefined) return dropCommand(context, command)
+  await secure(context, queue)
+  return context.runtime.run({
+    name: 'allowSecure',
+    locks: [command.connectionId],
+    compute: (state): Outcome<CommandOutcome> => {
+      const { connectionId } = command
+      const connection = findConnection(state, connectionId)
+      if (connection === undefined || !isLive(state, connectionId))
+        return { result: 'done', changes: [commandDone(command)] }
+      const message = { type: 'connInfo', info: command.secret ?? Buffer.alloc(0) } as const
+      const { changes, wake } = enqueueConfirmation(connection, queue, message, undefined, state.now)
+      return {
+        result: 'done',
+        changes: [commandDone(command), ...secured(state, connectionId, queue.queueId), ...changes],
+        wakes: [wake],
+      }
+    },
+  })
+}
+
+const deleteQueue = async (context: AgentContext, command: CommandRow): Promise<CommandOutcome> => {
+  const queue = await readRcvQueue(context, argumentsOf(command).queueId)
+  if (queue === undefined || queue.rcvId === null) return dropCommand(context, command)
+  try {
+    await context.sessions.request(queue.userId, queue.router, {
+      command: { type: 'DEL' },
+      entityId: queue.rcvId,
+      key: { algorithm: 'ed25519', privateKey: queue.rcvPrivateKey },
+    })
+  } catch (error) {
+    // The queue is gone already: this command was run before.
+    if (!(error instanceof RouterError) || error.code !== 'AUTH') throw error
+  }
+  return queueGone(context, command, queue)
+}
+
+// SKEY repeated with the same key succeeds; a queue of the legacy form is secured by its recipient.
+const secure = async (context: AgentContext, queue: SndQueueRow): Promise<void> => {
+  if (queue.queueMode !== 'messaging' || queue.status !== 'new') return
+  const raw = publicKeyOf('ed25519', queue.sndPrivateKey)
+  await context.sessions.request(queue.userId, queue.router, {
+    command: { type: 'SKEY', key: { algorithm: 'ed25519', raw } },
+    entityId: queue.sndId,
+    key: { algorithm: 'ed25519', privateKey: queue.sndPrivateKey },
+  })
+}
+
+const secured = (state: UnitState, connectionId: string, queueId: string): Change[] => {
+  const queue = findSndQueue(state, connectionId, queueId)
+  if (queue === undefined || queue.status !== 'new') return []
+  const decision = decide(sndQueueMachine, queue.status, {}, { type: 'queue.secured' })
+  state.traced('sndQueue', queueId, 'queue.secured', decision)
+  return [patch(sndQueues, { queueId }, { status: decision.to })]
+}
+
+const makeQueue = async (
+  context: AgentContext,
+  queue: RcvQueueRow,
+): Promise<{ readonly ids: QueueIds; readonly session: RouterSession }> => {
+  const { response, session } = await context.sessions.request(queue.userId, queue.router, {
+    command: newQueueCommand(queue, passwordOf(context.routers, queue.router)),
+    entityId: Buffer.alloc(0),
+    key: { algorithm: 'ed25519', privateKey: queue.rcvPrivateKey },
+  })
+  if (response.type === 'IDS') return { ids: response, session }
+  throw new InternalError(`NEW was answered with ${response.type}`, { field: queue.router })
+}
+
+// The connection was deleted while its reply queue was being made: the queue is deleted too.
+const orphaned = (
+  context: AgentContext,
+  command: CommandRow,
+  made: RcvQueueRow,
+  state: UnitState,
+): Outcome<CommandOutcome> => {
+  const known = findRcvQueue(state, command.connectionId, made.queueId)
+  if (known === undefined) return { result: 'done', changes: [commandDone(command)] }
+  const { connectionId, userId } = command
+  const deletion = storedCommand(context, {
+    connectionId,
+    userId,
+    router: made.router,
+    type: 'deleteQueue',
+    argument: { queueId: made.queueId },
+    now: state.now,
+  })
+  const { rcvId, sndId, routerDhSecret } = made
+  return {
+    result: 'done',
+    changes: [
+      commandDone(command),
+      patch(rcvQueues, { queueId: made.queueId }, { rcvId, sndId, routerDhSecret }),
+      ...deletion.changes,
+    ],
+    wakes: [deletion.wake],
+  }
+}
+
+const isLive = (state: UnitState, connectionId: string): boolean => {
+  const connection = findConnection(state, connectionId)
+  return connection !== undefined && connection.status !== 'deleted'
+}
+
+const readSndQueue = async ({ store }: AgentContext, queueId = ''): Promise<SndQueueRow | undefined> =>
+  (await store.find(sndQueues, { where: { queueId } }))[0]
+
+const readRcvQueue = async ({ store }: AgentContext, queueId = ''): Promise<RcvQueueRow | undefined> =>
+  (await store.find(rcvQueues, { where: { queueId } }))[0]

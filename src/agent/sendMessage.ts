@@ -1,0 +1,40 @@
+import { connectionMachine } from '../../machines/connection.js'
+import { decide } from '../runtime/decide.js'
+import type { Outcome } from '../runtime/unit.js'
+import { sndMessages } from '../store/agent/messages.js'
+import type { ParsedParamsOf, ResultOf } from './api/calls.js'
+import { refuseIfTold } from './allowConnection.js'
+import type { AgentContext } from './context.js'
+import { checkMessageLength, enqueueMessage } from './outgoing.js'
+import { primarySndQueue, requireConnection } from './rows.js'
+
+/**
+ * sendMessage: the ratchet advances and message and delivery are stored (B40); answered when they are durable. Oversized bodies are
+ * refused before anything is spent (B47). A repeated call under the same idempotency key answers with the first message.
+ */
+export const sendMessage = (
+  context: AgentContext,
+  { connectionId, body, notify, idempotencyKey }: ParsedParamsOf<'sendMessage'>,
+): Promise<ResultOf<'sendMessage'>> => {
+  checkMessageLength(body.length)
+  return context.runtime.run({
+    name: 'sendMessage',
+    locks: [connectionId],
+    load: async read => {
+      if (idempotencyKey === undefined) return undefined
+      const [known] = await read(sndMessages, { where: { connectionId, idempotencyKey } })
+      return known?.messageId
+    },
+    compute: (state, knownId): Outcome<ResultOf<'sendMessage'>> => {
+      const connection = requireConnection(state, connectionId)
+      if (knownId !== undefined) return { result: { messageId: knownId } }
+      const decision = decide(connectionMachine, connection.status, {}, { type: 'message.send' })
+      state.traced('connection', connectionId, 'message.send', decision)
+      refuseIfTold(decision.intents, connectionId)
+      const queue = primarySndQueue(state, connectionId)
+      const options = { now: state.now, notify, idempotencyKey }
+      const { messageId, changes, wake } = enqueueMessage(connection, queue, { type: 'A_MSG', body }, options)
+      return { result: { messageId }, changes, wakes: [wake] }
+    },
+  })
+}
