@@ -1,5 +1,6 @@
 import type { Bytes } from '../../encoding/index.js'
 import { TransportError } from '../../errors.js'
+import { BLOCK_BYTES } from '../protocol/block.js'
 import type { RouterAddress } from '../protocol/routerAddress.js'
 
 /**
@@ -8,7 +9,7 @@ import type { RouterAddress } from '../protocol/routerAddress.js'
  */
 
 /** Every block on the wire has exactly this many bytes (SMP protocol, transport block). */
-export const blockSize = 16_384
+export const blockSize = BLOCK_BYTES
 
 /** One authenticated, ordered connection that carries blocks both ways. */
 export interface BlockChannel {
