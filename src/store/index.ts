@@ -1,2 +1,3 @@
+export * from './memory.js'
 export * from './port.js'
 export * from './table.js'

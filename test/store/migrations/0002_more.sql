@@ -1,0 +1,9 @@
+-- Two statements with a semicolon in a string, to see that a file runs as it is.
+ALTER TABLE accounts ADD COLUMN label text NOT NULL DEFAULT 'a;b';
+ALTER TABLE accounts ALTER COLUMN label DROP DEFAULT;
+
+CREATE TABLE pairs (
+  "left" bigint NOT NULL,
+  "right" text NOT NULL,
+  PRIMARY KEY ("left", "right")
+);
