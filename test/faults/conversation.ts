@@ -81,6 +81,7 @@ export class Conversation {
     if (event.type === 'MSG') this.#recordMessage(event)
     else if (event.type === 'SENT') this.sentIds.add(event['messageId'] as number)
     else if (event.type === 'MERR') this.failedIds.add(event['messageId'] as number)
+    else if (event.type === 'MERRS') for (const id of event['messageIds'] as number[]) this.failedIds.add(id)
     else if (!expectedTypes.has(event.type)) this.unexpected.push(describeEvent(event))
   }
 

@@ -6,12 +6,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { Readable } from 'node:stream'
-import { fileURLToPath } from 'node:url'
 import type { CallName, ParamsOf, ResultOf } from '../../src/agent/api/calls.js'
 import { readLines } from '../../src/service/lines.js'
-
-/** The CLI under test: the build of this checkout, or another one. */
-const cli = process.env['DUOLOGUE_CLI'] ?? fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
+import { cliPath } from '../support/cli.js'
 
 /** The call may have taken effect or not: its process ended before the answer. */
 export class Unanswered extends Error {}
@@ -38,7 +35,7 @@ export class RestartedProcess {
   }
 
   start(): void {
-    const child = spawn(process.execPath, [cli, ...this.args], { stdio: ['pipe', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [cliPath, ...this.args], { stdio: ['pipe', 'pipe', 'pipe'] })
     this.#child = child
     this.#ending = false
     // Writing to a process that was just killed fails; what it did not answer is repeated.

@@ -26,7 +26,11 @@ describe('kill -9 of agents and router at random moments', () => {
   it(
     `loses nothing and delivers nothing twice in ${2 * messages} messages with ${kills} kills`,
     async () => {
-      const { startedAt, inboxes, killer, crashed } = await start(['pglite', 'postgres'], { spreadMs: 600, hasty: 0.3 })
+      const { startedAt, inboxes, killer, crashed } = await start(['pglite', 'postgres'], {
+        kills,
+        spreadMs: 600,
+        hasty: 0.3,
+      })
       const { ids } = await connectAgents(inboxes, 0)
       const sides = [new Conversation(inboxes[0], ids[0], size), new Conversation(inboxes[1], ids[1], size)] as const
 
@@ -54,8 +58,9 @@ describe('kill -9 of agents and router at random moments', () => {
     `completes each of ${rounds} handshakes once, whatever is killed meanwhile`,
     async () => {
       const { startedAt, inboxes, killer, crashed } = await start(['postgres', 'postgres'], {
-        spreadMs: 150,
-        hasty: 0.6,
+        kills: 2 * rounds,
+        spreadMs: 1500,
+        hasty: 1,
       })
       for (let round = 0; round < rounds; round++) {
         const connecting = connectAgents(inboxes, round)
@@ -83,16 +88,16 @@ describe('kill -9 of agents and router at random moments', () => {
 const size = (n: number): number => (n * 7919) % (n % 10 === 0 ? 15_000 : 500)
 
 /** A new world with a caller for each agent and somebody who kills. */
-const start = async (stores: [StoreKind, StoreKind], timing: { spreadMs: number; hasty: number }) => {
+const start = async (stores: [StoreKind, StoreKind], plan: { kills: number; spreadMs: number; hasty: number }) => {
   const startedAt = Date.now()
   world = await startWorld(stores)
   const { router, agents, crashed } = world
   const targets = [
-    { process: router, weight: 4 },
+    { process: router, share: 4 },
     // Starting PGlite takes seconds, so that agent is killed less often.
-    ...agents.map((agent, index) => ({ process: agent.process, weight: stores[index] === 'pglite' ? 1.5 : 4 })),
+    ...agents.map((agent, index) => ({ process: agent.process, share: world?.stores[index] === 'pglite' ? 1.5 : 4 })),
   ]
-  const killer = new Killer({ targets, random: seededRandom(seed), stuckMs: minute, ...timing })
+  const killer = new Killer({ targets, random: seededRandom(seed), stuckMs: minute, ...plan })
   const inboxes = [new Inbox(agents[0]), new Inbox(agents[1])] as const
   for (const inbox of inboxes) {
     inbox.onProgress = () => killer.progress()

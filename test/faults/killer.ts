@@ -3,14 +3,16 @@ import type { RestartedProcess } from './harness.js'
 
 export interface Target {
   readonly process: RestartedProcess
-  /** How often it is chosen, relative to the others. */
-  readonly weight: number
+  /** Its share of the kills. */
+  readonly share: number
 }
 
 export interface KillerOptions {
+  /** How many kills there will be: the shares are of this number, their order is random. */
+  readonly kills: number
   readonly targets: readonly Target[]
   readonly random: () => number
-  /** Longest time between the moment from which a kill may come and the kill, in milliseconds. */
+  /** Longest time between progress and the kill after it, in milliseconds; half of the kills come within `thickMs`. */
   readonly spreadMs: number
   /** Share of kills that come without waiting for any progress since the one before. */
   readonly hasty: number
@@ -18,13 +20,18 @@ export interface KillerOptions {
   readonly stuckMs: number
 }
 
+/** So soon after a sign of progress there is always something on its way. */
+const thickMs = 40
+
 export class Killer {
   kills = 0
   readonly #options: KillerOptions
+  readonly #plan: RestartedProcess[]
   #progressed: () => void = () => {}
 
   constructor(options: KillerOptions) {
     this.#options = options
+    this.#plan = shuffled(options)
   }
 
   /** Tells that something moved: a call was answered, an event came. */
@@ -34,10 +41,10 @@ export class Killer {
 
   /** Kills one process, after progress or without, and starts it again a moment later. Throws when nothing moves. */
   async killOne(): Promise<void> {
-    const { random, spreadMs, hasty, targets } = this.#options
+    const { random, spreadMs, hasty } = this.#options
     if (random() >= hasty) await this.#untilProgress()
-    await pause(random() * spreadMs)
-    const { process } = choose(targets, random)
+    await pause(random() * (random() < 0.5 ? thickMs : spreadMs))
+    const process = this.#plan[this.kills % this.#plan.length] as RestartedProcess
     await process.kill()
     this.kills += 1
     await pause(random() * 100)
@@ -55,13 +62,12 @@ export class Killer {
   }
 }
 
-const choose = (targets: readonly Target[], random: () => number): Target => {
-  let left = random() * targets.reduce((sum, { weight }) => sum + weight, 0)
-  const chosen = targets.find(({ weight }) => {
-    left -= weight
-    return left < 0
-  })
-  return chosen ?? (targets[0] as Target)
+const shuffled = ({ kills, targets, random }: KillerOptions): RestartedProcess[] => {
+  const total = targets.reduce((sum, { share }) => sum + share, 0)
+  const plan = targets.flatMap(({ process, share }) =>
+    Array.from({ length: Math.ceil((kills * share) / total) }, () => ({ process, place: random() })),
+  )
+  return plan.sort((a, b) => a.place - b.place).map(({ process }) => process)
 }
 
 export const pause = (ms: number): Promise<void> =>

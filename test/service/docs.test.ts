@@ -18,6 +18,7 @@ const eventTypes: Record<EventType, true> = {
   SENT: true,
   MWARN: true,
   MERR: true,
+  MERRS: true,
   UP: true,
   DOWN: true,
   END: true,

@@ -125,7 +125,7 @@ export class FakeAgent implements Agent {
     const facts = { userId: 1, rcvRouters: [], sndRouters: [], subscribed: true } as const
     const connections = [...this.connections].map(([connectionId, { peer }]) => ({
       connectionId,
-      status: peer === undefined ? ('rcv' as const) : ('duplex' as const),
+      status: peer === undefined ? ('rcv' as const) : ('connected' as const),
       ready: peer !== undefined,
       ...facts,
       rcvRouters: [],

@@ -93,9 +93,9 @@ export class Direction {
     this.#acknowledge(event.messageId, first).catch(this.#options.onFailure)
   }
 
-  /** The agent reported that a message failed for good: it stays missing, and room for the next one. */
-  failed(): void {
-    this.#release()
+  /** The agent reported that messages failed for good: they stay missing, and make room for the next ones. */
+  failed(count: number): void {
+    this.#release(count)
   }
 
   #arrived(n: number, now: number): void {
@@ -117,11 +117,11 @@ export class Direction {
   async #acknowledge(messageId: number, first: boolean): Promise<void> {
     const { agent, connectionId } = this.#to
     await agent.ackMessage({ connectionId, messageId })
-    if (first) this.#release()
+    if (first) this.#release(1)
   }
 
-  #release(): void {
-    this.#unacknowledged -= 1
+  #release(count: number): void {
+    this.#unacknowledged -= count
     this.send()
     this.#options.onProgress()
   }

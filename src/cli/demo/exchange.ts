@@ -83,7 +83,8 @@ const eventHandler = (
   }
   return event => {
     if (event.type === 'MSG') return receiving.received(event)
-    if (event.type === 'MERR') sending.failed()
+    if (event.type === 'MERR') sending.failed(1)
+    if (event.type === 'MERRS') sending.failed(event.messageIds.length)
     throwIfFailed(event)
     unacknowledged.push(event.cursor)
     if (unacknowledged.length < acknowledgeEvery) return
