@@ -7,7 +7,7 @@ import { memoryNetwork } from '../../../src/smp/transport/memory.js'
 import type { Store } from '../../../src/store/index.js'
 import { virtualClock, virtualEpoch } from '../../../src/testing/virtualClock.js'
 import { type ClientOptions, startClient, type TestClient } from './client.js'
-import { memoryStore } from './memoryStore.js'
+import { openMemoryStore } from '../../../src/store/memory.js'
 
 let identity: Promise<RouterIdentity> | undefined
 const sharedIdentity = (): Promise<RouterIdentity> => {
@@ -39,7 +39,7 @@ export const routerWorld = async (
   const router = await startRouter({
     identity: own,
     listeners: [{ listen: network.listen, host: 'router', port: 5223 }],
-    queues: memoryStore(),
+    queues: openMemoryStore(),
     messages: memoryLog(),
     clock,
     ...options,
