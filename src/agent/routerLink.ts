@@ -32,6 +32,7 @@ export class RouterLink {
   readonly #waiting = new Set<Waiter>()
   #session: RouterSession | undefined
   #lastError: DuologueError | undefined
+  #closed = false
 
   constructor(options: RouterLinkOptions) {
     this.#options = options
@@ -90,6 +91,7 @@ export class RouterLink {
   }
 
   close(): void {
+    this.#closed = true
     this.#actor.send({ type: 'session.released' })
     this.#actor.stop()
     this.#session?.close()
@@ -135,6 +137,7 @@ export class RouterLink {
     this.#session = session
     session.onEvent(event => this.#options.event(session, event))
     session.onClose(() => {
+      if (this.#closed) return
       this.#options.lost(session)
       this.#actor.send({ type: 'session.lost' })
     })

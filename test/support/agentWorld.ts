@@ -1,0 +1,127 @@
+/** A whole world in one process for tests of the agent: routers on a memory network, agents on memory stores, one clock. */
+import { type Agent, type AgentEvent, type AgentOptions, openAgent } from '../../src/index.js'
+import { generateCertificates, identityOf, type RouterIdentity } from '../../src/router/certificates.js'
+import { memoryLog } from '../../src/router/memoryLog.js'
+import { type Router, type RouterOptions, startRouter } from '../../src/router/router.js'
+import { type MemoryNetwork, memoryNetwork } from '../../src/smp/transport/memory.js'
+import { type MemoryStore, openMemoryStore } from '../../src/store/memory.js'
+import { type VirtualClock, virtualClock, virtualEpoch } from '../../src/testing/virtualClock.js'
+
+let identity: Promise<RouterIdentity> | undefined
+// Certificates are slow to make and every test world may show the same ones.
+const sharedIdentity = (): Promise<RouterIdentity> =>
+  (identity ??= generateCertificates({ host: 'localhost', now: virtualEpoch }).then(identityOf))
+
+export interface TestAgent {
+  readonly agent: Agent
+  readonly store: MemoryStore
+  readonly name: string
+  /** Every event so far, in the order of the log. */
+  readonly events: AgentEvent[]
+  /** The next event of a type that no earlier call has returned; time moves on until it comes. */
+  next<T extends AgentEvent['type']>(type: T, connectionId?: string): Promise<Extract<AgentEvent, { type: T }>>
+}
+
+export interface AgentWorld {
+  readonly clock: VirtualClock
+  readonly network: MemoryNetwork
+  startRouter(settings?: RouterOptions['settings'], port?: number): Promise<Router>
+  startAgent(name: string, routers: readonly Router[], options?: Partial<AgentOptions>): Promise<TestAgent>
+  /** Two agents of one router with a connection between them. */
+  connect(initiator: TestAgent, joiner: TestAgent): Promise<{ initiatorId: string; joinerId: string }>
+  /** Lets time pass until `done` answers true; fails after an hour of virtual time. */
+  until(done: () => boolean, what: string): Promise<void>
+  close(): Promise<void>
+}
+
+export const agentWorld = (): AgentWorld => {
+  const clock = virtualClock()
+  const network = memoryNetwork({ clock })
+  const closing: Array<() => Promise<void>> = []
+
+  const until = async (done: () => boolean, what: string): Promise<void> => {
+    const deadline = clock.now() + 3_600_000
+    for (;;) {
+      await clock.settle()
+      if (done()) return
+      if (clock.now() > deadline) throw new Error(`did not happen within an hour: ${what}`)
+      await clock.advance(100)
+    }
+  }
+
+  const world: AgentWorld = {
+    clock,
+    network,
+    until,
+    startRouter: async (settings, port = 0) => {
+      const router = await startRouter({
+        identity: await sharedIdentity(),
+        listeners: [{ listen: network.listen, host: 'localhost', port }],
+        queues: openMemoryStore(),
+        messages: memoryLog(),
+        clock,
+        ...(settings === undefined ? {} : { settings }),
+      })
+      closing.push(() => router.close())
+      return router
+    },
+    startAgent: async (name, routers, options = {}) => {
+      const store =
+        options.store !== undefined && 'open' in options.store ? (options.store.open as MemoryStore) : openMemoryStore()
+      const agent = await openAgent({
+        routers: routers.map(router => router.address),
+        dialer: network.dialer(name),
+        clock,
+        ...options,
+        store: { open: store },
+      })
+      closing.push(() => agent.close())
+      const events: AgentEvent[] = []
+      const taken = new Set<AgentEvent>()
+      void (async () => {
+        for await (const event of agent.events()) events.push(event)
+      })()
+      return {
+        agent,
+        store,
+        name,
+        events,
+        next: async (type, connectionId) => {
+          const find = () =>
+            events.find(
+              event =>
+                event.type === type &&
+                !taken.has(event) &&
+                (connectionId === undefined || event.connectionId === connectionId),
+            )
+          await until(
+            () => find() !== undefined,
+            `${type} at ${name} (has ${events.map(event => event.type).join(' ')})`,
+          )
+          const event = find() as AgentEvent
+          taken.add(event)
+          return event as never
+        },
+      }
+    },
+    connect: async (initiator, joiner) => {
+      const { connectionId: initiatorId, link } = await initiator.agent.createConnection({})
+      const { connectionId: joinerId } = await joiner.agent.joinConnection({ link, info: 'joiner' })
+      const conf = await initiator.next('CONF', initiatorId)
+      await initiator.agent.allowConnection({
+        connectionId: initiatorId,
+        confirmationId: conf.confirmationId,
+        info: 'initiator',
+      })
+      await initiator.next('CON', initiatorId)
+      await joiner.next('CON', joinerId)
+      return { initiatorId, joinerId }
+    },
+    close: async () => {
+      for (const close of closing.reverse()) await close()
+    },
+  }
+  return world
+}
+
+export const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('utf8')
