@@ -128,8 +128,6 @@ CREATE TABLE deliveries (
   queue_id text NOT NULL,
   message_id bigint NOT NULL,
   connection_id text NOT NULL,
-  fast_delay bigint,
-  slow_delay bigint,
   created_at bigint NOT NULL,
   PRIMARY KEY (queue_id, message_id)
 );

@@ -14,7 +14,7 @@ const textSchema = z.string().refine(text => !/[\uD800-\uDFFF]/u.test(text), 'no
  */
 export const bodySchema = z
   .union([
-    z.instanceof(Uint8Array),
+    z.custom<Uint8Array>(value => value instanceof Uint8Array),
     textSchema,
     z.strictObject({ text: textSchema }),
     z.strictObject({ base64: z.base64() }),

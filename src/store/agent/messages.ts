@@ -34,9 +34,6 @@ export const deliveries = defineTable(
     queueId: text,
     messageId: integer,
     connectionId: text,
-    /** Retry delays reached so far, in ms; null before the first retry. */
-    fastDelay: nullable(integer),
-    slowDelay: nullable(integer),
     createdAt: integer,
   },
   { key: ['queueId', 'messageId'], indexes: [['connectionId']] },
