@@ -16,8 +16,8 @@ export type ConnectionEvent =
   | { type: 'confirmation.sent'; secured: boolean }
   /** The router refused this side's confirmation for good. */
   | { type: 'confirmation.refused' }
-  /** The user sends a message. */
-  | { type: 'message.send' }
+  /** The user sends a message. `early`: the other party can decrypt before it allows the connection (agent version 7). */
+  | { type: 'message.send'; early: boolean }
   /** A message was decrypted. */
   | { type: 'message.received' }
   | { type: 'connection.delete' }
@@ -52,6 +52,7 @@ export const connectionMachine = setup({
   guards: {
     withReply: ({ event }) => event.type === 'confirmation.received' && event.form === 'infoWithReply',
     plainInfo: ({ event }) => event.type === 'confirmation.received' && event.form === 'info' && !event.senderKey,
+    early: ({ event }) => event.type === 'message.send' && event.early,
     fast: ({ event }) => event.type === 'confirmation.sent' && event.secured,
   },
 }).createMachine({
@@ -194,7 +195,10 @@ export const connectionMachine = setup({
           actions: [{ type: 'refuse', params: { reason: 'the connection was joined, not created' } }],
         },
         // The initiator's ratchet exists from its confirmation on, so messages may follow at once (B13).
-        'message.send': { actions: ['acceptMessage'] },
+        'message.send': [
+          { guard: 'early', actions: ['acceptMessage'] },
+          { actions: [{ type: 'refuse', params: { reason: 'the other party has not allowed the connection yet' } }] },
+        ],
       },
     },
     connected: {

@@ -7,10 +7,10 @@ import { e2eParamsForLink } from '../smp/protocol/e2eParams.js'
 import type { QueueIds } from '../smp/protocol/responses.js'
 import { formatRouterAddress } from '../smp/protocol/routerAddress.js'
 import { connections, rcvQueues } from '../store/agent/connections.js'
-import { insert, patch } from '../store/index.js'
+import { insert, patch, remove, removeWhere } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import type { AgentContext } from './context.js'
-import { connectionByKey, newConnection } from './newConnection.js'
+import { connectionByKey, newConnection, onceByKey } from './newConnection.js'
 import {
   createdQueue,
   newId,
@@ -21,7 +21,7 @@ import {
   queueCreated,
   queueInfoOf,
 } from './queues.js'
-import { type ConnectionRow, type RcvQueueRow, rcvQueuesOf, requireConnection } from './rows.js'
+import { type ConnectionRow, findConnection, type RcvQueueRow, rcvQueuesOf, requireConnection } from './rows.js'
 
 /**
  * createConnection: keys and intent are stored, then the router is asked for a queue (NEW), then the link is stored and returned.
@@ -31,7 +31,25 @@ export const createConnection = async (
   context: AgentContext,
   params: ParsedParamsOf<'createConnection'>,
 ): Promise<ResultOf<'createConnection'>> => {
-  const { connection, queue } = await storeIntent(context, params)
+  const intent = await storeIntent(context, params)
+  try {
+    return await makeQueue(context, intent)
+  } catch (error) {
+    // Nobody can come back to it without a key.
+    if (params.idempotencyKey === undefined) await forgetIntent(context, intent.connection.connectionId)
+    throw error
+  }
+}
+
+interface Intent {
+  readonly connection: ConnectionRow
+  readonly queue: RcvQueueRow
+}
+
+const makeQueue = async (
+  context: AgentContext,
+  { connection, queue }: Intent,
+): Promise<ResultOf<'createConnection'>> => {
   if (connection.link !== null) return { connectionId: connection.connectionId, link: connection.link }
   const { response, session } = await context.sessions.request(
     queue.userId,
@@ -53,8 +71,22 @@ export const createConnection = async (
 const storeIntent = async (
   context: AgentContext,
   { userId, idempotencyKey }: ParsedParamsOf<'createConnection'>,
-): Promise<{ connection: ConnectionRow; queue: RcvQueueRow }> => {
+): Promise<Intent> => {
   const known = await connectionByKey(context, userId, idempotencyKey)
+  const store = (row: ConnectionRow | undefined): Promise<Intent> =>
+    intentOf(context, { userId, idempotencyKey, known: row })
+  return onceByKey(context, userId, idempotencyKey, () => store(known), store)
+}
+
+const intentOf = (
+  context: AgentContext,
+  fields: {
+    readonly userId: number
+    readonly idempotencyKey: string | undefined
+    readonly known: ConnectionRow | undefined
+  },
+): Promise<Intent> => {
+  const { userId, idempotencyKey, known } = fields
   const connectionId = known?.connectionId ?? newId(context.random)
   return context.runtime.run({
     name: 'createConnection',
@@ -82,6 +114,19 @@ const storeIntent = async (
     },
   })
 }
+
+const forgetIntent = (context: AgentContext, connectionId: string): Promise<void> =>
+  context.runtime.run({
+    name: 'createConnection.failed',
+    locks: [connectionId],
+    compute: state =>
+      findConnection(state, connectionId)?.status === 'new'
+        ? {
+            result: undefined,
+            changes: [removeWhere(rcvQueues, { connectionId }), remove(connections, { connectionId })],
+          }
+        : { result: undefined },
+  })
 
 const storeLink = (
   context: AgentContext,

@@ -21,7 +21,7 @@ import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import { storedCommand } from './commandRows.js'
 import type { AgentConfig } from './config.js'
 import type { AgentContext } from './context.js'
-import { connectionByKey, newConnection } from './newConnection.js'
+import { connectionByKey, newConnection, onceByKey } from './newConnection.js'
 import { checkInfoLength } from './outgoing.js'
 import { compatibleQueue, newId, newRcvQueue, newSndQueue, pickRouter } from './queues.js'
 
@@ -33,12 +33,29 @@ export const joinConnection = async (
   context: AgentContext,
   { userId, link, info = Buffer.alloc(0), idempotencyKey }: ParsedParamsOf<'joinConnection'>,
 ): Promise<ResultOf<'joinConnection'>> => {
-  const { config, random } = context
+  const { config } = context
   checkInfoLength(info.length)
   const known = await connectionByKey(context, userId, idempotencyKey)
   if (known !== undefined) return { connectionId: known.connectionId }
   const invitation = parseInvitation(link)
   const peer = compatibleVersions(invitation, config)
+  const join = () => storeJoin(context, { userId, idempotencyKey, info, invitation, peer })
+  return onceByKey(context, userId, idempotencyKey, join, ({ connectionId }) => ({ connectionId }))
+}
+
+interface Join {
+  readonly userId: number
+  readonly idempotencyKey: string | undefined
+  readonly info: Bytes
+  readonly invitation: InvitationRequest
+  readonly peer: ReturnType<typeof compatibleVersions>
+}
+
+const storeJoin = (
+  context: AgentContext,
+  { userId, idempotencyKey, info, invitation, peer }: Join,
+): Promise<ResultOf<'joinConnection'>> => {
+  const { config, random } = context
   const connectionId = newId(random)
   return context.runtime.run({
     name: 'joinConnection',

@@ -1,3 +1,4 @@
+import { StoreError } from '../errors.js'
 import { connections } from '../store/agent/connections.js'
 import type { AgentContext } from './context.js'
 import type { ConnectionRow } from './rows.js'
@@ -41,4 +42,25 @@ export const connectionByKey = async (
   if (idempotencyKey === undefined) return undefined
   const rows = await store.find(connections, { where: { userId, idempotencyKey } })
   return rows[0]
+}
+
+/**
+ * Runs a unit that makes a connection under an idempotency key. When the same call is made twice at once, the store lets one
+ * of them win; the other one then finds what the first has made.
+ */
+export const onceByKey = async <T>(
+  context: AgentContext,
+  userId: number,
+  idempotencyKey: string | undefined,
+  make: () => Promise<T>,
+  found: (connection: ConnectionRow) => Promise<T> | T,
+): Promise<T> => {
+  try {
+    return await make()
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.code !== 'STORE_CONFLICT') throw error
+    const known = await connectionByKey(context, userId, idempotencyKey)
+    if (known === undefined) throw error
+    return found(known)
+  }
 }

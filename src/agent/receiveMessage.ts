@@ -1,7 +1,13 @@
 import { sha256 } from '../crypto/index.js'
 import { type Bytes, intersect } from '../encoding/index.js'
 import { CallError, InternalError } from '../errors.js'
-import { decodeRatchetState, decrypt, encodeRatchetState, type SkippedChange } from '../ratchet/index.js'
+import {
+  decodeRatchetState,
+  decrypt,
+  encodeRatchetState,
+  type SkippedChange,
+  type SkippedKey,
+} from '../ratchet/index.js'
 import type { NewEvent, Wake } from '../runtime/unit.js'
 import type { AgentEnvelope } from '../smp/protocol/agentEnvelope.js'
 import { decodeAgentMessage, type NumberedMessage } from '../smp/protocol/agentMessage.js'
@@ -35,7 +41,10 @@ export const receiveMessage = (arrival: Arrival): Step => {
   const before = decodeRatchetState(connection.ratchet)
   const { result, state: after, skippedChange } = decrypt(before, skipped, envelope.encryptedMessage)
   const encryptedHash = encryptedHashOf(envelope.encryptedMessage)
-  const ratchetChanges = skippedChanges(connection.connectionId, skippedChange)
+  const ratchetChanges = [
+    ...skippedChanges(connection.connectionId, skippedChange),
+    ...evictSkipped(connection.connectionId, skipped, skippedChange),
+  ]
   const ratchet = after === before ? connection.ratchet : encodeRatchetState(after)
   if (!result.ok) {
     if (after === before && isRatchetDuplicate(result.error)) {
@@ -176,3 +185,23 @@ const skippedChanges = (connectionId: string, { add, remove: gone }: SkippedChan
   ...add.map(key => put(skippedKeys, { connectionId, ...key })),
   ...gone.map(({ headerKey, messageNumber }) => remove(skippedKeys, { connectionId, headerKey, messageNumber })),
 ]
+
+/** Skipped keys that one connection may keep: a peer chooses how many messages it skips, and all are loaded with the connection. */
+const maxSkippedKeys = 2048
+
+// The keys of older chains go first: their messages are the least likely to come still.
+const evictSkipped = (
+  connectionId: string,
+  kept: ReadonlyArray<Pick<SkippedKey, 'headerKey' | 'messageNumber'>>,
+  { add, remove: gone }: SkippedChange,
+): Change[] => {
+  const overflow = kept.length + add.length - gone.length - maxSkippedKeys
+  const newest = add.at(-1)
+  if (overflow <= 0 || newest === undefined) return []
+  const isNewest = (key: Pick<SkippedKey, 'headerKey'>): boolean =>
+    Buffer.compare(key.headerKey, newest.headerKey) === 0
+  return [...kept]
+    .sort((a, b) => Number(isNewest(a)) - Number(isNewest(b)) || a.messageNumber - b.messageNumber)
+    .slice(0, overflow)
+    .map(({ headerKey, messageNumber }) => remove(skippedKeys, { connectionId, headerKey, messageNumber }))
+}

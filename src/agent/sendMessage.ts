@@ -4,6 +4,7 @@ import type { Outcome } from '../runtime/unit.js'
 import { sndMessages } from '../store/agent/messages.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import { refuseIfTold } from './allowConnection.js'
+import { versionRatchetOnConfirmation } from './config.js'
 import type { AgentContext } from './context.js'
 import { checkMessageLength, enqueueMessage } from './outgoing.js'
 import { primarySndQueue, requireConnection } from './rows.js'
@@ -28,7 +29,15 @@ export const sendMessage = (
     compute: (state, knownId): Outcome<ResultOf<'sendMessage'>> => {
       const connection = requireConnection(state, connectionId)
       if (knownId !== undefined) return { result: { messageId: knownId } }
-      const decision = decide(connectionMachine, connection.status, {}, { type: 'message.send' })
+      const decision = decide(
+        connectionMachine,
+        connection.status,
+        {},
+        {
+          type: 'message.send',
+          early: connection.agentVersion >= versionRatchetOnConfirmation,
+        },
+      )
       state.traced('connection', connectionId, 'message.send', decision)
       refuseIfTold(decision.intents, connectionId)
       const queue = primarySndQueue(state, connectionId)

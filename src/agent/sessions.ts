@@ -126,7 +126,10 @@ export class Sessions {
     const subscription = this.#subscriptionOf(link, queue)
     subscription.sentIn = session.id
     this.#decide(subscription, { type: 'subscription.requested' })
-    this.#decide(subscription, { type: 'subscription.confirmed', current: this.#isCurrent(link, session) })
+    const current = this.#isCurrent(link, session)
+    this.#decide(subscription, { type: 'subscription.confirmed', current })
+    // The session was lost in between: the next one subscribes the queue.
+    if (!current) link.link.need()
   }
 
   /** Forgets a queue that is deleted or given up. */
@@ -176,7 +179,9 @@ export class Sessions {
 
   #subscriptionOf(link: Link, queue: SubscribedQueue): Subscription {
     const known = link.byQueue.get(queue.queueId)
-    if (known !== undefined) return known
+    if (known !== undefined && Buffer.compare(known.queue.rcvId, queue.rcvId) === 0) return known
+    // The same row under another id: NEW was repeated, and the router’s first queue is an orphan.
+    if (known !== undefined) this.remove(known.queue)
     const subscription: Subscription = { queue, state: 'removed', sentIn: undefined, waiting: [] }
     link.byQueue.set(queue.queueId, subscription)
     link.byRcvId.set(hex(queue.rcvId), subscription)
