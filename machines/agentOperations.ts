@@ -20,13 +20,17 @@ export type AgentOperationsEvent =
   | { type: 'agent.foreground' }
 
 const counted = { 'operation.began': { actions: ['count'] } } as const
+const stopAll = operations.map(operation => ({ type: 'stopOperation' as const, params: { operation } }))
+const resumeAll = operations
+  .toReversed()
+  .map(operation => ({ type: 'resumeOperation' as const, params: { operation } }))
 const stepOf = (operation: Operation, next: string) => ({
   always: { guard: { type: 'isIdle' as const, params: { operation } }, target: next },
 })
 
 /**
  * What the agent as a whole may do (worker machine): a suspension ends receiving, delivery, sending and database work one after
- * the other, each when nothing of the kind before is under way; a timeout forces it.
+ * the other, each when nothing of the kind before is under way; after a timeout receiving and delivery are not waited for.
  */
 export const agentOperationsMachine = setup({
   types: {} as { context: AgentOperationsContext; events: AgentOperationsEvent; meta: StateMeta },
@@ -46,7 +50,7 @@ export const agentOperationsMachine = setup({
     ),
     setMaxDelay: assign(({ event }) => (event.type === 'agent.suspend' ? { maxDelay: event.maxDelay } : {})),
     stopOperation: stub('stopOperation') as (_: unknown, params: { operation: Operation }) => void,
-    resumeOperations: stub('resumeOperations'),
+    resumeOperation: stub('resumeOperation') as (_: unknown, params: { operation: Operation }) => void,
     notifySuspended: stub('notifySuspended'),
   },
   guards: {
@@ -74,26 +78,33 @@ export const agentOperationsMachine = setup({
     },
     suspending: {
       description: 'Work that is under way is ended kind by kind.',
-      initial: 'receiving',
+      initial: 'network',
       meta: { spec: ['B04', 'B05', 'B06'] },
-      after: { suspendTimeout: { target: 'suspended', actions: ['notifySuspended'] } },
       on: {
         ...counted,
         'agent.suspend': [{ guard: 'atOnce', target: 'suspended' }, {}],
-        'agent.foreground': { target: 'foreground', actions: ['resumeOperations'] },
+        'agent.foreground': { target: 'foreground', actions: resumeAll },
       },
       states: {
-        receiving: {
-          description: 'Nothing new is received; messages that are being processed are finished.',
-          meta: { spec: ['B04'] },
-          entry: [{ type: 'stopOperation', params: { operation: 'receiving' } }],
-          ...stepOf('receiving', 'delivery'),
-        },
-        delivery: {
-          description: 'Deliveries that were counted are finished.',
+        network: {
+          description: 'What comes from or goes to other parties; it is waited for only so long.',
+          initial: 'receiving',
           meta: { spec: ['B04', 'B05'] },
-          entry: [{ type: 'stopOperation', params: { operation: 'delivery' } }],
-          ...stepOf('delivery', 'sending'),
+          after: { suspendTimeout: 'sending' },
+          states: {
+            receiving: {
+              description: 'Nothing new is received; messages that are being processed are finished.',
+              meta: { spec: ['B04'] },
+              entry: [{ type: 'stopOperation', params: { operation: 'receiving' } }],
+              ...stepOf('receiving', 'delivery'),
+            },
+            delivery: {
+              description: 'Deliveries that were counted are finished.',
+              meta: { spec: ['B04', 'B05'] },
+              entry: [{ type: 'stopOperation', params: { operation: 'delivery' } }],
+              ...stepOf('delivery', '#agentOperations.suspending.sending'),
+            },
+          },
         },
         sending: {
           description: 'Commands to routers are finished.',
@@ -115,12 +126,7 @@ export const agentOperationsMachine = setup({
     },
     suspended: {
       description: 'Nothing runs; everything that matters is in rows.',
-      entry: [
-        { type: 'stopOperation', params: { operation: 'receiving' } },
-        { type: 'stopOperation', params: { operation: 'delivery' } },
-        { type: 'stopOperation', params: { operation: 'sending' } },
-        { type: 'stopOperation', params: { operation: 'database' } },
-      ],
+      entry: stopAll,
       meta: {
         spec: ['B04'],
         ignores: {
@@ -128,7 +134,7 @@ export const agentOperationsMachine = setup({
           'operation.began': 'refused at its call: nothing begins while suspended',
         },
       },
-      on: { 'agent.foreground': { target: 'foreground', actions: ['resumeOperations'] } },
+      on: { 'agent.foreground': { target: 'foreground', actions: resumeAll } },
     },
   },
 })

@@ -74,10 +74,7 @@ export const routerSessionMachine = setup({
       description: 'Connecting and shaking hands.',
       meta: {
         spec: ['B66'],
-        ignores: {
-          'session.needed': 'whoever needs it is told when it is open',
-          'session.lost': 'the attempt itself fails then',
-        },
+        ignores: { 'session.needed': 'whoever needs it is told when it is open' },
       },
       invoke: {
         src: 'connect',
@@ -88,7 +85,14 @@ export const routerSessionMachine = setup({
           { target: 'closed', actions: ['rejectWaiting'] },
         ],
       },
-      on: { 'session.released': { target: 'closed', actions: ['rejectWaiting', 'closeSession'] } },
+      on: {
+        // The session was lost between the handshake and the word of it: it must not be taken for open.
+        'session.lost': [
+          { guard: 'hasSubscriptions', target: 'reconnecting', actions: ['rejectWaiting'] },
+          { target: 'closed', actions: ['rejectWaiting'] },
+        ],
+        'session.released': { target: 'closed', actions: ['rejectWaiting', 'closeSession'] },
+      },
     },
     open: {
       description: 'The session is open; what was subscribed before is subscribed again.',

@@ -14,6 +14,8 @@ export interface DeliveryContext extends DeliveryInput {
   slowDelay: number
   fastElapsed: number
   slowElapsed: number
+  /** QCONT came while an attempt was under way: the wait after it does not take place. */
+  continued: boolean
 }
 
 /** How an attempt to deliver the head of the queue ended, as the sndQueue machine decided. */
@@ -44,8 +46,13 @@ export const sndQueueDeliveryMachine = setup({
     isEmpty: (_, outcome: DeliveryOutcome) => outcome === 'empty',
     isFast: (_, outcome: DeliveryOutcome) => outcome === 'retryFast',
     isSlow: (_, outcome: DeliveryOutcome) => outcome === 'retrySlow',
+    isContinued: ({ context }) => context.continued,
+    isContinuedRetry: ({ context }, outcome: DeliveryOutcome) =>
+      context.continued && (outcome === 'retryFast' || outcome === 'retrySlow'),
   },
   actions: {
+    noteContinued: assign({ continued: true }),
+    forgetContinued: assign({ continued: false }),
     resetDelays: assign(({ context }) => ({
       fastDelay: context.fast.initial,
       slowDelay: context.slow.initial,
@@ -70,31 +77,41 @@ export const sndQueueDeliveryMachine = setup({
     slowDelay: input.slow.initial,
     fastElapsed: 0,
     slowElapsed: 0,
+    continued: false,
   }),
   initial: 'sending',
   states: {
     sending: {
       description: 'The head of the queue is on its way to the router.',
       meta: {
-        spec: ['B40', 'B44'],
+        spec: ['B40', 'B44', 'B45'],
         ignores: {
           'delivery.added': 'it is found when its turn comes',
-          'queue.continued': 'nothing waits',
           'delivery.resumed': 'nothing is suspended',
         },
       },
+      entry: ['forgetContinued'],
       invoke: {
         src: 'deliverNext',
         input: ({ context }) => ({ queueId: context.queueId }),
         onDone: [
           { guard: { type: 'isEmpty', params: ({ event }) => event.output }, target: 'idle' },
+          {
+            guard: { type: 'isContinuedRetry', params: ({ event }) => event.output },
+            target: 'sending',
+            reenter: true,
+          },
           { guard: { type: 'isFast', params: ({ event }) => event.output }, target: 'waiting.fast' },
           { guard: { type: 'isSlow', params: ({ event }) => event.output }, target: 'waiting.slow' },
           { target: 'sending', reenter: true, actions: ['resetDelays'] },
         ],
-        onError: 'waiting.fast',
+        onError: [{ guard: 'isContinued', target: 'sending', reenter: true }, { target: 'waiting.fast' }],
       },
-      on: { 'delivery.suspended': 'suspended' },
+      on: {
+        // The answer under way may be older than the room in the queue.
+        'queue.continued': { actions: ['noteContinued'] },
+        'delivery.suspended': 'suspended',
+      },
     },
     waiting: {
       description: 'The head of the queue could not be delivered; it is tried again after a delay.',

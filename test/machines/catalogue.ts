@@ -1,0 +1,201 @@
+import type { AnyEventObject, AnyStateMachine } from 'xstate'
+import {
+  type AgentOperationsEvent,
+  agentOperationsMachine,
+  type CommandOutcome,
+  type CommandWorkerEvent,
+  commandWorkerMachine,
+  type ConnectionEvent,
+  connectionMachine,
+  type DeliveryEvent,
+  type DeliveryOutcome,
+  operations,
+  type RcvQueueEvent,
+  rcvQueueMachine,
+  type RouterSessionEvent,
+  routerSessionMachine,
+  type SentMessageType,
+  type SndQueueEvent,
+  sndQueueDeliveryMachine,
+  sndQueueMachine,
+  type SubscriptionEvent,
+  subscriptionMachine,
+} from '../../machines/index.js'
+
+/** What a walk through a machine needs beside the machine: every event in every variant that its guards tell apart. */
+export interface Walk {
+  readonly name: string
+  /** The machine with stubs replaced; several where a guard of the runtime decides: one for each answer. */
+  readonly machines: readonly AnyStateMachine[]
+  readonly input?: object
+  /** Contexts that rows can hold, for protocol machines that read one. */
+  readonly contexts: readonly Readonly<Record<string, unknown>>[]
+  /** Every type of the machine's event union; the compiler refuses a missing or an extra one. */
+  readonly events: Readonly<Record<string, readonly AnyEventObject[]>>
+  /** Results of invoked work and delays. */
+  readonly internal: readonly AnyEventObject[]
+}
+
+type Variants<E extends { readonly type: string }> = { readonly [T in E['type']]: readonly Extract<E, { type: T }>[] }
+
+const flags = [false, true] as const
+const sentTypes: readonly SentMessageType[] = ['CONN_INFO', 'CONN_INFO_REPLY', 'HELLO', 'A_MSG']
+const perType = <E>(make: (messageType: SentMessageType) => readonly E[]): E[] => sentTypes.flatMap(make)
+const perFlag = <E>(make: (flag: boolean) => readonly E[]): E[] => flags.flatMap(make)
+
+const connectionEvents: Variants<ConnectionEvent> = {
+  'queue.created': [{ type: 'queue.created' }],
+  'connection.join': [{ type: 'connection.join' }],
+  'reply.created': [{ type: 'reply.created' }],
+  'confirmation.received': perFlag(senderKey => [
+    { type: 'confirmation.received', form: 'info', senderKey },
+    { type: 'confirmation.received', form: 'infoWithReply', senderKey },
+  ]),
+  'connection.allow': [{ type: 'connection.allow' }],
+  'confirmation.sent': perFlag(secured => [{ type: 'confirmation.sent', secured }]),
+  'confirmation.refused': [{ type: 'confirmation.refused' }],
+  'message.send': perFlag(early => [{ type: 'message.send', early }]),
+  'message.received': [{ type: 'message.received' }],
+  'connection.delete': [{ type: 'connection.delete' }],
+}
+
+const rcvQueueEvents: Variants<RcvQueueEvent> = {
+  'message.arrived': perFlag(key =>
+    (['confirmation', 'message', 'invitation', 'ratchetKey', 'sealed'] as const).map(envelope => ({
+      type: 'message.arrived' as const,
+      key,
+      envelope,
+    })),
+  ),
+  'queue.confirmed': [{ type: 'queue.confirmed' }],
+  'queue.secured': [{ type: 'queue.secured' }],
+  'queue.deleted': [{ type: 'queue.deleted' }],
+}
+
+const sndQueueEvents: Variants<SndQueueEvent> = {
+  'queue.secured': [{ type: 'queue.secured' }],
+  'message.sent': perType(messageType => perFlag(securable => [{ type: 'message.sent', messageType, securable }])),
+  'message.unauthorized': perType(messageType => [{ type: 'message.unauthorized', messageType }]),
+  'message.overQuota': perType(messageType =>
+    perFlag(expired => [{ type: 'message.overQuota', messageType, expired }]),
+  ),
+  'message.unreached': perType(messageType =>
+    perFlag(expired => perFlag(host => [{ type: 'message.unreached', messageType, expired, host }])),
+  ),
+  'message.failed': perType(messageType => [{ type: 'message.failed', messageType }]),
+  'queue.deleted': [{ type: 'queue.deleted' }],
+}
+
+const subscriptionEvents: Variants<SubscriptionEvent> = {
+  'subscription.requested': [{ type: 'subscription.requested' }],
+  'subscription.confirmed': perFlag(current => [{ type: 'subscription.confirmed', current }]),
+  'subscription.failed': perFlag(current =>
+    perFlag(temporary => [{ type: 'subscription.failed', current, temporary }]),
+  ),
+  'session.closed': [{ type: 'session.closed' }],
+  'subscription.ended': perFlag(current => [{ type: 'subscription.ended', current }]),
+  'queue.deleted': [{ type: 'queue.deleted' }],
+}
+
+const deliveryEvents: Variants<DeliveryEvent> = {
+  'delivery.added': [{ type: 'delivery.added' }],
+  'queue.continued': [{ type: 'queue.continued' }],
+  'delivery.suspended': [{ type: 'delivery.suspended' }],
+  'delivery.resumed': [{ type: 'delivery.resumed' }],
+}
+
+const commandEvents: Variants<CommandWorkerEvent> = {
+  'command.added': [{ type: 'command.added' }],
+  'worker.suspended': [{ type: 'worker.suspended' }],
+  'worker.resumed': [{ type: 'worker.resumed' }],
+}
+
+const sessionEvents: Variants<RouterSessionEvent> = {
+  'session.needed': [{ type: 'session.needed' }],
+  'session.lost': [{ type: 'session.lost' }],
+  'session.released': [{ type: 'session.released' }],
+}
+
+const operationsEvents: Variants<AgentOperationsEvent> = {
+  'operation.began': operations.map(operation => ({ type: 'operation.began', operation })),
+  'operation.ended': operations.map(operation => ({ type: 'operation.ended', operation })),
+  'agent.suspend': [
+    { type: 'agent.suspend', maxDelay: 0 },
+    { type: 'agent.suspend', maxDelay: 1000 },
+  ],
+  'agent.foreground': [{ type: 'agent.foreground' }],
+}
+
+const done = (invoked: string, output?: unknown): AnyEventObject => ({ type: `xstate.done.actor.${invoked}`, output })
+const failed = (invoked: string): AnyEventObject => ({
+  type: `xstate.error.actor.${invoked}`,
+  error: new Error('failed'),
+})
+const deliveryOutcomes: readonly DeliveryOutcome[] = ['sent', 'dropped', 'empty', 'retryFast', 'retrySlow']
+const commandOutcomes: readonly CommandOutcome[] = ['done', 'failed', 'moved', 'empty', 'retry']
+
+export const protocolWalks: readonly Walk[] = [
+  { name: 'connection', machines: [connectionMachine], contexts: [{}], events: connectionEvents, internal: [] },
+  {
+    name: 'rcvQueue',
+    machines: [rcvQueueMachine],
+    contexts: [{ secret: false }, { secret: true }],
+    events: rcvQueueEvents,
+    internal: [],
+  },
+  { name: 'sndQueue', machines: [sndQueueMachine], contexts: [{}], events: sndQueueEvents, internal: [] },
+  { name: 'subscription', machines: [subscriptionMachine], contexts: [{}], events: subscriptionEvents, internal: [] },
+]
+
+const retry = { initial: 2, growAfter: 4, max: 5 }
+
+export const workerWalks: readonly Walk[] = [
+  {
+    name: 'sndQueueDelivery',
+    machines: [sndQueueDeliveryMachine],
+    input: { queueId: 'queue', fast: retry, slow: retry },
+    contexts: [],
+    events: deliveryEvents,
+    internal: [
+      ...deliveryOutcomes.map(outcome => done('0.sndQueueDelivery.sending', outcome)),
+      failed('0.sndQueueDelivery.sending'),
+      { type: 'xstate.after.fast.sndQueueDelivery.waiting.fast' },
+      { type: 'xstate.after.slow.sndQueueDelivery.waiting.slow' },
+    ],
+  },
+  {
+    name: 'commandWorker',
+    machines: [commandWorkerMachine],
+    input: { connectionId: 'connection', router: 'router', retry },
+    contexts: [],
+    events: commandEvents,
+    internal: [
+      ...commandOutcomes.map(outcome => done('0.commandWorker.running', outcome)),
+      failed('0.commandWorker.running'),
+      { type: 'xstate.after.retry.commandWorker.waiting' },
+    ],
+  },
+  {
+    name: 'routerSession',
+    machines: flags.map(has => routerSessionMachine.provide({ guards: { hasSubscriptions: () => has } })),
+    input: { router: 'router', reconnect: retry },
+    contexts: [],
+    events: sessionEvents,
+    internal: [
+      done('0.routerSession.connecting'),
+      failed('0.routerSession.connecting'),
+      done('0.routerSession.open'),
+      failed('0.routerSession.open'),
+      { type: 'xstate.after.reconnect.routerSession.reconnecting' },
+    ],
+  },
+  {
+    name: 'agentOperations',
+    machines: [agentOperationsMachine],
+    contexts: [],
+    events: operationsEvents,
+    internal: [{ type: 'xstate.after.suspendTimeout.agentOperations.suspending.network' }],
+  },
+]
+
+export const walks: readonly Walk[] = [...protocolWalks, ...workerWalks]

@@ -1,0 +1,96 @@
+import { fromPromise } from 'xstate'
+import { describe, expect, it } from 'vitest'
+import { defaultConfig } from '../../src/agent/config.js'
+import { type CommandOutcome, commandWorkerMachine } from '../../machines/index.js'
+import { type VirtualClock, virtualClock } from '../../src/testing/virtualClock.js'
+import { controlledWork, delaysBetween, startWorker } from './worker.js'
+
+const start = (router = 'r1', clock: VirtualClock = virtualClock(0)) => {
+  const work = controlledWork<CommandOutcome>(clock)
+  const inputs: unknown[] = []
+  const machine = commandWorkerMachine.provide({
+    actors: {
+      runNext: fromPromise<CommandOutcome, { connectionId: string; router: string }>(({ input }) => {
+        inputs.push(input)
+        return work.run()
+      }),
+    },
+  })
+  return {
+    ...startWorker(machine, { connectionId: 'c1', router, retry: defaultConfig.fastRetry }, clock),
+    work,
+    inputs,
+  }
+}
+
+describe('commandWorker', () => {
+  it('B50 runs the commands of its connection and router one after the other', async () => {
+    const { work, inputs, state } = start()
+    for (const outcome of ['done', 'failed', 'moved', 'done'] as const) {
+      expect(work.open()).toBe(1)
+      await work.end(outcome)
+    }
+    await work.end('empty')
+    expect(state()).toBe('idle')
+    expect(inputs).toEqual(Array.from({ length: 5 }, () => ({ connectionId: 'c1', router: 'r1' })))
+  })
+
+  it('B50 a blocked router does not hold up the commands for another one', async () => {
+    const clock = virtualClock(0)
+    const blocked = start('r1', clock)
+    const other = start('r2', clock)
+    await blocked.work.end('retry')
+    for (let command = 0; command < 3; command++) await other.work.end('done')
+    await other.work.end('empty')
+    expect(other.state()).toBe('idle')
+    expect(blocked.state()).toBe('waiting')
+    expect(blocked.work.calls()).toBe(1)
+  })
+
+  it('B50 a command that comes during a run is run after it; one that comes when idle starts the worker', async () => {
+    const { work, send, state } = start()
+    send({ type: 'command.added' })
+    expect(work.calls()).toBe(1)
+    await work.end('done')
+    await work.end('empty')
+    expect(state()).toBe('idle')
+    send({ type: 'command.added' })
+    expect(work.calls()).toBe(3)
+  })
+
+  it('B53 temporary errors: the same command again after 2 s, growing by half after 10 s, to 120 s', async () => {
+    const { work, clock } = start()
+    const delays = await delaysBetween<CommandOutcome>(clock, work, 'retry', 18)
+    expect(delays.slice(0, 7)).toEqual([2000, 2000, 2000, 2000, 2000, 3000, 4500])
+    expect(delays.slice(-2)).toEqual([120_000, 120_000])
+  })
+
+  it('B53 a permanent error goes on with the next command at once, and the delay starts again', async () => {
+    const { work, clock, state } = start()
+    await delaysBetween<CommandOutcome>(clock, work, 'retry', 8)
+    await work.end('failed')
+    expect(state()).toBe('running')
+    expect(await delaysBetween<CommandOutcome>(clock, work, 'retry', 1)).toEqual([2000])
+  })
+
+  it('B53 a run that breaks off counts as a temporary error', async () => {
+    const { work, clock, state } = start()
+    await work.fail()
+    expect(state()).toBe('waiting')
+    await clock.advance(2000)
+    expect(work.calls()).toBe(2)
+  })
+
+  it('B06 a suspension is not held up by a command that waits for its next attempt', async () => {
+    const { work, send, state, clock } = start()
+    await work.end('retry')
+    send({ type: 'worker.suspended' })
+    expect(state()).toBe('suspended')
+    expect(clock.pendingTimers).toBe(0)
+    send({ type: 'command.added' })
+    await clock.advance(600_000)
+    expect(work.calls()).toBe(1)
+    send({ type: 'worker.resumed' })
+    expect(work.calls()).toBe(2)
+  })
+})

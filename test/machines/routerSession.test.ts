@@ -1,0 +1,131 @@
+import { fromPromise } from 'xstate'
+import { describe, expect, it } from 'vitest'
+import { defaultConfig } from '../../src/agent/config.js'
+import { routerSessionMachine } from '../../machines/index.js'
+import { virtualClock } from '../../src/testing/virtualClock.js'
+import { controlledWork, startWorker } from './worker.js'
+
+const start = (subscriptions: boolean) => {
+  const clock = virtualClock(0)
+  const connect = controlledWork<void>(clock)
+  const resubscribe = controlledWork<void>(clock)
+  const did: string[] = []
+  let has = subscriptions
+  const machine = routerSessionMachine.provide({
+    actors: {
+      connect: fromPromise<void, { router: string }>(() => connect.run()),
+      resubscribe: fromPromise<void, { router: string }>(() => resubscribe.run()),
+    },
+    actions: {
+      rejectWaiting: () => did.push('reject'),
+      resolveWaiting: () => did.push('resolve'),
+      closeSession: () => did.push('close'),
+    },
+    guards: { hasSubscriptions: () => has },
+  })
+  const worker = startWorker(machine, { router: 'r1', reconnect: defaultConfig.reconnect }, clock)
+  return { ...worker, connect, resubscribe, did, subscriptions: (now: boolean) => (has = now) }
+}
+
+describe('routerSession', () => {
+  it('B66 connects when it is needed and not before, once for everybody who needs it', async () => {
+    const { state, send, connect, did, clock } = start(true)
+    expect(state()).toBe('closed')
+    await clock.advance(3_600_000)
+    expect(connect.calls()).toBe(0)
+    send({ type: 'session.needed' })
+    send({ type: 'session.needed' })
+    expect(connect.calls()).toBe(1)
+    await connect.end()
+    expect(state()).toBe('open')
+    expect(did).toEqual(['resolve'])
+  })
+
+  it('B66 a lost session comes back by itself: 2 s, growing by half after 10 s, to 180 s', async () => {
+    const { send, connect, clock, did } = start(true)
+    send({ type: 'session.needed' })
+    await connect.end()
+    send({ type: 'session.lost' })
+    const delays: number[] = []
+    for (let attempt = 0; attempt < 18; attempt++) {
+      const from = clock.now()
+      await clock.next()
+      delays.push(clock.now() - from)
+      await connect.fail()
+    }
+    expect(delays.slice(0, 8)).toEqual([2000, 2000, 2000, 2000, 2000, 3000, 4500, 6750])
+    expect(delays.slice(-2)).toEqual([180_000, 180_000])
+    expect(did.slice(1)).toEqual(Array.from({ length: 18 }, () => 'reject'))
+    await clock.next()
+    await connect.end()
+    send({ type: 'session.lost' })
+    const from = clock.now()
+    await clock.next()
+    expect(clock.now() - from).toBe(2000)
+  })
+
+  it('B66 subscribes again each time the session opens, and a SUB that fails does not close it', async () => {
+    const { send, connect, resubscribe, clock, state } = start(true)
+    send({ type: 'session.needed' })
+    await connect.end()
+    expect(resubscribe.calls()).toBe(1)
+    await resubscribe.fail()
+    expect(state()).toBe('open')
+    send({ type: 'session.lost' })
+    await clock.next()
+    await connect.end()
+    expect(resubscribe.calls()).toBe(2)
+  })
+
+  it('B66 without subscriptions a lost or failed session waits until somebody needs it', async () => {
+    const { send, connect, clock, state, did } = start(false)
+    send({ type: 'session.needed' })
+    await connect.fail()
+    expect(state()).toBe('closed')
+    expect(did).toEqual(['reject'])
+    send({ type: 'session.needed' })
+    await connect.end()
+    send({ type: 'session.lost' })
+    expect(state()).toBe('closed')
+    expect(clock.pendingTimers).toBe(0)
+  })
+
+  it('B66 work at hand does not wait for the delay, and a released session is not connected again', async () => {
+    const { send, connect, clock, state } = start(true)
+    send({ type: 'session.needed' })
+    await connect.fail()
+    expect(state()).toBe('reconnecting')
+    send({ type: 'session.needed' })
+    expect(connect.calls()).toBe(2)
+    await connect.fail()
+    send({ type: 'session.released' })
+    expect(state()).toBe('closed')
+    await clock.advance(3_600_000)
+    expect(connect.calls()).toBe(2)
+  })
+
+  it('B66 whoever waits is answered when the session is released while connecting, and a session that is made too late is not taken', async () => {
+    const { send, connect, state, did } = start(true)
+    send({ type: 'session.needed' })
+    send({ type: 'session.released' })
+    expect(did).toEqual(['reject', 'close'])
+    await connect.end()
+    expect(state()).toBe('closed')
+    expect(did).toEqual(['reject', 'close'])
+  })
+
+  it('B66 a session that is lost at the moment it opens is connected again, and those who wait are answered', async () => {
+    for (const subscriptions of [true, false]) {
+      const { send, connect, state, did } = start(subscriptions)
+      send({ type: 'session.needed' })
+      // The session closes after the handshake, before the machine has heard that it is open.
+      send({ type: 'session.lost' })
+      await connect.end()
+      expect(state()).toBe(subscriptions ? 'reconnecting' : 'closed')
+      expect(did).toEqual(['reject'])
+      send({ type: 'session.needed' })
+      expect(state()).toBe('connecting')
+      expect(connect.calls()).toBe(2)
+    }
+  })
+})
