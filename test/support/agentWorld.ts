@@ -20,6 +20,8 @@ export interface TestAgent {
   readonly events: AgentEvent[]
   /** The next event of a type that no earlier call has returned; time moves on until it comes. */
   next<T extends AgentEvent['type']>(type: T, connectionId?: string): Promise<Extract<AgentEvent, { type: T }>>
+  /** Ends the agent as kill -9 does: from now on it reaches no network and no rows. Its rows, for whoever takes over. */
+  crash(): MemoryStore
 }
 
 export interface AgentWorld {
@@ -68,19 +70,30 @@ export const agentWorld = (): AgentWorld => {
     startAgent: async (name, routers, options = {}) => {
       const store =
         options.store !== undefined && 'open' in options.store ? (options.store.open as MemoryStore) : openMemoryStore()
+      const dialer = options.dialer ?? network.dialer(name)
+      let crashed = false
       const agent = await openAgent({
         routers: routers.map(router => router.address),
-        dialer: network.dialer(name),
         clock,
         ...options,
+        dialer: {
+          dial: async (router, how) => {
+            const channel = crashed ? undefined : await dialer.dial(router, how)
+            if (!crashed && channel !== undefined) return channel
+            channel?.destroy()
+            return new Promise(() => {})
+          },
+        },
         store: { open: store },
       })
-      closing.push(() => agent.close())
+      closing.push(() => (crashed ? Promise.resolve() : agent.close()))
       const events: AgentEvent[] = []
       const taken = new Set<AgentEvent>()
       void (async () => {
         for await (const event of agent.events()) events.push(event)
-      })()
+      })().catch((error: unknown) => {
+        if (!crashed) throw error
+      })
       return {
         agent,
         store,
@@ -101,6 +114,14 @@ export const agentWorld = (): AgentWorld => {
           const event = find() as AgentEvent
           taken.add(event)
           return event as never
+        },
+        crash: () => {
+          crashed = true
+          const rows = store.reopen()
+          for (const link of network.links({ from: name })) link.cut()
+          // What is left of it in this process must not disturb the test: it can neither write nor connect.
+          void agent.close().catch(() => {})
+          return rows
         },
       }
     },

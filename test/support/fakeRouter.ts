@@ -60,6 +60,10 @@ export interface Outgoing {
 
 export interface FakeRouterOptions {
   readonly clock: NetworkClock
+  /** Default: a network of its own. */
+  readonly network?: MemoryNetwork
+  /** Default: `router`. */
+  readonly host?: string
   readonly versionRange?: VersionRange
   /** Changes the hello before it is sent; undefined sends none. */
   readonly hello?: (hello: RouterHello) => RouterHello | Uint8Array | undefined
@@ -74,12 +78,12 @@ export interface FakeRouter {
   readonly sessions: FakeSession[]
 }
 
-/** A scripted router on a memory network of its own. */
-export const fakeRouter = async ({ clock, versionRange, hello, onSession }: FakeRouterOptions): Promise<FakeRouter> => {
-  const network = memoryNetwork({ clock })
+/** A scripted router on a memory network. */
+export const fakeRouter = async (options: FakeRouterOptions): Promise<FakeRouter> => {
+  const { clock, versionRange, hello, onSession, host = 'router', network = memoryNetwork({ clock }) } = options
   const chain = await anyChain()
   const sessions: FakeSession[] = []
-  await network.listen({ host: 'router', port: 5223, credentials: chain }, channel => {
+  await network.listen({ host, port: 5223, credentials: chain }, channel => {
     const keys = generateKeyPair('x25519')
     const leafKey = decodePrivateKey(chain.privateKey)
     const honest: RouterHello = {
@@ -100,7 +104,7 @@ export const fakeRouter = async ({ clock, versionRange, hello, onSession }: Fake
       onSession?.(session)
     })
   })
-  return { network, address: { keyHash: chain.keyHash, hosts: ['router'], port: '' }, chain, sessions }
+  return { network, address: { keyHash: chain.keyHash, hosts: [host], port: '' }, chain, sessions }
 }
 
 const openSession = (channel: BlockChannel, hello: ClientHello, privateKey: Uint8Array): FakeSession => {
