@@ -14,7 +14,7 @@ import {
 import type { Dialer } from '../smp/transport/port.js'
 import { tlsDialer } from '../smp/transport/tls.js'
 import { commands, users } from '../store/agent/connections.js'
-import { agentTables, connectionTables } from '../store/agent/tables.js'
+import { connectionTables } from '../store/agent/tables.js'
 import { insert, type Store } from '../store/index.js'
 import type { Agent } from './api/agent.js'
 import { agentCalls } from './calls.js'
@@ -155,11 +155,16 @@ const parseConfigured = (address: string): RouterAddressWithAuth => {
   }
 }
 
-const openAgentStore = async ({ store }: AgentOptions): Promise<Store> => {
+const openAgentStore = async ({ store, logger }: AgentOptions): Promise<Store> => {
   if ('open' in store) return store.open
   // The database drivers are loaded only where they are used.
   const { openStore } = await import('../store/open.js')
-  return openStore({ ...store, scope: 'agent', tables: agentTables })
+  return openStore({
+    ...store,
+    scope: 'agent',
+    lost: error =>
+      logger?.error({ code: error.code }, 'the store was taken by another process: nothing can be stored any more'),
+  })
 }
 
 const addFirstUser = async (store: Store, now: number): Promise<void> => {

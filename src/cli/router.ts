@@ -134,14 +134,13 @@ const openRouter = async (flags: StartFlags): Promise<Router> => {
 
 const openQueues = async (directory: string, { databaseUrl, schema, memory }: StartFlags): Promise<Store> => {
   const { openStore } = await import('../store/open.js')
-  const { routerTables } = await import('../store/router/tables.js')
   const place =
     memory === true
       ? { memory }
       : databaseUrl === undefined
         ? { directory }
         : { databaseUrl, ...(schema === undefined ? {} : { schema }) }
-  return openStore({ ...place, scope: 'router', tables: routerTables })
+  return openStore({ ...place, scope: 'router' })
 }
 
 /** A router's address must not change by the way, since the queues of its users are known by it. */
