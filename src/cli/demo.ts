@@ -25,8 +25,11 @@ interface Options {
   readonly logLevel: string
 }
 
-/** Below the quota of a queue (128), so that no router has a reason to refuse. */
-const window = 64
+/**
+ * Messages each way that are sent and not yet acknowledged: far below the quota of a queue (128), and enough to keep it busy;
+ * more would only wait longer in it.
+ */
+const window = 16
 const stallMs = 60_000
 const settleMs = 300
 

@@ -123,7 +123,7 @@ describe('duologue agent --stdio', () => {
       '--json',
     ])
     expect(code).toBe(1)
-    expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'DECODE_INVALID', field: expect.any(String) } })
+    expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'CONFIG_ROUTER', field: 'routers' } })
   })
 })
 

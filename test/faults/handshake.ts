@@ -1,6 +1,8 @@
 /** Two callers connect their agents by an invitation link, repeating what was not answered. */
-import type { EventLine } from './harness.js'
+import type { ResultOf } from '../../src/agent/api/calls.js'
+import { type EventLine, RpcFailure } from './harness.js'
 import type { Inbox } from './inbox.js'
+import { pause } from './killer.js'
 
 /** The events of one handshake as an agent tells of them. */
 interface Told {
@@ -31,6 +33,21 @@ export interface Connected {
   readonly told: readonly [readonly string[], readonly string[]]
 }
 
+/** The one call that waits for the router: while it cannot be reached, the caller tries again under the same key. */
+const createConnection = async ({ agent }: Inbox, round: number): Promise<ResultOf<'createConnection'>> => {
+  for (;;) {
+    try {
+      return await agent.repeat('createConnection', { idempotencyKey: `create-${round}` })
+    } catch (error) {
+      if (!(error instanceof RpcFailure) || error.error.code !== transportFailed) throw error
+      await pause(100)
+    }
+  }
+}
+
+/** docs/RPC.md: the router cannot be reached. */
+const transportFailed = -32_006
+
 /** A new connection; `round` tells its idempotency keys apart. Rejects on an ERR event. */
 export const connectAgents = async ([alice, bob]: readonly [Inbox, Inbox], round: number): Promise<Connected> => {
   let fail: (error: Error) => void = () => {}
@@ -40,7 +57,7 @@ export const connectAgents = async ([alice, bob]: readonly [Inbox, Inbox], round
   const onErr = (event: EventLine): void => fail(new Error(JSON.stringify(event)))
   const sides = [answerHandshake(alice, onErr), answerHandshake(bob, onErr)] as const
   const connect = async (): Promise<Connected> => {
-    const { connectionId, link } = await alice.agent.repeat('createConnection', { idempotencyKey: `create-${round}` })
+    const { connectionId, link } = await createConnection(alice, round)
     const joined = await bob.agent.repeat('joinConnection', { link, info: 'from bob', idempotencyKey: `join-${round}` })
     await Promise.all(sides.map(side => side.connected))
     return { ids: [connectionId, joined.connectionId], told: [sides[0].types, sides[1].types] }

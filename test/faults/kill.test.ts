@@ -78,6 +78,10 @@ describe('kill -9 of agents and router at random moments', () => {
         }
       }
       report('handshakes', startedAt, { rounds })
+      for (const { agent } of inboxes) {
+        const { connections } = await agent.call('listConnections', {})
+        expect(connections.map(({ ready }) => ready)).toEqual(Array.from({ length: rounds }, () => true))
+      }
       await expectAllAcknowledged(inboxes)
     },
     5 * minute,
