@@ -1,0 +1,124 @@
+import { existsSync } from 'node:fs'
+import { mkdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Client } from 'pg'
+import { StoreError } from '../errors.js'
+import { type DirectoryLock, lockDirectory } from './directoryLock.js'
+import { quoted } from './names.js'
+import { PgliteStream } from './pgliteStream.js'
+import { databaseTemplate, unpackTar } from './pgliteTemplate.js'
+import { settings } from './postgres.js'
+import { Session, type SqlSession } from './session.js'
+import type { SqlDatabase } from './sqlStore.js'
+import type { Table } from './table.js'
+
+/** Rows written between two upkeeps of a table, and between two checkpoints. */
+const vacuumEvery = 20_000
+const checkpointEvery = 20_000
+
+/**
+ * The embedded database, in a directory or in memory: PGlite in a worker thread. It has one connection, which owns the store
+ * and reads too. With a directory every commit is on the disk when it is answered (PGlite alone never calls fsync).
+ * Throws StoreError STORE_LOCKED, STORE_OPEN.
+ */
+export const pgliteDatabase = async (options: {
+  readonly directory?: string | undefined
+  readonly schema: string
+  readonly lost?: ((error: StoreError) => void) | undefined
+}): Promise<SqlDatabase> => {
+  const { directory, schema } = options
+  if (directory === undefined) return new PgliteDatabase(undefined, schema, undefined)
+  await makeDirectory(directory)
+  const lock = await lockDirectory(directory, options.lost)
+  try {
+    return new PgliteDatabase(await prepare(directory), schema, lock)
+  } catch (error) {
+    await lock.release()
+    throw error
+  }
+}
+
+class PgliteDatabase implements SqlDatabase {
+  readonly kind = 'pglite'
+  readonly field: string
+  readonly #directory: string | undefined
+  readonly #schema: string
+  readonly #lock: DirectoryLock | undefined
+  readonly #written = new Map<string, number>()
+  #sinceCheckpoint = 0
+  #started = false
+
+  constructor(directory: string | undefined, schema: string, lock: DirectoryLock | undefined) {
+    this.#directory = directory
+    this.#schema = schema
+    this.#lock = lock
+    this.field = directory ?? 'memory'
+  }
+
+  async connect(): Promise<Session> {
+    if (this.#directory === undefined && this.#started) {
+      throw new StoreError('STORE_NOT_OWNER', 'a database in memory does not outlive its thread', { field: this.field })
+    }
+    const stream = await PgliteStream.start(
+      this.#directory === undefined ? { template: await databaseTemplate() } : { directory: this.#directory },
+    )
+    this.#started = true
+    const client = new Client({ stream: () => stream, user: 'postgres', database: 'postgres', ssl: false })
+    client.on('error', () => {})
+    await client.connect()
+    const session = new Session(client, this.field)
+    await session.script(settings(this.#schema, false))
+    return session
+  }
+
+  /**
+   * PGlite has no background processes: without this the WAL and dead rows would grow for ever. It goes through the same
+   * connection, between commits.
+   */
+  readonly committed = (session: SqlSession, tables: readonly Table[], rows: number): void => {
+    const share = rows / Math.max(1, tables.length)
+    for (const { name } of tables) {
+      const written = (this.#written.get(name) ?? 0) + share
+      this.#written.set(name, written < vacuumEvery ? written : 0)
+      if (written >= vacuumEvery) upkeep(session, `VACUUM ${quoted(name)}`)
+    }
+    this.#sinceCheckpoint += rows
+    if (this.#sinceCheckpoint < checkpointEvery || this.#directory === undefined) return
+    this.#sinceCheckpoint = 0
+    upkeep(session, 'VACUUM store_owner')
+    upkeep(session, 'CHECKPOINT')
+  }
+
+  async close(): Promise<void> {
+    await this.#lock?.release()
+  }
+}
+
+/** A failure of upkeep is no failure of the store: a broken connection shows itself, anything else comes around again. */
+const upkeep = (session: SqlSession, script: string): void => {
+  session.script(script).catch(() => {})
+}
+
+const makeDirectory = async (directory: string): Promise<void> => {
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    throw new StoreError('STORE_OPEN', 'the directory cannot be made', { field: directory, cause })
+  }
+}
+
+/** The database's own directory inside, made from the template under another name first: it is whole or not there. */
+const prepare = async (directory: string): Promise<string> => {
+  const place = join(directory, 'pgdata')
+  if (existsSync(place)) return place
+  const draft = join(directory, 'pgdata.new')
+  try {
+    await rm(draft, { recursive: true, force: true })
+    await unpackTar(await databaseTemplate(), draft)
+    await rename(draft, place)
+    return place
+  } catch (cause) {
+    if (cause instanceof StoreError) throw cause
+    throw new StoreError('STORE_OPEN', 'the embedded database cannot be made', { field: directory, cause })
+  }
+}
