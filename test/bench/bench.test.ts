@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest'
+import { messageCrypto } from './floor/message.js'
+import { figureOf, median, microseconds, quantile } from './measure.js'
+import { microCases } from './micro/micro.js'
+import { asJson, asText, ratiosOf } from './report.js'
+import type { Results } from './suites.js'
+
+const results: Results = {
+  micro: [{ name: 'X448 DH', us: figureOf([150, 160, 155]), perSecond: 6450 }],
+  floor: { tlsBlocks: figureOf([18_000]), messageCryptoUs: figureOf([500]) },
+  endToEnd: [
+    {
+      scenario: 'one-way',
+      store: 'memory',
+      connections: 10,
+      messages: 3000,
+      perSecond: figureOf([900]),
+      cpuUs: { sender: 400 },
+      lost: 0,
+      duplicated: 0,
+      reordered: 0,
+    },
+  ],
+  skipped: ['postgres: no database answers'],
+}
+
+describe('the benchmark', () => {
+  it.each(microCases())('does what it measures: $name', ({ run }) => {
+    run()
+    run()
+  })
+
+  it('brings messages through the cryptography of all three processes', () => {
+    const message = messageCrypto()
+    for (let index = 0; index < 3; index++) message()
+  })
+
+  it('takes the middle value, of an even number the mean of the middle two', () => {
+    expect(median([9, 1, 5])).toBe(5)
+    expect(median([4, 1, 2, 9])).toBe(3)
+    expect(median([])).toBe(0)
+    expect(quantile([4, 1, 3, 2], 0.5)).toBe(3)
+    expect(quantile([4, 1, 3, 2], 0.99)).toBe(4)
+  })
+
+  it('measures as many samples as it was asked for', () => {
+    let runs = 0
+    const figure = microseconds(() => void runs++, { samples: 3, sampleMs: 1, repeats: 1, floorMs: 1 })
+    expect(figure.samples).toBe(3)
+    expect(figure.min).toBeLessThanOrEqual(figure.median)
+    expect(figure.median).toBeLessThanOrEqual(figure.max)
+    expect(runs).toBeGreaterThan(3)
+  })
+
+  it('gives rates as shares of the floors', () => {
+    expect(ratiosOf(results.floor, results.endToEnd)).toEqual([
+      { store: 'memory', connections: 10, tls: 0.05, crypto: 0.45 },
+    ])
+  })
+
+  it('reports the same as text and as JSON, and says what was skipped', () => {
+    expect(asText(results)).toContain('memory, 10 connections')
+    expect(asText(results)).toContain('Skipped: postgres')
+    expect(JSON.parse(JSON.stringify(asJson(results, true)))).toMatchObject({ quick: true, endToEnd: results.endToEnd })
+  })
+})

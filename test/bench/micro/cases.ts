@@ -1,0 +1,12 @@
+/** A microbenchmark: something small that is done over and over in one thread. */
+export interface Case {
+  readonly name: string
+  /** Does it once, and fails if the outcome is wrong. */
+  readonly run: () => void
+}
+
+/** Stops a benchmark of something that does not work. */
+export const must = <T>(value: T | undefined | false, what: string): T => {
+  if (value === undefined || value === false) throw new Error(`benchmark: ${what}`)
+  return value
+}

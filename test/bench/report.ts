@@ -1,0 +1,128 @@
+/** The results as a table for people, and as one object for programs. */
+import { cpus, totalmem } from 'node:os'
+import type { EndToEndResult, OneWayResult } from './endToEnd/scenarios.js'
+import { type Figure, round } from './measure.js'
+import type { Floor, Results } from './suites.js'
+
+export interface Machine {
+  readonly cores: number
+  readonly cpu: string
+  readonly memoryGb: number
+  readonly node: string
+  readonly platform: string
+}
+
+export const machine = (): Machine => ({
+  cores: cpus().length,
+  cpu: cpus()[0]?.model ?? 'unknown',
+  memoryGb: Math.round(totalmem() / 2 ** 30),
+  node: process.versions.node,
+  platform: `${process.platform} ${process.arch}`,
+})
+
+/** A one-way rate as a share of each floor of the same run: 1 would be as fast as the floor alone. */
+export interface Ratios {
+  readonly store: string
+  readonly connections: number
+  /** Of the TLS blocks that another process echoes per second. */
+  readonly tls?: number
+  /** Of the messages per second whose cryptography alone one thread could do. */
+  readonly crypto?: number
+  /** Of one durable transaction after the other, and of merged ones. */
+  readonly commits?: number
+  readonly mergedCommits?: number
+}
+
+export const ratiosOf = (floor: Floor, results: readonly EndToEndResult[]): Ratios[] =>
+  results.flatMap(result => (result.scenario === 'one-way' ? [ratioOf(floor, result)] : []))
+
+const ratioOf = (floor: Floor, { store, connections, perSecond }: OneWayResult): Ratios => {
+  const rate = perSecond.median
+  const { tlsBlocks, messageCryptoUs } = floor
+  const commits = store === 'postgres' ? floor.postgresCommits : store === 'pglite' ? floor.pgliteCommits : undefined
+  return {
+    store,
+    connections,
+    ...(tlsBlocks === undefined ? {} : { tls: round(rate / tlsBlocks.median) }),
+    ...(messageCryptoUs === undefined ? {} : { crypto: round((rate * messageCryptoUs.median) / 1_000_000) }),
+    ...(commits === undefined
+      ? {}
+      : {
+          commits: round(rate / commits.single.median),
+          mergedCommits: round(rate / commits.batched.median),
+        }),
+  }
+}
+
+/** The whole report as plain data. */
+export const asJson = (results: Results, quick: boolean): object => ({
+  machine: machine(),
+  quick,
+  ...results,
+  ratios: ratiosOf(results.floor, results.endToEnd),
+})
+
+/** The whole report as text. */
+export const asText = (results: Results): string => {
+  const { cores, cpu, memoryGb, node } = machine()
+  const sections = [
+    `${cores} cores (${cpu}), ${memoryGb} GB, Node ${node}`,
+    section('Microbenchmarks', ['', 'µs', 'per second'], microRows(results)),
+    section('Floors', ['', 'median', 'min', 'max'], floorRows(results.floor)),
+    section(
+      'End to end, one way (1 KB, acknowledged, at most 64 undelivered per connection)',
+      ['', 'messages/s', 'min', 'max', 'CPU µs: sender', 'router', 'receiver', 'of TLS', 'of crypto', 'of commits'],
+      oneWayRows(results),
+    ),
+    section('End to end, ping-pong round trip', ['', 'p50 ms', 'p99 ms'], pingPongRows(results)),
+    ...results.skipped.map(text => `Skipped: ${text}`),
+  ]
+  return `${sections.filter(text => text !== '').join('\n\n')}\n`
+}
+
+const microRows = ({ micro }: Results): string[][] =>
+  micro.map(({ name, us, perSecond }) => [name, figure(us.median), figure(perSecond)])
+
+const floorRows = (floor: Floor): string[][] => {
+  const row = (name: string, value: Figure | undefined): string[][] =>
+    value === undefined ? [] : [[name, figure(value.median), figure(value.min), figure(value.max)]]
+  return [
+    ...row('TLS blocks/s, echo, 64 in flight', floor.tlsBlocks),
+    ...row('crypto of one message in all three processes, µs', floor.messageCryptoUs),
+    ...row('Postgres, messages/s, a commit each', floor.postgresCommits?.single),
+    ...row('Postgres, messages/s, 100 a commit', floor.postgresCommits?.batched),
+    ...row('PGlite, messages/s, a commit each', floor.pgliteCommits?.single),
+    ...row('PGlite, messages/s, 100 a commit', floor.pgliteCommits?.batched),
+  ]
+}
+
+const oneWayRows = ({ endToEnd, floor }: Results): string[][] =>
+  endToEnd.flatMap(result => {
+    if (result.scenario !== 'one-way') return []
+    const { store, connections, perSecond, cpuUs } = result
+    const { tls, crypto, commits } = ratioOf(floor, result)
+    const cpu = ['sender', 'router', 'receiver'].map(name => cpuUs[name])
+    const cells = [perSecond.median, perSecond.min, perSecond.max, ...cpu, tls, crypto, commits]
+    return [[`${store}, ${connections} connections`, ...cells.map(figure)]]
+  })
+
+const pingPongRows = ({ endToEnd }: Results): string[][] =>
+  endToEnd.flatMap(result =>
+    result.scenario === 'ping-pong' ? [[result.store, figure(result.p50Ms.median), figure(result.p99Ms.median)]] : [],
+  )
+
+const figure = (value: number | undefined): string => (value === undefined ? '' : value.toLocaleString('en-US'))
+
+/** A headed table; empty without rows. */
+export const section = (title: string, header: readonly string[], rows: readonly string[][]): string => {
+  if (rows.length === 0) return ''
+  const lines = [header, ...rows]
+  const widths = header.map((_, column) => Math.max(...lines.map(line => (line[column] ?? '').length)))
+  const text = lines.map(line =>
+    line
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0)))
+      .join('  ')
+      .trimEnd(),
+  )
+  return [title, ...text].join('\n')
+}

@@ -1,0 +1,111 @@
+/** The suites of the benchmark, in the order in which they run; `--only` picks some of them. */
+import { type EndToEndResult, oneWay, pingPong } from './endToEnd/scenarios.js'
+import { openWorld, type StoreKind } from './endToEnd/world.js'
+import { type CommitFloor, pgliteCommits, postgresCommits } from './floor/commits.js'
+import { messageCryptoUs } from './floor/message.js'
+import { tlsBlocksPerSecond } from './floor/tls.js'
+import type { Effort, Figure } from './measure.js'
+import { type MicroResult, runMicro } from './micro/micro.js'
+
+export interface BenchOptions {
+  readonly quick: boolean
+  readonly effort: Effort
+  readonly suites: ReadonlySet<SuiteName>
+  readonly databaseUrl: string
+  /** Writes a CPU profile of every child process there. */
+  readonly profileDir?: string | undefined
+  readonly progress: (text: string) => void
+}
+
+export const suiteNames = ['micro', 'floor', 'postgres', 'pglite', 'memory'] as const
+export type SuiteName = (typeof suiteNames)[number]
+
+export interface Floor {
+  /** Blocks of 16 KB echoed by another process over TLS, 64 in flight. */
+  readonly tlsBlocks?: Figure
+  /** The cryptography of one message in all three processes, in one thread. */
+  readonly messageCryptoUs?: Figure
+  readonly postgresCommits?: CommitFloor
+  readonly pgliteCommits?: CommitFloor
+}
+
+export interface Results {
+  readonly micro: readonly MicroResult[]
+  readonly floor: Floor
+  readonly endToEnd: readonly EndToEndResult[]
+  /** What could not be measured, and why. */
+  readonly skipped: readonly string[]
+}
+
+export const runSuites = async (options: BenchOptions): Promise<Results> => {
+  const { suites, effort, progress } = options
+  const skipped: string[] = []
+  const micro = suites.has('micro') ? runMicro(effort, name => progress(`micro: ${name}`)) : []
+  const reachable = await isReachable(options.databaseUrl)
+  if (!reachable) skipped.push('postgres: no database answers (--database-url)')
+  const floor = suites.has('floor') ? await runFloor(options, reachable) : {}
+  const endToEnd: EndToEndResult[] = []
+  for (const store of ['postgres', 'pglite', 'memory'] as const) {
+    if (!suites.has(store) || (store === 'postgres' && !reachable)) continue
+    endToEnd.push(...(await runEndToEnd(store, options)))
+  }
+  return { micro, floor, endToEnd, skipped }
+}
+
+const runFloor = async (options: BenchOptions, postgres: boolean): Promise<Floor> => {
+  const { effort, databaseUrl, progress } = options
+  progress('floor: TLS')
+  const tlsBlocks = await tlsBlocksPerSecond(effort, options)
+  progress('floor: cryptography of a message')
+  const cryptoUs = messageCryptoUs(effort)
+  progress('floor: commits')
+  return {
+    tlsBlocks,
+    messageCryptoUs: cryptoUs,
+    ...(postgres ? { postgresCommits: await postgresCommits(databaseUrl, effort) } : {}),
+    pgliteCommits: await pgliteCommits(effort),
+  }
+}
+
+const runEndToEnd = async (store: StoreKind, options: BenchOptions): Promise<EndToEndResult[]> => {
+  const { quick, effort, databaseUrl, profileDir, progress } = options
+  const { repeats } = effort
+  progress(`${store}: starting a router and two agents`)
+  const world = await openWorld({ store, databaseUrl, profileDir })
+  const results: EndToEndResult[] = []
+  try {
+    for (const { connections, messages } of quick ? quickLoads : fullLoads) {
+      progress(`${store}: one-way, connections: ${connections}`)
+      results.push(await oneWay(world, { store, connections, messages, repeats }))
+    }
+    progress(`${store}: ping-pong`)
+    results.push(await pingPong(world, { store, rounds: quick ? 50 : 300, repeats }))
+  } finally {
+    await world.close()
+  }
+  return results
+}
+
+/** Messages on each connection. */
+const fullLoads = [
+  { connections: 1, messages: 1000 },
+  { connections: 10, messages: 300 },
+  { connections: 100, messages: 100 },
+]
+const quickLoads = [
+  { connections: 1, messages: 100 },
+  { connections: 10, messages: 30 },
+  { connections: 100, messages: 5 },
+]
+
+const isReachable = async (databaseUrl: string): Promise<boolean> => {
+  const { default: pg } = await import('pg')
+  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 3000 })
+  try {
+    await client.connect()
+    await client.end()
+    return true
+  } catch {
+    return false
+  }
+}
