@@ -5,17 +5,17 @@
 import { mkdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemRandom } from '../crypto/index.js'
-import { ConfigError } from '../errors.js'
+import { ConfigError, type StoreError } from '../errors.js'
 import { type Clock, systemClock } from '../runtime/clock.js'
 import { formatRouterAddressWithAuth, parseHost } from '../smp/protocol/routerAddress.js'
 import { listenTls } from '../smp/transport/tls.js'
 import { listenWebSocket } from '../smp/transport/webSocket.js'
+import { lockDirectory } from '../store/directoryLock.js'
 import type { Store } from '../store/index.js'
 import { generateCertificates, loadIdentity, type RouterIdentity, writeCertificates } from './certificates.js'
 import { parseConfig, type RouterFile, type RouterFileInput, routerFileSchema } from './config.js'
 import { replaceFile } from './files.js'
 import { openJournal } from './journal/journal.js'
-import { lockDirectory } from './lock.js'
 import type { RouterListener, RouterLogger, RouterOptions } from './router.js'
 
 const configFile = 'router.json'
@@ -125,8 +125,11 @@ export interface LoadOptions {
   /** Replaces the interface to listen on. */
   readonly listenHost?: string
   readonly logger?: RouterLogger
-  /** Opens the store of queues: a database by its URL, or the embedded one in the given directory. */
-  readonly openQueues: (dir: string) => Promise<Store>
+  /**
+   * Opens the store of queues: a database by its URL, or the embedded one in the given directory. `lost` is to be called when
+   * another process has taken the store; the router then stops.
+   */
+  readonly openQueues: (dir: string, lost: (error: StoreError) => void) => Promise<Store>
 }
 
 /**
@@ -138,10 +141,11 @@ export const loadRouter = async (dir: string, options: LoadOptions): Promise<Rou
   const { config, identity } = await readRouterDirectory(dir)
   const { hosts, port, listenHost, webSocketPort, journal, ...settings } = config
   const { logger } = options
-  const release = await lockDirectory(dir)
+  const ownership = createOwnership()
+  const { release } = await lockDirectory(dir, ownership.lost)
   try {
     const [queues, messages] = await allOrNone(
-      () => options.openQueues(join(dir, 'queues')),
+      () => options.openQueues(join(dir, 'queues'), ownership.lost),
       () =>
         openJournal(join(dir, 'messages'), {
           ...journal,
@@ -160,13 +164,21 @@ export const loadRouter = async (dir: string, options: LoadOptions): Promise<Rou
       queues,
       messages,
       settings,
-      release,
+      ownership: { whenLost: ownership.whenLost, release },
       ...(logger === undefined ? {} : { logger }),
     }
   } catch (error) {
     await release()
     throw error
   }
+}
+
+const createOwnership = (): { lost: (error: StoreError) => void; whenLost: Promise<StoreError> } => {
+  let lost: (error: StoreError) => void = () => {}
+  const whenLost = new Promise<StoreError>(resolve => {
+    lost = resolve
+  })
+  return { lost, whenLost }
 }
 
 interface Closable {

@@ -1,5 +1,6 @@
 /** The SMP router: listeners, sessions, queues and messages put together. */
 import { type Random, systemRandom } from '../crypto/index.js'
+import type { StoreError } from '../errors.js'
 import { type Clock, systemClock, type TimerHandle } from '../runtime/clock.js'
 import { verifyAuthorization } from '../smp/protocol/authorization.js'
 import { formatRouterAddressWithAuth } from '../smp/protocol/routerAddress.js'
@@ -47,8 +48,13 @@ export interface RouterOptions {
   readonly logger?: RouterLogger
   /** How authorizations are verified; tests count the work. */
   readonly verify?: Verify
-  /** Called last at `close`, such as to release the directory's lock. */
-  readonly release?: () => Promise<void>
+  /** What makes the stores this process's own. */
+  readonly ownership?: {
+    /** Resolves when another process has taken them: the router then stops. */
+    readonly whenLost: Promise<StoreError>
+    /** Called last at `close`. */
+    release(): Promise<void>
+  }
 }
 
 export interface Router {
@@ -139,11 +145,23 @@ export const startRouter = async (options: RouterOptions): Promise<Router> => {
     timer = clock.setTimeout(expire, settings.expirySeconds * 1000)
   }
 
+  /** Each is closed whatever happens to the others; the first failure is told. */
   const closeStores = async (): Promise<void> => {
-    await queues.close()
-    await options.messages.close()
-    await options.queues.close()
-    await options.release?.()
+    const steps = [
+      () => queues.close(),
+      () => options.messages.close(),
+      () => options.queues.close(),
+      () => options.ownership?.release(),
+    ]
+    const failures: unknown[] = []
+    for (const step of steps) {
+      try {
+        await step()
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    if (failures.length > 0) throw failures[0]
   }
 
   const listeners: Listener[] = []
@@ -183,6 +201,21 @@ export const startRouter = async (options: RouterOptions): Promise<Router> => {
   logger?.info({ ports }, 'router started')
   let closing: Promise<void> | undefined
 
+  const close = (): Promise<void> => {
+    closing ??= (async () => {
+      if (timer !== undefined) clock.clearTimeout(timer)
+      await Promise.all(listeners.map(listener => listener.close()))
+      for (const session of sessions) session.close()
+      await closeStores()
+      logger?.info({}, 'router stopped')
+    })()
+    return closing
+  }
+  void options.ownership?.whenLost.then(({ code, message }) => {
+    logger?.warn({ code, reason: message }, 'router stops')
+    return close().catch(() => undefined)
+  })
+
   return {
     address,
     port,
@@ -198,15 +231,6 @@ export const startRouter = async (options: RouterOptions): Promise<Router> => {
       notificationsPending: notifications.pending,
       log: options.messages.stats(),
     }),
-    close: () => {
-      closing ??= (async () => {
-        if (timer !== undefined) clock.clearTimeout(timer)
-        await Promise.all(listeners.map(listener => listener.close()))
-        for (const session of sessions) session.close()
-        await closeStores()
-        logger?.info({}, 'router stopped')
-      })()
-      return closing
-    },
+    close,
   }
 }

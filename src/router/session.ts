@@ -43,6 +43,8 @@ export interface Session extends Caller {
 
 /** Blocks that wait while one is being worked on; past it the channel is paused. */
 const blocksAhead = 2
+/** Commands of one client that are started without a turn for the others. */
+const commandsPerTurn = 32
 
 /** Starts the handshake on a fresh channel. */
 export const startSession = (channel: BlockChannel, context: SessionContext): Session => {
@@ -134,13 +136,15 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
     const requests = readRequests(session.version, content)
     const loading = context.queues.load(requests.flatMap(queueOf))
     if (loading !== undefined) await loading
-    for (const request of requests) {
+    for (const [i, request] of requests.entries()) {
+      // Verifying a full block may take 40 ms: others get their turn in between.
+      if (i > 0 && i % commandsPerTurn === 0) await nextTurn()
+      await mayGoOn()
+      if (channel.closed) return
       if ('error' in request) {
         respond(request.corrId, request.entityId, errorResponse(request.error))
         continue
       }
-      await mayGoOn()
-      if (channel.closed) return
       const queue = request.party === undefined ? undefined : context.queues.get(request.party, request.entityId)
       // What follows a change of a queue (KEY, then a signed SEND) must see it.
       for (let change = queue?.changing; change !== undefined; change = queue?.changing) await change
@@ -229,6 +233,8 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
 }
 
 const noBytes: Bytes = new Uint8Array(0)
+
+const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 const errorResponse = (error: SmpError): Response => ({ type: 'ERR', error })
 

@@ -1,14 +1,13 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { StoreError } from '../../src/errors.js'
 import { initRouter, isRouterDirectory, loadRouter, readRouterDirectory } from '../../src/router/directory.js'
-import { lockDirectory } from '../../src/router/lock.js'
 import { startRouter } from '../../src/router/router.js'
 import { parseRouterAddressWithAuth } from '../../src/smp/protocol/routerAddress.js'
 import { tlsDialer } from '../../src/smp/transport/tls.js'
+import { lockDirectory } from '../../src/store/directoryLock.js'
 import { openMemoryStore } from '../../src/store/memory.js'
 import { bodyText, errorOf, newQueue, send, startClient } from '../support/router/client.js'
 
@@ -91,10 +90,10 @@ describe('a router directory', () => {
     const options = await loadRouter(root, { openQueues })
     await expect(loadRouter(root, { openQueues })).rejects.toMatchObject({ code: 'STORE_LOCKED' })
     await options.messages.close()
-    await options.release?.()
+    await options.ownership?.release()
     const again = await loadRouter(root, { openQueues })
     await again.messages.close()
-    await again.release?.()
+    await again.ownership?.release()
   })
 
   it('is free again when opening or listening failed', async () => {
@@ -106,39 +105,29 @@ describe('a router directory', () => {
     await initRouter(other, { host: 'localhost', port: taken.port })
     const options = await loadRouter(other, { listenHost: '127.0.0.1', openQueues })
     await expect(startRouter(options)).rejects.toMatchObject({ code: 'TRANSPORT_LISTEN' })
-    await (await lockDirectory(other))()
+    await (await lockDirectory(other)).release()
     await taken.close()
   })
 })
 
-describe('the lock of a directory', () => {
-  it('of a living process is respected, of a dead one taken over', async () => {
-    const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'])
-    await once(child, 'spawn')
-    const owner = { pid: child.pid, started: '', token: 'theirs' }
-    await writeFile(join(root, 'router.lock'), JSON.stringify(owner))
-    await expect(lockDirectory(root)).rejects.toMatchObject({ code: 'STORE_LOCKED', facts: { pid: child.pid } })
-    child.kill('SIGKILL')
-    await once(child, 'exit')
-    await (await lockDirectory(root))()
-  })
-
-  it('of another process that had the same id, and a broken one, are taken over', async () => {
-    for (const contents of [JSON.stringify({ pid: process.pid, started: '', token: 'old' }), 'rubbish', '']) {
-      await writeFile(join(root, 'router.lock'), contents)
-      const release = await lockDirectory(root)
-      await expect(lockDirectory(root)).rejects.toMatchObject({ code: 'STORE_LOCKED' })
-      await release()
-    }
-  })
-
-  it.runIf(process.platform === 'linux')('of a process whose id was reused is taken over', async () => {
-    const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'])
-    await once(child, 'spawn')
-    const owner = { pid: child.pid, started: 'another boot 1', token: 'theirs' }
-    await writeFile(join(root, 'router.lock'), JSON.stringify(owner))
-    await (await lockDirectory(root))()
-    child.kill('SIGKILL')
-    await once(child, 'exit')
+describe('a router whose directory another process has taken', () => {
+  it('stops', async () => {
+    await initRouter(root, { host: 'localhost', port: 0 })
+    let lose: (error: StoreError) => void = () => {}
+    const options = await loadRouter(root, {
+      listenHost: '127.0.0.1',
+      openQueues: async (_dir, lost) => {
+        lose = lost
+        return openMemoryStore()
+      },
+    })
+    const router = await startRouter(options)
+    const { router: place } = parseRouterAddressWithAuth(router.address)
+    const channel = await tlsDialer().dial({ ...place, hosts: ['127.0.0.1'] }, { timeoutMs: 5000 })
+    const closed = new Promise(resolve => channel.onClose(resolve))
+    lose(new StoreError('STORE_NOT_OWNER', 'taken'))
+    await closed
+    await router.close()
+    await (await lockDirectory(root)).release()
   })
 })

@@ -224,6 +224,23 @@ describe('limits', () => {
     expect(seen.size).toBe(60)
   })
 
+  it('of answers: a client that sends rubbish and reads no answers is not read any further', async () => {
+    world = await routerWorld({ settings: { limits: { outputBytesPerSession: 65_536 } } })
+    const alice = await world.client()
+    alice.channel.pause()
+    const rubbish = Buffer.concat([Buffer.of(255), ...Array.from({ length: 255 }, () => Buffer.of(0, 0))])
+    const [link] = world.network.links()
+    let blocks = 0
+    while (blocks < 400 && link?.client.closed === false) {
+      alice.raw(rubbish)
+      blocks++
+      await world.settle()
+      if (!(await Promise.race([alice.channel.drained().then(() => true), world.settle().then(() => false)]))) break
+    }
+    expect(blocks).toBeLessThan(100)
+    alice.channel.destroy()
+  })
+
   it('of patience: a client that reads nothing although something waits is closed', async () => {
     world = await routerWorld({ settings: { limits: { stalledSeconds: 60 } } })
     const [alice, bob] = [await world.client(), await world.client()]
