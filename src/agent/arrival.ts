@@ -49,6 +49,18 @@ export const acknowledged = (more: Partial<Omit<Step, 'received'>> = {}): Step =
   ...more,
 })
 
+/** What tells the inbox of a message that the application must acknowledge. */
+export interface KeptMessage {
+  readonly message: DeliveredMessage
+  readonly messageId: number
+}
+
+/** A wake-up, since those come before anybody can learn of the commit: an acknowledgement must find the message. */
+export const keptWake = (message: DeliveredMessage, messageId: number): Wake => {
+  const hint: KeptMessage = { message, messageId }
+  return { worker: 'kept', key: message.queue.connectionId, hint }
+}
+
 /** Runs the connection machine for an arrival. */
 export const decideConnection = (
   { state, connection }: Pick<Arrival, 'state' | 'connection'>,

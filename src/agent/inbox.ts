@@ -1,5 +1,6 @@
 import { asDuologueError, RouterError, StoreError } from '../errors.js'
 import { isTemporaryError } from '../smp/client.js'
+import type { KeptMessage } from './arrival.js'
 import type { AgentContext } from './context.js'
 import { receive } from './receive.js'
 import type { DeliveredMessage } from './sessions.js'
@@ -41,6 +42,11 @@ export class Inbox {
     })
   }
 
+  /** The router’s message waits for the application’s acknowledgement. */
+  keep({ message, messageId }: KeptMessage): void {
+    if (!this.#closed) this.#kept.set(keptKey(message.queue.connectionId, messageId), message)
+  }
+
   /** The application has acknowledged a message, in a commit: the router may deliver the next one. */
   acknowledge(connectionId: string, messageId: number): void {
     const key = keptKey(connectionId, messageId)
@@ -75,9 +81,7 @@ export class Inbox {
     const { log } = this.#context
     try {
       const received = await receive(this.#context, message)
-      if (received.type === 'keep') {
-        this.#kept.set(keptKey(message.queue.connectionId, received.messageId), message)
-      } else if (received.type === 'acknowledge') this.#sendAck(message, 0)
+      if (received.type === 'acknowledge') this.#sendAck(message, 0)
     } catch (error) {
       // Nothing was stored, so nothing is acknowledged: the router delivers it again with the next subscription.
       const { code } = asDuologueError(error)

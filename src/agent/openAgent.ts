@@ -17,6 +17,7 @@ import { commands, users } from '../store/agent/connections.js'
 import { connectionTables } from '../store/agent/tables.js'
 import { insert, type Store } from '../store/index.js'
 import type { Agent } from './api/agent.js'
+import type { KeptMessage } from './arrival.js'
 import { agentCalls } from './calls.js'
 import { CommandWorkers } from './commandWorkers.js'
 import { type AgentConfig, defaultConfig } from './config.js'
@@ -122,6 +123,7 @@ const startAgent = async ({ options, clock, config, routers, store }: Parts): Pr
     if (worker === 'delivery') deliveries.wake(key, hint as QueuedDelivery | undefined)
     else if (worker === 'command') commandWorkers.wake(key)
     else if (worker === 'continue') deliveries.continue(key)
+    else if (worker === 'kept') context.inbox.keep(hint as KeptMessage)
   }
   await Promise.all([deliveries.resume(), commandWorkers.resume()])
   return agentCalls(context, () => closeAgent(context, deliveries, commandWorkers))

@@ -6,7 +6,7 @@ import { parseRouterAddress } from '../smp/protocol/routerAddress.js'
 import { rcvQueues } from '../store/agent/connections.js'
 import { rcvMessages } from '../store/agent/messages.js'
 import { patch, type Row } from '../store/index.js'
-import { acknowledged, type Arrival, type Received, type Step } from './arrival.js'
+import { acknowledged, type Arrival, keptWake, type Received, type Step } from './arrival.js'
 import type { AgentContext } from './context.js'
 import { errorFact } from './events.js'
 import { openDelivered, openSent } from './incoming.js'
@@ -39,7 +39,8 @@ const arrived = (context: AgentContext, state: UnitState, message: DeliveredMess
   if (connection === undefined || queue === undefined) return { result: { type: 'acknowledge' } }
   try {
     const { received, changes, events, wakes } = process(context, state, connection, queue, message)
-    return { result: received, changes, events, wakes }
+    const kept = received.type === 'keep' ? [keptWake(message, received.messageId)] : []
+    return { result: received, changes, events, wakes: [...wakes, ...kept] }
   } catch (error) {
     if (error instanceof StoreError) throw error
     return { result: { type: 'acknowledge' }, events: [eventOf(connection, 'ERR', { error: errorFact(error) })] }
@@ -97,7 +98,8 @@ const follow = (arrival: Arrival, decision: Decision): Step => {
   }
 }
 
-// The queue was full and is empty now: the sender need not wait out its delay (A_QCONT).
+// The queue was full and is empty now: the sender need not wait out its delay (A_QCONT). The other party is there, so a delivery of
+// ours that waits, and that A_QCONT would stand behind, is tried at once too: else both sides could wait for each other.
 const queueDrained = (state: UnitState, connection: ConnectionRow, queue: RcvQueueRow): Step => {
   const sndQueue = sndQueuesOf(state, connection.connectionId).find(row => row.primary && row.status === 'active')
   if (sndQueue === undefined || connection.ratchet === null || queue.sndId === null) return acknowledged()
@@ -106,7 +108,7 @@ const queueDrained = (state: UnitState, connection: ConnectionRow, queue: RcvQue
     queue: { router: parseRouterAddress(queue.router), senderId: queue.sndId },
   } as const
   const { changes, wake } = enqueueMessage(connection, sndQueue, content, { now: state.now, notify: false })
-  return acknowledged({ changes, wakes: [wake] })
+  return acknowledged({ changes, wakes: [wake, { worker: 'continue', key: sndQueue.queueId }] })
 }
 
 /**
@@ -138,6 +140,7 @@ const settleSuspect = (
         return {
           result: { type: 'keep', messageId: known.messageId },
           changes: [patch(rcvMessages, key, { attempts })],
+          wakes: [keptWake(message, known.messageId)],
         }
       }
       // The router is told to go on; the event stays in the log until somebody reads it.

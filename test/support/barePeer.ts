@@ -44,6 +44,7 @@ export interface Sealing {
   readonly withKey?: boolean
   /** Encrypts with another secret than the queue's. */
   readonly secret?: Bytes
+  readonly padding?: number
 }
 
 export interface BarePeer {
@@ -70,6 +71,8 @@ export interface BarePeer {
   send(body: Bytes): Promise<void>
   /** Secures, confirms: everything up to CONF at the agent. */
   join(info?: string): Promise<void>
+  /** Remembers the ratchet, number and hash; what it gives puts them back, as a restored backup would. */
+  remember(): () => void
   /** `send(seal(message(...)))`. */
   say(content: MessageContent | string, forged?: { id?: number; previousHash?: Bytes }): Promise<void>
   close(): void
@@ -158,13 +161,13 @@ export const barePeer = async (options: BarePeerOptions): Promise<BarePeer> => {
       peer.lastHash = sha256(plaintext)
       return peer.encrypted(plaintext)
     },
-    seal: (envelope, { withKey = false, secret: other = secret } = {}) =>
+    seal: (envelope, { withKey = false, secret: other = secret, padding } = {}) =>
       sealEnvelope(
         boxSecret(other),
         randomBytes(24),
         { version: 4, ...(withKey ? { dhKey: dh.publicKey } : {}) },
         { body: envelope },
-        withKey ? CONFIRMATION_PADDING : MESSAGE_PADDING,
+        padding ?? (withKey ? CONFIRMATION_PADDING : MESSAGE_PADDING),
       ),
     send: async body => {
       await session.send({
@@ -176,6 +179,14 @@ export const barePeer = async (options: BarePeerOptions): Promise<BarePeer> => {
     join: async info => {
       await peer.secure()
       await peer.send(peer.seal(await peer.confirmation(info), { withKey: true }))
+    },
+    remember: () => {
+      const then = { ratchet, lastId: peer.lastId, lastHash: peer.lastHash }
+      return () => {
+        ratchet = then.ratchet
+        peer.lastId = then.lastId
+        peer.lastHash = then.lastHash
+      }
     },
     say: (content, forged) => peer.send(peer.seal(peer.message(content, forged))),
     close: () => session.close(),

@@ -118,8 +118,8 @@ export const scriptedRouter = async (options: ScriptedRouterOptions): Promise<Sc
     return { type: 'IDS', recipientId, senderId, dhKey: keys.publicKey, mode: command.request?.mode }
   }
 
-  // Does a command and gives its answer; what follows the answer is in `then`.
-  const perform = (received: SeenCommand): { answer: Response; then?: () => void } => {
+  // Does a command and gives its answer; what follows the answer is in `afterwards`.
+  const perform = (received: SeenCommand): { answer: Response; afterwards?: () => void } => {
     const { command, entityId, session } = received
     if (command.type === 'PING') return { answer: { type: 'PONG' } }
     if (command.type === 'NEW') return { answer: create(received) }
@@ -136,18 +136,18 @@ export const scriptedRouter = async (options: ScriptedRouterOptions): Promise<Sc
       }
       case 'SEND':
         queue.messages.push(sealed(queue, command.body))
-        return { answer: ok, then: () => deliver(queue) }
+        return { answer: ok, afterwards: () => deliver(queue) }
       case 'SUB':
         queue.subscriber = session
         queue.delivered = false
-        return { answer: { type: 'SOK' }, then: () => deliver(queue) }
+        return { answer: { type: 'SOK' }, afterwards: () => deliver(queue) }
       case 'ACK':
         if (!queue.delivered || !same(queue.messages[0]?.id ?? Buffer.alloc(0), command.messageId)) {
           return { answer: errorAnswer('NO_MSG') }
         }
         queue.messages.shift()
         queue.delivered = false
-        return { answer: ok, then: () => deliver(queue) }
+        return { answer: ok, afterwards: () => deliver(queue) }
       case 'DEL':
         queues.splice(queues.indexOf(queue), 1)
         return { answer: ok }
@@ -157,9 +157,9 @@ export const scriptedRouter = async (options: ScriptedRouterOptions): Promise<Sc
   }
 
   const release = (received: SeenCommand, lost = false): void => {
-    const { answer, then } = perform(received)
+    const { answer, afterwards } = perform(received)
     if (!lost) received.session.send({ to: received, response: answer })
-    then?.()
+    afterwards?.()
   }
 
   const fake = await fakeRouter({

@@ -1,0 +1,334 @@
+/** What becomes of each message that a router delivers, with a peer that says anything. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { randomBytes } from 'node:crypto'
+import { connections, rcvQueues } from '../../src/store/agent/connections.js'
+import { rcvMessages } from '../../src/store/agent/messages.js'
+import { events } from '../../src/store/eventLog.js'
+import { StoreError } from '../../src/errors.js'
+import { encodeAgentEnvelope } from '../../src/smp/protocol/agentEnvelope.js'
+import { parseRouterAddress } from '../../src/smp/protocol/routerAddress.js'
+import type { MemoryStore } from '../../src/store/memory.js'
+import { type TestAgent, textOf } from '../support/agentWorld.js'
+import { type Invited, type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
+import { beforeCommits, brokenDisk, touches } from '../support/storeFaults.js'
+
+let world: ScriptedWorld
+let alice: TestAgent
+beforeEach(async () => {
+  world = await scriptedWorld()
+  alice = await world.start('alice')
+})
+afterEach(() => world.close())
+
+const acks = (): number => world.router.all('ACK').length
+const rowsOf = async (store: MemoryStore): Promise<unknown> => ({
+  connections: await store.find(connections, { orderBy: ['connectionId'] }),
+  queues: await store.find(rcvQueues, { orderBy: ['queueId'] }),
+  messages: await store.find(rcvMessages, { orderBy: ['connectionId', 'messageId'] }),
+  events: await store.find(events, { orderBy: ['cursor'] }),
+})
+const takeMessage = async ({ connectionId }: Invited, expected: string) => {
+  const message = await alice.next('MSG', connectionId)
+  expect(textOf(message.body)).toBe(expected)
+  await alice.agent.ackMessage({ connectionId, messageId: message.messageId })
+  return message
+}
+
+describe('B30 the four states of a queue’s secret and the message’s key', () => {
+  it('B30 neither secret nor key: an error, acknowledged, and the queue still takes its confirmation', async () => {
+    const { link, connectionId } = await alice.agent.createConnection({})
+    const { barePeer } = await import('../support/barePeer.js')
+    const peer = await barePeer({ ...world, router: world.router.address, link })
+    await peer.secure()
+    await peer.send(
+      peer.seal(encodeAgentEnvelope({ type: 'message', agentVersion: 7, encryptedMessage: randomBytes(9) })),
+    )
+    const { error } = await alice.next('ERR', connectionId)
+    expect(error).toMatchObject({ code: 'AGENT_PROHIBITED', message: 'no keys' })
+    expect(acks()).toBe(1)
+    await peer.send(peer.seal(await peer.confirmation(), { withKey: true }))
+    await alice.next('CONF', connectionId)
+    peer.close()
+  })
+
+  it('B30 handshake (key, no secret): only a confirmation is taken; anything else is an error and changes no row', async () => {
+    const { link, connectionId } = await alice.agent.createConnection({})
+    const { barePeer } = await import('../support/barePeer.js')
+    const peer = await barePeer({ ...world, router: world.router.address, link })
+    await peer.secure()
+    const before = await rowsOf(alice.store)
+    const message = encodeAgentEnvelope({ type: 'message', agentVersion: 7, encryptedMessage: randomBytes(9) })
+    await peer.send(peer.seal(message, { withKey: true }))
+    const { error } = await alice.next('ERR', connectionId)
+    expect(error).toMatchObject({ code: 'AGENT_PROHIBITED', message: 'handshake: incorrect state' })
+    expect(acks()).toBe(1)
+    const after = (await rowsOf(alice.store)) as object
+    expect({ ...after, events: [] }).toEqual(before)
+    peer.close()
+  })
+
+  it('B30 established (secret, no key): messages are taken, a confirmation without a key is an error', async () => {
+    const friend = await world.befriend(alice)
+    await friend.peer.say('hello')
+    await takeMessage(friend, 'hello')
+    await world.clock.settle()
+    const before = acks()
+    await friend.peer.send(friend.peer.seal(await friend.peer.confirmation()))
+    const { error } = await alice.next('ERR', friend.connectionId)
+    expect(error).toMatchObject({ code: 'AGENT_PROHIBITED', message: 'message: bad client message' })
+    await world.clock.settle()
+    expect(acks()).toBe(before + 1)
+  })
+
+  it('B30 a message that shows its key although the secret is known is refused', async () => {
+    const { peer, connectionId, queue } = await world.befriend(alice)
+    const [before] = await alice.store.find(connections, { where: { connectionId } })
+    const back = peer.remember()
+    world.router.put(queue, peer.seal(peer.message('with key'), { withKey: true, padding: 16_000 }))
+    const { error } = await alice.next('ERR', connectionId)
+    expect(error).toMatchObject({ message: 'message: public header' })
+    await world.clock.settle()
+    expect(queue.messages).toEqual([])
+    expect(await alice.store.find(connections, { where: { connectionId } })).toEqual([before])
+    back()
+    await peer.say('without')
+    expect(textOf((await alice.next('MSG')).body)).toBe('without')
+  })
+
+  it('B30 a repeated confirmation (secret and key) is only acknowledged again', async () => {
+    const { link, connectionId } = await alice.agent.createConnection({})
+    const { barePeer } = await import('../support/barePeer.js')
+    const peer = await barePeer({ ...world, router: world.router.address, link })
+    await peer.secure()
+    const confirmation = peer.seal(await peer.confirmation(), { withKey: true })
+    await peer.send(confirmation)
+    await alice.next('CONF', connectionId)
+    await world.clock.settle()
+    const before = await rowsOf(alice.store)
+    expect(acks()).toBe(1)
+    await peer.send(confirmation)
+    await world.clock.settle()
+    expect(acks()).toBe(2)
+    expect(world.router.queues[0]?.messages).toEqual([])
+    expect(await rowsOf(alice.store)).toEqual(before)
+    peer.close()
+  })
+})
+
+describe('B31 who acknowledges to the router', () => {
+  it('B31 a message is acknowledged by the user only, and the next one waits for that', async () => {
+    const friend = await world.befriend(alice)
+    const before = acks()
+    await friend.peer.say('one')
+    await friend.peer.say('two')
+    const one = await alice.next('MSG')
+    await world.clock.advance(3_600_000)
+    expect(acks()).toBe(before)
+    expect(alice.events.filter(({ type }) => type === 'MSG')).toHaveLength(1)
+    await alice.agent.ackMessage({ connectionId: friend.connectionId, messageId: one.messageId })
+    await takeMessage(friend, 'two')
+    await world.clock.settle()
+    expect(acks()).toBe(before + 2)
+  })
+
+  it.each([
+    ['HELLO', () => ({ type: 'HELLO' }) as const],
+    ['EREADY', () => ({ type: 'EREADY', lastDecryptedId: 1 }) as const],
+    [
+      'A_QCONT',
+      () =>
+        ({
+          type: 'A_QCONT',
+          queue: {
+            router: parseRouterAddress(world.router.address),
+            senderId: world.router.queues[1]?.senderId ?? Buffer.of(),
+          },
+        }) as const,
+    ],
+  ])('B31 a control message (%s) is acknowledged by the agent, and no MSG is told', async (_, content) => {
+    const friend = await world.befriend(alice)
+    const before = acks()
+    await friend.peer.say(content())
+    await friend.peer.say('after it')
+    const { integrity } = await takeMessage(friend, 'after it')
+    expect(integrity).toEqual({ result: 'ok' })
+    await world.clock.settle()
+    expect(acks()).toBe(before + 2)
+  })
+
+  it('B31 A_QCONT for the queue that this side sends to is told as QCONT', async () => {
+    const friend = await world.befriend(alice)
+    const senderId = world.router.queues[1]?.senderId ?? Buffer.of()
+    await friend.peer.say({ type: 'A_QCONT', queue: { router: parseRouterAddress(world.router.address), senderId } })
+    await alice.next('QCONT', friend.connectionId)
+  })
+
+  const envelope = (bytes: Uint8Array) =>
+    encodeAgentEnvelope({ type: 'message', agentVersion: 7, encryptedMessage: bytes })
+  it.each<[string, (friend: Invited) => Uint8Array]>([
+    ['an empty body', () => Buffer.alloc(0)],
+    ['random bytes', () => randomBytes(200)],
+    ['a box under another secret', ({ peer }) => peer.seal(envelope(randomBytes(50)), { secret: randomBytes(32) })],
+    ['an envelope of no kind', ({ peer }) => peer.seal(Buffer.from('\0\x07Xabc', 'latin1'))],
+    ['an empty envelope', ({ peer }) => peer.seal(Buffer.alloc(0))],
+    ['a ratchet message of random bytes', ({ peer }) => peer.seal(envelope(randomBytes(300)))],
+    ['a truncated ratchet message', ({ peer }) => peer.seal(peer.message('cut').subarray(0, 200))],
+    ['a decrypted text that is no agent message', ({ peer }) => peer.seal(peer.encrypted(Buffer.from('?!')))],
+    [
+      'connection info as a message',
+      ({ peer }) => peer.seal(peer.encrypted(peer.plain({ type: 'connInfo', info: Buffer.of(1) }))),
+    ],
+    ['an invitation in the clear', ({ peer }) => peer.seal(Buffer.from('\0\x07I\0\x01x', 'latin1'))],
+  ])('B31 %s is reported and acknowledged, and the next message arrives', async (_, bodyOf) => {
+    const friend = await world.befriend(alice)
+    const before = acks()
+    await friend.peer.send(bodyOf(friend))
+    const { error } = await alice.next('ERR', friend.connectionId)
+    expect(error.code).toMatch(/^(DECODE_|CRYPTO_|AGENT_)/)
+    await world.clock.settle()
+    expect(acks()).toBe(before + 1)
+    await friend.peer.say('fine')
+    expect(textOf((await alice.next('MSG')).body)).toBe('fine')
+  })
+
+  it('B31 a body that the router itself sealed wrongly is reported and acknowledged too', async () => {
+    const friend = await world.befriend(alice)
+    const before = acks()
+    friend.queue.messages.push({ id: randomBytes(24), body: randomBytes(16_122) })
+    await friend.peer.say('fine')
+    const { error } = await alice.next('ERR', friend.connectionId)
+    expect(error.code).toBe('CRYPTO_BOX')
+    await takeMessage(friend, 'fine')
+    await world.clock.settle()
+    expect(acks()).toBe(before + 2)
+  })
+})
+
+describe('B32 decrypt, parse, check and store are one transaction', () => {
+  const receiving = (changes: Parameters<typeof touches>[0]) => touches(changes, rcvMessages, 'insert')
+
+  it('B32 one commit holds the ratchet, the message, its number and its event', async () => {
+    const friend = await world.befriend(alice)
+    const commits: string[][] = []
+    beforeCommits(alice.store, changes => {
+      if (receiving(changes)) commits.push(changes.map(({ op, table }) => `${op} ${table.name}`))
+    })
+    await friend.peer.say('hello')
+    await alice.next('MSG')
+    expect(commits).toHaveLength(1)
+    expect(commits[0]).toEqual(
+      expect.arrayContaining(['patch connections', 'insert rcv_messages', 'patch rcv_queues', 'insert events']),
+    )
+  })
+
+  it('B32 killed at the commit: no row has changed, and after the restart the message comes once', async () => {
+    const friend = await world.befriend(alice)
+    await world.clock.settle()
+    const before = await rowsOf(alice.store)
+    const ackedBefore = acks()
+    let rows: MemoryStore | undefined
+    beforeCommits(alice.store, changes => {
+      if (receiving(changes)) rows = alice.crash()
+    })
+    await friend.peer.say('one')
+    await friend.peer.say('two')
+    await world.until(() => rows !== undefined, 'the crash')
+    await world.clock.advance(5_000)
+    expect(await rowsOf(rows as MemoryStore)).toEqual(before)
+    expect(acks()).toBe(ackedBefore)
+    alice = await world.start('alice', { store: { open: rows as MemoryStore } })
+    await alice.agent.subscribe({})
+    const one = await takeMessage(friend, 'one')
+    expect(one.integrity).toEqual({ result: 'ok' })
+    const two = await takeMessage(friend, 'two')
+    expect(two.integrity).toEqual({ result: 'ok' })
+    expect(alice.events.filter(({ type }) => type === 'MSG')).toHaveLength(2)
+  })
+
+  it('B32 killed right after the commit: the message is there once, and its redelivery adds nothing', async () => {
+    const friend = await world.befriend(alice)
+    let rows: MemoryStore | undefined
+    const commit = alice.store.commit.bind(alice.store)
+    alice.store.commit = async changes => {
+      await commit(changes)
+      if (receiving(changes)) rows = alice.crash()
+    }
+    await friend.peer.say('one')
+    await friend.peer.say('two')
+    await world.until(() => rows !== undefined, 'the crash')
+    alice = await world.start('alice', { store: { open: rows as MemoryStore } })
+    await alice.agent.subscribe({})
+    await world.clock.advance(5_000)
+    expect(alice.events.filter(({ type }) => type === 'MSG')).toHaveLength(1)
+    await takeMessage(friend, 'one')
+    const two = await takeMessage(friend, 'two')
+    expect(two.integrity).toEqual({ result: 'ok' })
+    expect(alice.events.filter(({ type }) => type === 'ERR')).toEqual([])
+  })
+
+  it('B32 a commit that the disk refuses changes nothing and acknowledges nothing; the message is processed when the disk is back', async () => {
+    const friend = await world.befriend(alice)
+    await world.clock.settle()
+    const before = await rowsOf(alice.store)
+    const ackedBefore = acks()
+    let broken = true
+    beforeCommits(alice.store, changes => {
+      if (broken && receiving(changes)) throw brokenDisk()
+    })
+    await friend.peer.say('one')
+    await world.clock.advance(1_000)
+    expect(await rowsOf(alice.store)).toEqual(before)
+    expect(acks()).toBe(ackedBefore)
+    broken = false
+    await takeMessage(friend, 'one')
+    await friend.peer.say('two')
+    expect((await takeMessage(friend, 'two')).integrity).toEqual({ result: 'ok' })
+  })
+
+  it('B32 a commit that happened although its answer was lost is not made twice', async () => {
+    const friend = await world.befriend(alice)
+    await world.clock.settle()
+    const commit = alice.store.commit.bind(alice.store)
+    let failures = 1
+    alice.store.commit = async changes => {
+      await commit(changes)
+      if (receiving(changes) && failures-- > 0) throw new StoreError('STORE_UNAVAILABLE', 'the answer was lost')
+    }
+    await friend.peer.say('one')
+    await takeMessage(friend, 'one')
+    await friend.peer.say('two')
+    expect((await takeMessage(friend, 'two')).integrity).toEqual({ result: 'ok' })
+    expect(alice.events.filter(({ type }) => type === 'MSG' || type === 'ERR')).toHaveLength(2)
+  })
+})
+
+describe('B35 number and hash chain', () => {
+  it('B35 every kind of break is told with its message and blocks nothing', async () => {
+    const friend = await world.befriend(alice)
+    const { peer } = friend
+    const integrityAfter = async (body: string, forged?: Parameters<typeof peer.say>[1]) => {
+      await peer.say(body, forged)
+      return (await takeMessage(friend, body)).integrity
+    }
+    expect(await integrityAfter('ok')).toEqual({ result: 'ok' })
+    expect(await integrityAfter('3 and 4 are missing', { id: 5 })).toEqual({ result: 'skipped', from: 3, to: 4 })
+    expect(await integrityAfter('5 once more', { id: 5 })).toEqual({ result: 'duplicate' })
+    expect(await integrityAfter('from the past', { id: 2 })).toEqual({ result: 'badId', previousId: 5 })
+    expect(await integrityAfter('wrong hash', { previousHash: randomBytes(32) })).toEqual({ result: 'badHash' })
+    expect(await integrityAfter('empty hash', { previousHash: Buffer.alloc(0) })).toEqual({ result: 'badHash' })
+    expect(await integrityAfter('ok again')).toEqual({ result: 'ok' })
+    expect(alice.events.filter(({ type }) => type === 'ERR')).toEqual([])
+  })
+
+  it('B35 the chain begins with the confirmation: number 2 with its hash is the first good message', async () => {
+    const friend = await world.befriend(alice)
+    const back = friend.peer.remember()
+    expect(friend.peer.lastId).toBe(1)
+    await friend.peer.say('wrong start', { previousHash: randomBytes(32) })
+    expect((await takeMessage(friend, 'wrong start')).integrity).toEqual({ result: 'badHash' })
+    back()
+    const other = await world.befriend(alice)
+    await other.peer.say('right start')
+    expect((await takeMessage(other, 'right start')).integrity).toEqual({ result: 'ok' })
+  })
+})
