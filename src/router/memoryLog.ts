@@ -24,8 +24,8 @@ export const memoryLog = (maxBytes = 1 << 30): MessageLog => {
     },
     read: entry => {
       const body = bodies.get(entry)
-      if (body === undefined) throw new StoreError('STORE_READ', 'the message is not stored', { field: 'message' })
-      return body
+      if (body !== undefined) return body
+      return Promise.reject(new StoreError('STORE_DAMAGED', 'the message is not stored', { field: 'message' }))
     },
     room: () => undefined,
     stats: () => ({ liveBytes, totalBytes: liveBytes, cachedBytes: liveBytes, groups, segments: 0 }),

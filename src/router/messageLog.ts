@@ -45,7 +45,10 @@ export interface MessageLog {
    * the protocol allows.
    */
   remove(entry: MessageEntry): void
-  /** The body of a committed live entry. Throws or rejects with StoreError STORE_READ when it is damaged. */
+  /**
+   * The body of a committed live entry: at once when it is in memory. Rejects with StoreError STORE_DAMAGED when it is lost,
+   * STORE_READ when it cannot be read now.
+   */
   read(entry: MessageEntry): Bytes | Promise<Bytes>
   /** Resolves when new messages may be written: backpressure by bytes that wait for the disk. */
   room(): Promise<void> | undefined

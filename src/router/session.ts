@@ -81,6 +81,7 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
     },
     send: (corrId, entityId, response) => output?.send(corrId, entityId, response),
     expect: messages => output?.expect(messages),
+    failed: error => fail(error),
     close,
   }
 

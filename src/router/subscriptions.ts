@@ -3,6 +3,7 @@
  * delivered and not acknowledged; the next one goes out with the answer to ACK (SMP protocol, SUB, ACK and GET).
  */
 import type { Bytes } from '../encoding/index.js'
+import { StoreError } from '../errors.js'
 import { sealRecipientMessage } from '../smp/protocol/recipientMessage.js'
 import type { Response } from '../smp/protocol/responses.js'
 import { idOf, keyOf, type MessageEntry, type QueueKey } from './messageLog.js'
@@ -22,6 +23,8 @@ export interface Subscriber {
   send(corrId: Bytes, entityId: Bytes, response: Response): void
   /** Keeps room for a message that is being read from disk. */
   expect(messages: number): void
+  /** The router failed this client: ends the session, so that the client comes back. */
+  failed(error: unknown): void
 }
 
 export interface Subscription {
@@ -82,7 +85,10 @@ export const createSubscriptions = (messages: Messages, maxPerSession: number): 
     return subscription
   }
 
-  /** The next message of the queue, which becomes the delivered one. */
+  /**
+   * The next message of the queue, which becomes the delivered one. A damaged one is skipped; when it cannot be read now, the
+   * promise rejects and the message stays.
+   */
   const take = (subscription: Subscription): Answer => {
     const { queue, session } = subscription
     const { record } = queue
@@ -97,15 +103,18 @@ export const createSubscriptions = (messages: Messages, maxPerSession: number): 
     const body = messages.read(head)
     if (!(body instanceof Promise)) return hand(body)
     session.expect(1)
-    const again = (): Answer => {
-      messages.discard(head)
-      if (subscription.delivered !== head) return undefined
-      subscription.delivered = undefined
-      return take(subscription)
-    }
     return body
       .finally(() => session.expect(-1))
-      .then(bytes => (subscription.delivered === head ? hand(bytes) : undefined), again)
+      .then(
+        bytes => (subscription.delivered === head ? hand(bytes) : undefined),
+        error => {
+          const current = subscription.delivered === head
+          if (current) subscription.delivered = undefined
+          if (!(error instanceof StoreError) || error.code !== 'STORE_DAMAGED') throw error
+          messages.discard(head)
+          return current ? take(subscription) : undefined
+        },
+      )
   }
 
   const deliver = (subscription: Subscription): void => {
@@ -115,12 +124,11 @@ export const createSubscriptions = (messages: Messages, maxPerSession: number): 
       session.deferred.add(subscription)
       return
     }
-    const message = take(subscription)
-    if (message === undefined) return
     const send = (response: Response | undefined): void => {
       if (response !== undefined) session.send(noCorrId, idOf(queue.key), response)
     }
-    if (message instanceof Promise) void message.then(send)
+    const message = take(subscription)
+    if (message instanceof Promise) message.then(send).catch(error => session.failed(error))
     else send(message)
   }
 

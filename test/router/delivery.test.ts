@@ -211,12 +211,29 @@ describe('a failing store', () => {
     expect(bodyText(await received(alice, queue))).toBe('again')
   })
 
-  it('a message that cannot be read is skipped', async () => {
+  it('a message that cannot be read now stays, and ends the session of its recipient', async () => {
     const log = memoryLog()
     const { read } = log
-    log.read = entry => {
-      const body = read(entry) as Uint8Array
-      return Buffer.from(body).toString() === 'damaged' ? Promise.reject(new StoreError('STORE_READ', 'no')) : body
+    log.read = () => Promise.reject(new StoreError('STORE_READ', 'disk error'))
+    world = await routerWorld({ messages: log })
+    const [alice, bob] = [await world.client(), await world.client()]
+    const queue = await newQueue(alice)
+    expect(errorOf(await bob.one(send('kept'), queue.sndId))).toBe('OK')
+    await world.settle()
+    expect([alice.channel.closed, bob.channel.closed]).toEqual([true, false])
+    log.read = read
+    const again = await world.client()
+    await subscribe(again, queue)
+    expect(bodyText(await received(again, queue))).toBe('kept')
+  })
+
+  it('a damaged message is skipped', async () => {
+    const log = memoryLog()
+    const { read } = log
+    log.read = async entry => {
+      const body = await read(entry)
+      if (Buffer.from(body).toString() === 'damaged') throw new StoreError('STORE_DAMAGED', 'no')
+      return body
     }
     world = await routerWorld({ messages: log })
     const [alice, bob] = [await world.client(), await world.client()]

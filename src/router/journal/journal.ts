@@ -162,7 +162,9 @@ export const openJournal = async (dir: string, options: JournalOptions): Promise
   }
 
   const readRecord = async (entry: MessageEntry): Promise<Buffer> => {
-    const { segment, offset, length, bodyOffset } = entry.place as Place
+    const place = entry.place as Place | undefined
+    if (place === undefined) throw damaged(dir)
+    const { segment, offset, length, bodyOffset } = place
     const bytes = Buffer.allocUnsafe(length)
     try {
       await segment.file.read(bytes, 0, length, offset)
@@ -171,7 +173,7 @@ export const openJournal = async (dir: string, options: JournalOptions): Promise
     }
     if (decodeRecord(segment.mark, bytes, 0) !== undefined) return bytes.subarray(bodyOffset)
     note('journal record damaged', { segment: segment.number, offset })
-    throw new StoreError('STORE_READ', 'a stored message is damaged', { field: segment.path })
+    throw damaged(segment.path)
   }
 
   const cleanUp = (): void => {
@@ -207,9 +209,13 @@ export const openJournal = async (dir: string, options: JournalOptions): Promise
   }
 
   const copyToEnd = async (entry: MessageEntry, from: Segment): Promise<void> => {
-    const body = cache.get(entry) ?? (await readRecord(entry).catch(() => undefined))
+    const body = cache.get(entry) ?? (await readRecord(entry).catch(undefinedIfDamaged))
     if (!entry.live || (entry.place as Place).segment !== from) return
-    if (body === undefined) return release(entry)
+    if (body === undefined) {
+      release(entry)
+      entry.place = undefined
+      return
+    }
     await new Promise<void>((resolve, reject) => {
       enqueue({ entry, body, bytes: body.length, done: error => (error === undefined ? resolve() : reject(error)) })
     })
@@ -251,6 +257,14 @@ export const openJournal = async (dir: string, options: JournalOptions): Promise
       for (const { file } of segments) await file.close()
     },
   }
+}
+
+const damaged = (field: string): StoreError => new StoreError('STORE_DAMAGED', 'a stored message is damaged', { field })
+
+/** What is damaged is lost; anything else that keeps a record from being read may pass. */
+const undefinedIfDamaged = (error: unknown): undefined => {
+  if (error instanceof StoreError && error.code === 'STORE_DAMAGED') return undefined
+  throw error
 }
 
 const openDirectory = async (dir: string): Promise<Awaited<ReturnType<typeof recover>>> => {

@@ -139,7 +139,31 @@ describe('the message journal', () => {
     const file = await open(await lastWritten(dir), 'r+')
     await file.write(Buffer.from('x'), 0, 1, 600)
     await file.close()
-    await expect(log.read(entry)).rejects.toMatchObject({ code: 'STORE_READ' })
+    await expect(log.read(entry)).rejects.toMatchObject({ code: 'STORE_DAMAGED' })
+  })
+
+  it('cleans around a damaged record and keeps one that cannot be read now', async () => {
+    const dir = newDir()
+    const log = await openLog(dir, { cacheBytes: 0, segmentBytes: 4000 })
+    const entries = [entryOf(1), entryOf(2)]
+    for (const entry of entries) await log.write(entry, bodyOf(entry.seq))
+    const [segment] = await files(dir)
+    const file = await open(segment!, 'r+')
+    const prototype = Object.getPrototypeOf(file) as { read: () => unknown }
+    await file.write(Buffer.from('x'), 0, 1, 600)
+    await file.close()
+    vi.spyOn(prototype, 'read').mockRejectedValueOnce(new Error('EIO')).mockRejectedValueOnce(new Error('EIO'))
+    const fill = async (): Promise<void> => {
+      for (let i = 0; i < 30; i++) {
+        const entry = entryOf(100 + i)
+        await log.write(entry, bodyOf(1))
+        log.remove(entry)
+      }
+    }
+    await fill()
+    await vi.waitFor(async () => expect(await files(dir)).not.toContain(segment))
+    await expect(log.read(entries[0]!)).rejects.toMatchObject({ code: 'STORE_DAMAGED' })
+    expect(await bodyText(log, entries[1]!)).toBe(bodyOf(2).toString())
   })
 
   it('answers a failed write with STORE_WRITE, loses nothing before it and takes what comes after', async () => {
