@@ -37,6 +37,8 @@ export interface BarePeerOptions {
   readonly router: string
   readonly link: string
   readonly agentVersion?: number
+  /** The peer’s reply queue is one that its sender cannot secure. */
+  readonly legacyReply?: boolean
 }
 
 export interface Sealing {
@@ -51,6 +53,8 @@ export interface BarePeer {
   readonly session: RouterSession
   readonly senderId: Bytes
   readonly senderKeys: KeyPair
+  /** X25519 of the reply queue: opens what the agent sends. */
+  readonly replyKeys: KeyPair
   readonly e2e: E2eParams
   /** Number and hash of the last message that `message` has made. */
   lastId: number
@@ -79,7 +83,7 @@ export interface BarePeer {
 }
 
 export const barePeer = async (options: BarePeerOptions): Promise<BarePeer> => {
-  const { clock, network, link, agentVersion = 7 } = options
+  const { clock, network, link, agentVersion = 7, legacyReply = false } = options
   const router = parseRouterAddress(options.router)
   const request = parseConnectionRequest(link)
   if (request.mode !== 'invitation') throw new Error('no invitation')
@@ -98,6 +102,7 @@ export const barePeer = async (options: BarePeerOptions): Promise<BarePeer> => {
   const dh = generateKeyPair('x25519')
   const secret = x25519(dh.privateKey, uri.address.dhKey)
   const senderKeys = generateKeyPair('ed25519')
+  const replyKeys = generateKeyPair('x25519')
   const { senderId } = uri.address
 
   const ratchetEncrypt = (plaintext: Bytes, padding: number): Bytes => {
@@ -114,20 +119,21 @@ export const barePeer = async (options: BarePeerOptions): Promise<BarePeer> => {
         authKey: { algorithm: 'ed25519', raw: recipient.publicKey },
         dhKey: generateKeyPair('x25519').publicKey,
         subscribe: true,
-        request: { mode: 'messaging' },
+        ...(legacyReply ? {} : { request: { mode: 'messaging' } }),
       },
       entityId: Buffer.alloc(0),
       key: { algorithm: 'ed25519', privateKey: recipient.privateKey },
     })
     if (response.type !== 'IDS') throw new Error(`NEW: ${response.type}`)
-    const dhKey = generateKeyPair('x25519').publicKey
-    return { clientVersion: 4, address: { router, senderId: response.senderId, dhKey, mode: 'messaging' } } as const
+    const address = { router, senderId: response.senderId, dhKey: replyKeys.publicKey }
+    return { clientVersion: 4, address: legacyReply ? address : ({ ...address, mode: 'messaging' } as const) }
   }
 
   const peer: BarePeer = {
     session,
     senderId,
     senderKeys,
+    replyKeys,
     e2e: params,
     lastId: 1,
     lastHash: Buffer.alloc(0),

@@ -1,7 +1,7 @@
 /** A world with one scripted router, an agent `alice` on it and a hand-made peer that has joined alice’s invitation. */
 import type { AgentOptions } from '../../src/index.js'
 import { type AgentWorld, agentWorld, type TestAgent } from './agentWorld.js'
-import { type BarePeer, barePeer } from './barePeer.js'
+import { type BarePeer, barePeer, type BarePeerOptions } from './barePeer.js'
 import {
   type ScriptedQueue,
   type ScriptedRouter,
@@ -16,7 +16,7 @@ export interface ScriptedWorld extends AgentWorld {
   /** Breaks an agent's connections to the router: it reconnects by itself. */
   cut(name: string): void
   /** A peer at the other end of a new connection of `agent`, which has got CONF. */
-  invite(agent: TestAgent): Promise<Invited>
+  invite(agent: TestAgent, how?: Partial<BarePeerOptions>): Promise<Invited>
   /** The same, allowed and complete. */
   befriend(agent: TestAgent): Promise<Invited>
 }
@@ -34,11 +34,11 @@ export const scriptedWorld = async (options: Partial<ScriptedRouterOptions> = {}
   const { clock, network } = base
   const router = await scriptedRouter({ clock, network, ...options })
   const peers: BarePeer[] = []
-  const invite: ScriptedWorld['invite'] = async agent => {
+  const invite: ScriptedWorld['invite'] = async (agent, how = {}) => {
     const { connectionId, link } = await agent.agent.createConnection({})
     const queue = router.queues.at(-1)
     if (queue === undefined) throw new Error('no queue was made')
-    const peer = await barePeer({ clock, network, router: router.address, link })
+    const peer = await barePeer({ clock, network, router: router.address, link, ...how })
     peers.push(peer)
     await peer.join()
     const { confirmationId } = await agent.next('CONF', connectionId)
