@@ -1,11 +1,10 @@
 import type { SndQueueEvent, SentMessageType } from '../../machines/sndQueue.js'
-import { boxSecret, type Random } from '../crypto/index.js'
+import { boxSecret, type PublicKey, publicKeyOf, type Random } from '../crypto/index.js'
 import { InternalError, RouterError } from '../errors.js'
 import { decodeMessageEncryptKey, encryptBody } from '../ratchet/index.js'
 import { isHostError, isTemporaryOrHostError, type RouterRequest } from '../smp/client.js'
 import { encodeAgentEnvelope } from '../smp/protocol/agentEnvelope.js'
 import { CONFIRMATION_PADDING, MESSAGE_PADDING, sealEnvelope } from '../smp/protocol/clientMessage.js'
-import { publicKeyOf } from '../crypto/index.js'
 import type { AgentConfig } from './config.js'
 import { numberedMessage, type QueuedDelivery, type SndMessageRow } from './outgoing.js'
 import { isSecurable } from './queues.js'
@@ -23,13 +22,12 @@ export const sendRequest = (
   const confirmation = isConfirmation(message.type)
   const body = message.encrypted ?? encryptedMessage(message, config.agentVersions.max)
   const header = { version: queue.clientVersion, ...(confirmation ? { dhKey: queue.e2ePublicKey } : {}) }
-  const senderKey = { algorithm: 'ed25519', raw: publicKeyOf('ed25519', queue.sndPrivateKey) } as const
   const unsecured = confirmation && !isSecurable(queue)
   const sealed = sealEnvelope(
     boxSecret(queue.e2eSecret),
     random(24),
     header,
-    { body, ...(unsecured ? { senderKey } : {}) },
+    unsecured ? { body, senderKey: senderKeyOf(queue) } : { body },
     confirmation ? CONFIRMATION_PADDING : MESSAGE_PADDING,
   )
   return {
@@ -38,6 +36,11 @@ export const sendRequest = (
     ...(unsecured ? {} : { key: { algorithm: 'ed25519', privateKey: queue.sndPrivateKey } }),
   }
 }
+
+const senderKeyOf = ({ sndPrivateKey }: SndQueueRow): PublicKey => ({
+  algorithm: 'ed25519',
+  raw: publicKeyOf('ed25519', sndPrivateKey),
+})
 
 const encryptedMessage = (message: SndMessageRow, agentVersion: number): Uint8Array => {
   if (message.header === null || message.body === null) {

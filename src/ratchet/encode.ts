@@ -19,7 +19,25 @@ const FLAG = { support: 1, enabled: 2, sending: 4, receiving: 8, agreement: 16, 
  * A ratchet as bytes for its row, private keys inside (own format): format, versions, flags, associated data, keys,
  * counters, then the chains and the KEM keys that the flags announce. About 600 bytes without a KEM.
  */
-export const encodeRatchetState = (state: RatchetState): Bytes =>
+export const encodeRatchetState = (state: RatchetState): Bytes => {
+  const bytes = encodeState(state)
+  decoded.set(bytes, state)
+  return bytes
+}
+
+/** The reverse of `encodeRatchetState`; the keys are views of `bytes`. Throws DecodeError. */
+export const decodeRatchetState = (bytes: Bytes): RatchetState => {
+  const known = decoded.get(bytes)
+  if (known !== undefined) return known
+  const state = decodeState(bytes)
+  decoded.set(bytes, state)
+  return state
+}
+
+// A row that stays loaded keeps its bytes: decoding it once also lets its keys be imported once.
+const decoded = new WeakMap<Bytes, RatchetState>()
+
+const encodeState = (state: RatchetState): Bytes =>
   concat(
     Buffer.of(FORMAT),
     word16(state.versions.current),
@@ -39,8 +57,7 @@ export const encodeRatchetState = (state: RatchetState): Bytes =>
     ...encodeAgreement(state.kem.agreement),
   )
 
-/** The reverse of `encodeRatchetState`; the keys are views of `bytes`. Throws DecodeError. */
-export const decodeRatchetState = (bytes: Bytes): RatchetState => {
+const decodeState = (bytes: Bytes): RatchetState => {
   const reader = new Reader(bytes, 'ratchetState')
   if (reader.byte('format') !== FORMAT) return reader.fail('format', 'is not known')
   const versions = { current: reader.word16('versions'), maxSupported: reader.word16('versions') }
