@@ -101,7 +101,12 @@ interface Codec {
   readonly decode: (encoded: Bytes) => unknown
 }
 const codecs: readonly Codec[] = [
-  { name: 'ratchet state', values: state, encode: encodeRatchetState, decode: decodeRatchetState },
+  {
+    name: 'ratchet state',
+    values: state,
+    encode: encodeRatchetState,
+    decode: (bytes: Bytes) => decodeRatchetState(Buffer.from(bytes)),
+  },
   { name: 'private X3DH keys', values: privateKeys, encode: encodeE2ePrivateKeys, decode: decodeE2ePrivateKeys },
   { name: 'advanced header', values: encryptKey, encode: encodeMessageEncryptKey, decode: decodeMessageEncryptKey },
   { name: 'X3DH parameters', values: params, encode: encodeE2eParams, decode: readAllParams },

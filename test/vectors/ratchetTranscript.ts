@@ -126,7 +126,8 @@ export const replay = (transcript: Vector): number[] => {
   for (const [index, step] of steps.entries()) {
     const where = `step ${index}: ${step['party']} ${step['op']} ${step['name'] ?? step['message']}`
     const party = parties[step['party']] as Party
-    party.state = decodeRatchetState(encodeRatchetState(party.state))
+    // A copy of the bytes: what was encoded in this process is remembered.
+    party.state = decodeRatchetState(Buffer.from(encodeRatchetState(party.state)))
     const before = readable(party)
     if (step['op'] === 'encrypt') {
       encryptStep(party, step, transcript['e2eVersion'].encryptSupportedVersion, where)
