@@ -123,7 +123,7 @@ const startAgent = async ({ options, clock, config, routers, store }: Parts): Pr
     if (worker === 'delivery') deliveries.wake(key, hint as QueuedDelivery | undefined)
     else if (worker === 'command') commandWorkers.wake(key)
     else if (worker === 'continue') deliveries.continue(key)
-    else if (worker === 'kept') context.inbox.keep(hint as KeptMessage)
+    else if (worker === 'kept' && hint !== undefined) context.inbox.keep(hint as KeptMessage)
   }
   await Promise.all([deliveries.resume(), commandWorkers.resume()])
   return agentCalls(context, () => closeAgent(context, deliveries, commandWorkers))

@@ -1,51 +1,58 @@
+import { InternalError } from '../errors.js'
 import type { Change, Row, Store, Table } from '../store/index.js'
+import type { AnyRow } from '../store/values.js'
+import { changed, ownedRow } from './rows.js'
 
-/** The loaded rows of one aggregate, table by table. */
+/** The loaded rows of one aggregate, table by table, each in the order of its key. */
 export class AggregateRows {
-  readonly #rows: Map<string, ReadonlyArray<Row<Table>>>
+  readonly #id: string
+  readonly #rows: Map<string, readonly AnyRow[]>
 
-  constructor(rows: Map<string, ReadonlyArray<Row<Table>>>) {
+  constructor(id: string, rows: Map<string, readonly AnyRow[]>) {
+    this.#id = id
     this.#rows = rows
   }
 
-  rows(table: Table): ReadonlyArray<Row<Table>> {
-    return this.#rows.get(table.name) ?? []
+  rows<T extends Table>(table: T): ReadonlyArray<Row<T>> {
+    return (this.#rows.get(table.name) ?? []) as unknown as ReadonlyArray<Row<T>>
   }
 
   /** A copy that can be changed without touching this one. */
   copy(): AggregateRows {
-    return new AggregateRows(new Map(this.#rows))
+    return new AggregateRows(this.#id, new Map(this.#rows))
   }
 
-  /** Applies a change if it is of this aggregate (`id`). */
-  apply(id: string, change: Change): void {
+  /** Applies a change; one of another aggregate changes nothing. */
+  apply(change: Change): void {
     const column = change.table.aggregate as string
-    if (change.op === 'insert' || change.op === 'put') {
-      if (change.row[column] !== id) return
-    } else if (change.op === 'removeWhere' && change.where[column] !== id) return
-    this.#rows.set(change.table.name, applyChange(this.rows(change.table), change))
+    const list = { holds: (row: AnyRow) => row[column] === this.#id, orderBy: change.table.key }
+    this.#rows.set(change.table.name, changed(list, this.#rows.get(change.table.name) ?? [], owned(change)))
   }
 }
 
-const sameKey = (table: Table, row: Row<Table>, key: Readonly<Record<string, unknown>>): boolean =>
-  table.key.every(column => sameValue(row[column], key[column]))
+const owned = (change: Change): Change => {
+  if (change.op === 'insert' || change.op === 'put') return { ...change, row: ownedRow(change.row) }
+  return change.op === 'patch' ? { ...change, set: ownedRow(change.set) } : change
+}
 
-const sameValue = (a: unknown, b: unknown): boolean =>
-  a === b || (a instanceof Uint8Array && b instanceof Uint8Array && Buffer.compare(a, b) === 0)
-
-const applyChange = (rows: ReadonlyArray<Row<Table>>, change: Change): ReadonlyArray<Row<Table>> => {
+/**
+ * The aggregate that a change names, or undefined where it only names a row. Throws InternalError for a change that may be of
+ * several aggregates.
+ */
+export const aggregateOf = (change: Change): string | undefined => {
+  const column = change.table.aggregate as string
   switch (change.op) {
     case 'insert':
-      return [...rows, change.row]
     case 'put':
-      return [...rows.filter(row => !sameKey(change.table, row, change.row)), change.row]
+      return change.row[column] as string
     case 'patch':
-      return rows.map(row => (sameKey(change.table, row, change.key) ? ({ ...row, ...change.set } as Row<Table>) : row))
     case 'remove':
-      return rows.filter(row => !sameKey(change.table, row, change.key))
-    case 'removeWhere':
-      // An aggregate's rows are only ever removed by their aggregate as a whole.
-      return []
+      return (change.key as AnyRow)[column] as string | undefined
+    case 'removeWhere': {
+      const condition: unknown = change.where[column]
+      if (typeof condition === 'string') return condition
+      throw new InternalError(`a change of ${change.table.name} names no aggregate`, { field: column })
+    }
   }
 }
 
@@ -80,10 +87,10 @@ export class AggregateCache {
     const results = await Promise.all(
       this.#tables.map(async table => {
         const rows = await this.#store.find(table, { where: { [table.aggregate as string]: id }, orderBy: table.key })
-        return [table.name, rows] as const
+        return [table.name, (rows as unknown as AnyRow[]).map(ownedRow)] as const
       }),
     )
-    return new AggregateRows(new Map(results))
+    return new AggregateRows(id, new Map(results))
   }
 
   /** Keeps an aggregate as a commit has left it. */

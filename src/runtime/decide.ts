@@ -46,7 +46,8 @@ const scopeOf = (machine: Machine): Scope => {
   return scope
 }
 
-const stateName = (value: StateValue): string =>
+/** A state as one text: `waiting.fast`. */
+export const stateName = (value: StateValue): string =>
   typeof value === 'string'
     ? value
     : Object.entries(value)
@@ -61,7 +62,7 @@ const stateValue = (name: string): StateValue => {
 /**
  * One decision of a protocol machine: the state of a row and one event give the next state and typed intents. Pure: the
  * context is what the caller reads from its rows, nothing is started and nothing is done. Throws InternalError when the
- * machine does not know the state.
+ * machine does not know the state or one of its guards throws.
  */
 export const decide = <M extends Machine>(
   machine: M,
@@ -69,13 +70,16 @@ export const decide = <M extends Machine>(
   context: Record<string, unknown>,
   event: EventFrom<M>,
 ): Decision => {
-  const scope = scopeOf(machine)
-  scope.intents.length = 0
-  const snapshot = machine.resolveState({ value: stateValue(state), context })
-  const next = machine.transition(snapshot, event as never, scope.actorScope)
-  if (next.status === 'error')
-    throw new InternalError(`machine ${machine.id} failed on ${String((event as { type: unknown }).type)}`, {
-      cause: next.error,
-    })
-  return { from: state, to: stateName(next.value as StateValue), intents: scope.intents.slice() }
+  const { actorScope, intents } = scopeOf(machine)
+  intents.length = 0
+  let next: ReturnType<Machine['transition']>
+  try {
+    const snapshot = machine.resolveState({ value: stateValue(state), context })
+    if (stateName(snapshot.value as StateValue) !== state) throw new Error('no such state')
+    next = machine.transition(snapshot, event as never, actorScope)
+  } catch (cause) {
+    const { type } = event as { type: unknown }
+    throw new InternalError(`machine ${machine.id} failed in ${state} on ${String(type)}`, { cause })
+  }
+  return { from: state, to: stateName(next.value as StateValue), intents: intents.slice() }
 }

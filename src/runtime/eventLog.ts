@@ -2,6 +2,7 @@ import { CallError } from '../errors.js'
 import { eventAcks, eventConsumers, events } from '../store/eventLog.js'
 import { type Change, insert, put, remove, type Store } from '../store/index.js'
 import type { Clock } from './clock.js'
+import type { Read } from './unit.js'
 import type { EventRow } from './writer.js'
 
 /** Events kept in memory for readers that keep up; slower ones read from the store. */
@@ -91,8 +92,11 @@ export class EventLog {
 
   /** Takes acknowledged events out of memory, after the commit that took them out of the store. */
   acknowledged(rows: readonly EventRow[]): void {
-    this.#unread -= rows.length
-    for (const row of rows) this.#forget(row)
+    for (const row of rows) {
+      // A repeated acknowledgement of an event of this run is not counted twice.
+      if (row.cursor <= this.#tailFrom || this.#tail.has(row.cursor)) this.#unread = Math.max(0, this.#unread - 1)
+      this.#forget(row)
+    }
   }
 
   /** The unacknowledged message event of a message, or undefined. */
@@ -117,20 +121,26 @@ export class EventLog {
 
   /**
    * The changes that acknowledge events for one consumer. An event that every other consumer has acknowledged leaves the log;
-   * `gone` are those.
+   * `gone` are those. To be called in the load phase of a unit that locks the events' connection, with its `read`: two
+   * consumers that acknowledge at the same moment must see each other.
    */
   async acknowledgement(
     consumer: string,
     rows: readonly EventRow[],
+    read: Read = (table, query) => this.#store.find(table, query),
   ): Promise<{ readonly changes: Change[]; readonly gone: EventRow[] }> {
     this.#requireConsumer(consumer)
     const others = [...this.#consumers].filter(([name]) => name !== consumer)
     if (others.length === 0)
       return { changes: rows.map(row => remove(events, { cursor: row.cursor })), gone: [...rows] }
-    const acks = await this.#store.find(eventAcks, { where: { cursor: { in: rows.map(row => row.cursor) } } })
+    const cursor = { in: rows.map(row => row.cursor) }
+    const [there, acks] = await Promise.all([
+      read(events, { where: { cursor } }),
+      read(eventAcks, { where: { cursor } }),
+    ])
     const changes: Change[] = []
     const gone: EventRow[] = []
-    for (const row of rows) {
+    for (const row of there) {
       const ackedBy = new Set(acks.filter(ack => ack.cursor === row.cursor).map(ack => ack.consumer))
       const needed = others.some(([name, from]) => row.cursor > from && !ackedBy.has(name))
       if (needed) {
@@ -159,9 +169,11 @@ export class EventLog {
     const deadline = this.#clock.now() + waitMs
     let position = from
     while (!this.#closed && signal?.aborted !== true) {
-      const page = await this.#read(position, limit)
+      const seen = this.#lastCursor
+      // Where others have acknowledged what this consumer has not, whole pages are looked through.
+      const page = await this.#read(position, this.#consumers.size > 1 ? Math.max(limit, pageLength) : limit)
       const unread = await this.#withoutAcknowledged(consumer, page)
-      if (unread.length > 0) return unread
+      if (unread.length > 0) return unread.slice(0, limit)
       const last = page.at(-1)
       if (last !== undefined) {
         position = last.cursor
@@ -169,7 +181,8 @@ export class EventLog {
       }
       const left = deadline - this.#clock.now()
       if (left <= 0) return []
-      await this.#nextEvent(left, signal)
+      // What was published while the page was read has woken nobody here.
+      if (this.#lastCursor === seen) await this.#nextEvent(left, signal)
     }
     return []
   }
@@ -208,6 +221,7 @@ export class EventLog {
   }
 
   #nextEvent(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#closed || signal?.aborted === true) return Promise.resolve()
     return new Promise(resolve => {
       const done = (): void => {
         this.#waiting.delete(done)

@@ -39,9 +39,12 @@ export class Locks<T> {
     return this.#waiting
   }
 
-  /** Puts an item in the queue of its aggregates. Throws CallError `AGENT_OVERLOADED` when too many wait. */
-  submit(keys: readonly string[], item: T): void {
-    if (this.#waiting >= this.#maxWaiting) {
+  /**
+   * Puts an item in the queue of its aggregates. Throws CallError `AGENT_OVERLOADED` when too many wait, unless the item must
+   * not be refused (`always`).
+   */
+  submit(keys: readonly string[], item: T, always = false): void {
+    if (!always && this.#waiting >= this.#maxWaiting) {
       throw new CallError('AGENT_OVERLOADED', `more than ${this.#maxWaiting} units of work are waiting`, {
         hint: 'wait for earlier calls to be answered before making new ones',
       })

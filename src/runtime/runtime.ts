@@ -1,10 +1,11 @@
-import { randomBytes } from 'node:crypto'
+import { type Random, systemRandom } from '../crypto/index.js'
 import { asDuologueError, CallError, InternalError, StoreError } from '../errors.js'
-import type { Change, Row, Store, Table } from '../store/index.js'
-import { AggregateCache, type AggregateRows } from './aggregates.js'
+import type { Change, Query, Row, Store, Table } from '../store/index.js'
+import { AggregateCache, aggregateOf, type AggregateRows } from './aggregates.js'
 import type { Clock } from './clock.js'
 import { Locks } from './locks.js'
 import type { Ownership, Trace, TraceRecord } from './ports.js'
+import { overlaid } from './rows.js'
 import type { NewEvent, Outcome, Unit, UnitState, Wake } from './unit.js'
 import { type EventRow, Writer } from './writer.js'
 
@@ -15,10 +16,17 @@ export interface RuntimeOptions {
   readonly clock: Clock
   readonly ownership: Ownership
   readonly trace?: Trace
-  /** Hears of committed events in cursor order, after the locks are released. */
+  /**
+   * Hears of events in cursor order, as soon as they are durable. Locks may still be held: it notes them and returns, and tells
+   * readers later.
+   */
   readonly published: (rows: readonly EventRow[]) => void
   /** Hears of work for a worker, after commit and release. */
   readonly woken: (wake: Wake) => void
+  /** Hears what `published`, `woken` or `trace` threw, which is a bug in them. Default: an uncaught exception. */
+  readonly failed?: (error: unknown) => void
+  /** Gives trace ids. */
+  readonly random?: Random
   /** Aggregates kept loaded. */
   readonly cachedAggregates?: number
   /** Units of work that may wait; further calls are refused. */
@@ -41,6 +49,14 @@ interface Computed {
 }
 
 const maxGroup = 32
+
+/** A read of a later unit that only the store can answer, once the units before it are committed. */
+class CommitFirst extends Error {}
+
+const throwLater = (error: unknown): void =>
+  queueMicrotask(() => {
+    throw error
+  })
 
 /**
  * Runs units of work: lock, load, compute, commit, release, then notify. The data's one way through agent and channels; what a
@@ -67,7 +83,7 @@ export class Runtime {
   static async open(options: RuntimeOptions): Promise<Runtime> {
     const writer = await Writer.open(options.store, {
       now: () => options.clock.now(),
-      published: rows => options.published(rows),
+      published: rows => tell(options, () => options.published(rows)),
     })
     return new Runtime(options, writer)
   }
@@ -86,13 +102,14 @@ export class Runtime {
       const foreign = unit.locks.find(id => !this.#options.ownership.owns(id))
       if (foreign !== undefined)
         throw new CallError('NOT_OWNER', 'another process owns this connection', { field: foreign })
-      this.#locks.submit(unit.locks, {
+      const item: Item = {
         unit: unit as Unit<unknown, unknown>,
-        traceId: randomBytes(8).toString('hex'),
+        traceId: Buffer.from((this.#options.random ?? systemRandom)(8)).toString('hex'),
         submittedAt: this.#options.clock.now(),
         resolve: resolve as (result: unknown) => void,
         reject,
-      })
+      }
+      this.#locks.submit(unit.locks, item, unit.internal)
     })
   }
 
@@ -124,10 +141,30 @@ export class Runtime {
     const loaded = new Map<string, AggregateRows>()
     for (const key of keys) loaded.set(key, (await this.#cache.load(key)).copy())
     const computed: Computed[] = []
-    for (const item of items) {
-      const done = await this.#compute(item, loaded)
+    let rest: readonly Item[] = []
+    for (const [index, item] of items.entries()) {
+      const done = await this.#compute(item, loaded, computed)
+      if (done === 'commitFirst') {
+        rest = items.slice(index)
+        break
+      }
       if (done !== undefined) computed.push(done)
     }
+    const notify = await this.#finish(keys, computed, loaded, startedAt)
+    if (rest.length === 0) return notify
+    const notifyRest = await this.#runGroup(keys, rest)
+    return () => {
+      notify()
+      notifyRest()
+    }
+  }
+
+  async #finish(
+    keys: readonly string[],
+    computed: readonly Computed[],
+    loaded: ReadonlyMap<string, AggregateRows>,
+    startedAt: number,
+  ): Promise<() => void> {
     if (computed.length === 0) return () => {}
     const computedAt = this.#options.clock.now()
     try {
@@ -140,19 +177,23 @@ export class Runtime {
     const durations = { compute: computedAt - startedAt, commit: this.#options.clock.now() - computedAt }
     return () => {
       for (const done of computed) {
-        this.#record(done, durations, startedAt)
         done.item.resolve(done.outcome.result)
-        for (const wake of done.outcome.wakes ?? []) this.#options.woken(wake)
+        this.#record(done, durations, startedAt)
+        for (const wake of done.outcome.wakes ?? []) this.#wake(wake)
       }
     }
   }
 
   // A group whose commit met a conflict runs again, item by item; what the network or disk refused is not tried again here.
   async #retryApart(keys: readonly string[], computed: readonly Computed[], error: unknown): Promise<() => void> {
-    const conflict = error instanceof StoreError && error.code === 'STORE_CONFLICT'
-    if (computed.length === 1 || !conflict) {
+    const code = error instanceof StoreError ? error.code : undefined
+    if (computed.length === 1 || code !== 'STORE_CONFLICT') {
       return () => {
         for (const { item } of computed) item.reject(error)
+        if (code !== 'STORE_UNAVAILABLE') return
+        // The commit may have taken place: the workers look for themselves.
+        for (const { worker, key } of computed.flatMap(({ outcome }) => outcome.wakes ?? []))
+          this.#wake({ worker, key })
       }
     }
     const notifications: Array<() => void> = []
@@ -162,7 +203,11 @@ export class Runtime {
     }
   }
 
-  async #compute(item: Item, loaded: Map<string, AggregateRows>): Promise<Computed | undefined> {
+  async #compute(
+    item: Item,
+    loaded: ReadonlyMap<string, AggregateRows>,
+    before: readonly Computed[],
+  ): Promise<Computed | 'commitFirst' | undefined> {
     const { unit, traceId } = item
     const now = this.#options.clock.now()
     const records: TraceRecord[] = []
@@ -171,7 +216,7 @@ export class Runtime {
       rows: <T extends Table>(table: T, id: string) => {
         const rows = loaded.get(id)
         if (rows === undefined) throw new InternalError(`unit ${unit.name} reads an aggregate that it has not locked`)
-        return rows.rows(table) as unknown as ReadonlyArray<Row<T>>
+        return rows.rows(table)
       },
       traced: (machine, id, event, { from, to, intents }) => {
         if (this.#options.trace === undefined) return
@@ -180,23 +225,44 @@ export class Runtime {
       },
     }
     try {
-      const extra = await unit.load?.((table, query) => this.#options.store.find(table, query))
+      const extra = await unit.load?.((table, query) => this.#read(table, query, before))
       const outcome = await unit.compute(state, extra)
-      this.#apply(outcome.changes ?? [], loaded)
+      this.#apply(unit.name, outcome.changes ?? [], loaded)
       return { item, outcome, records }
     } catch (error) {
+      if (error instanceof CommitFirst) return 'commitFirst'
       const typed = asDuologueError(error)
-      this.#options.trace?.({ at: now, traceId, unit: unit.name, error: typed.code })
       item.reject(typed)
+      this.#trace({ at: now, traceId, unit: unit.name, error: typed.code })
       return undefined
     }
   }
 
-  #apply(changes: readonly Change[], loaded: Map<string, AggregateRows>): void {
-    for (const change of changes) {
-      if (!this.#cache.holds(change.table)) continue
-      for (const [id, rows] of loaded) rows.apply(id, change)
+  // A read sees what the units before it in its group have changed, though none of that is committed yet.
+  async #read<T extends Table>(table: T, query: Query<T>, before: readonly Computed[]): Promise<Array<Row<T>>> {
+    const rows = await this.#options.store.find(table, query)
+    if (before.length === 0) return rows
+    const seen = overlaid(
+      table,
+      query,
+      rows,
+      before.flatMap(({ outcome }) => (outcome.changes ?? []) as Change[]),
+    )
+    if (seen === undefined) throw new CommitFirst()
+    return seen
+  }
+
+  #apply(unit: string, changes: readonly Change[], loaded: ReadonlyMap<string, AggregateRows>): void {
+    const ofAggregates = changes.filter(change => this.#cache.holds(change.table))
+    for (const change of ofAggregates) {
+      const id = aggregateOf(change)
+      if (id !== undefined && !loaded.has(id)) {
+        throw new InternalError(`unit ${unit} changes an aggregate that it has not locked`, {
+          field: change.table.name,
+        })
+      }
     }
+    for (const change of ofAggregates) for (const rows of loaded.values()) rows.apply(change)
   }
 
   async #commit(computed: readonly Computed[]): Promise<void> {
@@ -208,16 +274,33 @@ export class Runtime {
     await this.#writer.submit({ changes, events })
   }
 
-  #record(done: Computed, durations: { compute: number; commit: number }, startedAt: number): void {
+  #wake(wake: Wake): void {
+    tell(this.#options, () => this.#options.woken(wake))
+  }
+
+  #trace(record: TraceRecord): void {
     const { trace } = this.#options
-    if (trace === undefined) return
-    for (const record of done.records) trace(record)
-    trace({
+    if (trace !== undefined) tell(this.#options, () => trace(record))
+  }
+
+  #record(done: Computed, durations: { compute: number; commit: number }, startedAt: number): void {
+    if (this.#options.trace === undefined) return
+    for (const record of done.records) this.#trace(record)
+    this.#trace({
       at: startedAt,
       traceId: done.item.traceId,
       unit: done.item.unit.name,
       events: (done.outcome.events ?? []).map(event => event.type),
       durations: { lock: startedAt - done.item.submittedAt, ...durations },
     })
+  }
+}
+
+// Whoever listens cannot stop the writer or keep a call from being answered.
+const tell = ({ failed = throwLater }: Pick<RuntimeOptions, 'failed'>, listener: () => void): void => {
+  try {
+    listener()
+  } catch (error) {
+    failed(error)
   }
 }

@@ -11,7 +11,15 @@ export interface Unit<Loaded, Result> {
   readonly name: string
   /** Ids of the aggregates (connections) that it reads or changes; they are locked in one order. */
   readonly locks: readonly string[]
-  /** Reads what the aggregates' own tables do not hold. */
+  /**
+   * The agent's own work, not a call: it is never refused for overload, because nobody would repeat it. There is at most one
+   * such unit at a time for each queue or worker, which bounds them.
+   */
+  readonly internal?: boolean
+  /**
+   * Reads what the aggregates' own tables do not hold. Whatever the decision rests on is read through `read`: it sees the
+   * changes of the units before this one, also those that wait for the same commit.
+   */
   readonly load?: (read: Read) => Promise<Loaded>
   /** May await cryptography, nothing else. Throwing a DuologueError fails this unit alone and changes nothing. */
   readonly compute: (state: UnitState, loaded: Loaded) => Outcome<Result> | Promise<Outcome<Result>>
@@ -48,7 +56,10 @@ export interface NewEvent {
   readonly body?: Uint8Array
 }
 
-/** Tells a worker that there is work. The work itself is in rows; `hint` may save the worker from reading them. */
+/**
+ * Tells a worker that there is work. The work itself is in rows; `hint` may save the worker from reading them. It is missing where
+ * the store did not answer a commit: then the worker finds out by its rows whether there is work.
+ */
 export interface Wake {
   readonly worker: string
   readonly key: string

@@ -8,6 +8,7 @@ import {
   type StateValue,
 } from 'xstate'
 import type { Clock } from './clock.js'
+import { stateName } from './decide.js'
 
 interface Worker<M extends AnyStateMachine> {
   readonly actor: Actor<M>
@@ -26,6 +27,8 @@ export interface WorkersOptions<M extends AnyStateMachine> {
   readonly traced?: (key: string, event: string, to: string) => void
   /** Called when a worker has been thrown away. */
   readonly idle?: (key: string) => void
+  /** Called when a worker's machine has thrown, which is a bug; its next wake starts it again. */
+  readonly crashed?: (key: string, error: unknown) => void
 }
 
 /**
@@ -102,8 +105,9 @@ export class Workers<M extends AnyStateMachine> {
         if (stateValueOf(actor) === 'idle') queueMicrotask(() => this.#settle(key, worker))
       },
       // A machine never throws by itself; a failing worker is thrown away and started again by the next wake.
-      error: () => {
+      error: error => {
         if (this.#workers.get(key) === worker) this.#workers.delete(key)
+        this.#options.crashed?.(key, error)
       },
     })
     actor.start()
@@ -123,5 +127,3 @@ export class Workers<M extends AnyStateMachine> {
 }
 
 const stateValueOf = (actor: Actor<AnyStateMachine>): StateValue => (actor.getSnapshot() as { value: StateValue }).value
-
-const stateName = (value: StateValue): string => (typeof value === 'string' ? value : JSON.stringify(value))

@@ -1,6 +1,7 @@
 import { asDuologueError, StoreError } from '../errors.js'
 import { counters, events } from '../store/eventLog.js'
 import { type Change, insert, put, type Row, type Store } from '../store/index.js'
+import { ownedBytes } from './rows.js'
 import type { NewEvent } from './unit.js'
 
 export type EventRow = Row<typeof events>
@@ -22,8 +23,9 @@ const maxChangesPerCommit = 1000
 
 /**
  * The one writer of a store. Submissions that are ready at the same moment share one transaction; a merged transaction that
- * fails is rolled back and its submissions are committed one by one, so that one bad submission cannot fail another. The
- * writer gives events their cursors: commit order, without gaps.
+ * is refused for what it holds is rolled back and its submissions are committed one by one, so that one bad submission cannot
+ * fail another. Where the store itself failed nothing is repeated: the commit may have taken place. The writer gives events
+ * their cursors: commit order, without gaps.
  */
 export class Writer {
   readonly #store: Store
@@ -32,6 +34,8 @@ export class Writer {
   #queue: Pending[] = []
   #running: Promise<void> | undefined
   #lastCursor: number
+  /** A commit has failed: whether it took place after all, the store must tell before the next one. */
+  #unsure = false
 
   private constructor(
     store: Store,
@@ -45,7 +49,7 @@ export class Writer {
     this.#published = published
   }
 
-  /** `published` hears of every committed event, in cursor order, before the submitting unit goes on. */
+  /** `published` hears of every committed event, in cursor order, before the submitting unit goes on. It must not throw. */
   static async open(
     store: Store,
     options: { readonly now: () => number; readonly published: (rows: readonly EventRow[]) => void },
@@ -92,30 +96,60 @@ export class Writer {
   async #commitMerged(batch: readonly Pending[]): Promise<void> {
     const error = await this.#commit(batch)
     if (error === undefined) return
-    const [first] = batch
-    if (batch.length === 1) first?.reject(error)
-    else for (const pending of batch) await this.#commitMerged([pending])
+    if (batch.length > 1 && !storeFailures.has(error.code)) {
+      for (const pending of batch) await this.#commitMerged([pending])
+      return
+    }
+    for (const pending of batch) pending.reject(error)
   }
 
   async #commit(batch: readonly Pending[]): Promise<StoreError | undefined> {
-    let cursor = this.#lastCursor
-    const at = this.#now()
-    const rows = batch.map(({ submission }) => submission.events.map(event => eventRow(event, ++cursor, at)))
-    const changes = batch.flatMap(({ submission }) => submission.changes as Change[])
-    for (const row of rows.flat()) changes.push(insert(events, row))
-    if (cursor !== this.#lastCursor) changes.push(put(counters, { name: 'lastCursor', value: cursor }))
+    let rows: EventRow[][]
     try {
+      if (this.#unsure) await this.#catchUp()
+      let cursor = this.#lastCursor
+      const at = this.#now()
+      rows = batch.map(({ submission }) => submission.events.map(event => eventRow(event, ++cursor, at)))
+      const changes = batch.flatMap(({ submission }) => submission.changes as Change[])
+      for (const row of rows.flat()) changes.push(insert(events, row))
+      if (cursor !== this.#lastCursor) changes.push(put(counters, { name: 'lastCursor', value: cursor }))
       if (changes.length > 0) await this.#store.commit(changes)
     } catch (error) {
+      this.#unsure = true
       return asStoreError(error)
     }
-    this.#lastCursor = cursor
-    const all = rows.flat()
-    if (all.length > 0) this.#published(all)
+    this.#publish(rows.flat())
     batch.forEach((pending, index) => pending.resolve(rows[index] ?? []))
     return undefined
   }
+
+  // After a failure: events whose commit took place without an answer get known, and no cursor is given twice.
+  async #catchUp(): Promise<void> {
+    const after = this.#lastCursor
+    const [counter] = await this.#store.find(counters, { where: { name: 'lastCursor' } })
+    if (counter !== undefined && counter.value > after) {
+      this.#publish(await this.#store.find(events, { where: { cursor: { gt: after } }, orderBy: ['cursor'] }))
+      this.#lastCursor = counter.value
+    }
+    this.#unsure = false
+  }
+
+  #publish(rows: readonly EventRow[]): void {
+    const last = rows.at(-1)
+    if (last === undefined) return
+    this.#lastCursor = last.cursor
+    this.#published(rows)
+  }
 }
+
+/** Failures of the store itself: no submission is to blame, and the next one would meet the same. */
+const storeFailures: ReadonlySet<string> = new Set([
+  'STORE_UNAVAILABLE',
+  'STORE_NOT_OWNER',
+  'STORE_CLOSED',
+  'STORE_BUSY',
+  'STORE_LOCKED',
+])
 
 const asStoreError = (error: unknown): StoreError =>
   error instanceof StoreError
@@ -133,5 +167,5 @@ const eventRow = (event: NewEvent & { traceId: string }, cursor: number, at: num
   traceId: event.traceId,
   type: event.type,
   payload: event.payload,
-  body: event.body ?? null,
+  body: event.body === undefined ? null : ownedBytes(event.body),
 })
