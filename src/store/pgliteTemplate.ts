@@ -12,8 +12,8 @@ import { makeTemplate } from './pgliteStream.js'
  * gzipped tar file in the user's cache directory, under PGlite's version: later databases start from a copy. Without a
  * usable cache the template is made each time.
  */
-/** To be raised when the parameters of initdb in pgliteWorker.mjs change. */
-const recipe = 1
+/** To be raised when pgliteWorker.mjs makes the template in another way. */
+const recipe = 2
 
 let loading: Promise<Uint8Array> | undefined
 
@@ -25,7 +25,7 @@ export const databaseTemplate = (): Promise<Uint8Array> => {
     const forget = (): void => {
       loading = undefined
     }
-    // Held for openings at the same time only: it is 30 MB.
+    // Held for openings at the same time only: it is 16 MB.
     promise.then(forget, forget)
   }
   return loading

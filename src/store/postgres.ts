@@ -41,20 +41,20 @@ class PostgresDatabase implements SqlDatabase {
     this.field = `${host}:${port}/${database ?? ''}`
   }
 
-  async connect(deadline: number, patient: boolean): Promise<Session> {
+  async connect(purpose: 'open' | 'recover', deadline: number): Promise<Session> {
     for (let pause = 50; ; pause = Math.min(pause * 2, 500)) {
       const late = Date.now() + pause > deadline
       try {
         const session = await this.#open()
-        if (await this.#lock(session, deadline)) return session
+        if (await this.#lock(session, purpose === 'open' ? deadline : 0)) return session
         await session.end()
         throw new StoreError('STORE_LOCKED', 'another process owns the store', {
           field: this.field,
           hint: 'stop the process that uses it, or choose another schema',
         })
       } catch (error) {
-        const retry = patient && error instanceof StoreError && error.code === 'STORE_UNAVAILABLE' && !late
-        if (!retry) throw error
+        const unreachable = error instanceof StoreError && error.code === 'STORE_UNAVAILABLE'
+        if (purpose === 'open' || !unreachable || late) throw error
       }
       await wait(pause)
     }

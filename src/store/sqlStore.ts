@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises'
 import { StoreError } from '../errors.js'
 import { coalesce } from './coalesce.js'
 import { notOwner, storeClosed } from './memory.js'
@@ -13,11 +14,11 @@ export interface SqlDatabase {
   /** Names the database in errors, without its password. */
   readonly field: string
   /**
-   * The owner's connection, which holds the lock as long as it lives. Waits for the lock until the deadline (ms since
-   * 1970), and with `patient` for the database too. Throws StoreError: STORE_LOCKED when another process has the lock,
+   * The owner's connection, which holds the lock as long as it lives. Until the deadline (ms since 1970) opening waits for
+   * the lock, and recovery for the database. Throws StoreError: STORE_LOCKED when another process has the lock,
    * STORE_UNAVAILABLE when the database cannot be reached.
    */
-  connect(deadline: number, patient: boolean): Promise<SqlSession>
+  connect(purpose: 'open' | 'recover', deadline: number): Promise<SqlSession>
   /** A connection to read with while the owner's is busy; undefined where there is only one. */
   readonly read?: (statement: Statement) => Promise<Rows>
   /** Upkeep that the database does not do by itself, after a commit of so many rows. */
@@ -37,13 +38,14 @@ export interface SqlStoreOptions {
 const openMs = 5_000
 /** How long a call waits for a lost connection to come back. */
 const recoverMs = 10_000
+const lockPauseMs = 200
 const maxWaiting = 10_000
 
 /** Opens the store in a database: takes the lock, migrates, raises the epoch. Throws StoreError. */
 export const openSqlStore = async (database: SqlDatabase, options: SqlStoreOptions): Promise<SqlStore> => {
   let session: SqlSession | undefined
   try {
-    session = await database.connect(Date.now() + openMs, false)
+    session = await database.connect('open', Date.now() + openMs)
     await migrate(session, { schema: options.schema, scope: options.scope, files: options.migrations })
     const [rows] = await session.transaction([raiseEpoch(options.scope)])
     return new SqlStore(database, options, session, Number(rows?.[0]?.[0]))
@@ -183,17 +185,7 @@ export class SqlStore implements Store {
   }
 
   async #recover(): Promise<SqlSession> {
-    let session: SqlSession
-    try {
-      session = await this.#database.connect(Date.now() + recoverMs, true)
-    } catch (error) {
-      if (!(error instanceof StoreError) || error.code !== 'STORE_LOCKED') throw error
-      // The lock may be held by what is left of the lost connection, or by a new owner: the row tells.
-      this.#checkOwner((await this.#database.read?.(readOwner(this.#options.scope))) ?? [])
-      throw new StoreError('STORE_UNAVAILABLE', 'the database still holds the lost connection', {
-        field: this.#database.field,
-      })
-    }
+    const session = await this.#reconnect(Date.now() + recoverMs)
     try {
       const [rows = []] = await session.transaction([readOwner(this.#options.scope)])
       this.#commits = this.#checkOwner(rows)
@@ -204,6 +196,24 @@ export class SqlStore implements Store {
     this.#session = session
     this.#watch(session)
     return session
+  }
+
+  async #reconnect(deadline: number): Promise<SqlSession> {
+    for (;;) {
+      try {
+        return await this.#database.connect('recover', deadline)
+      } catch (error) {
+        if (!(error instanceof StoreError) || error.code !== 'STORE_LOCKED') throw error
+      }
+      // The lock may be held by what is left of the lost connection, or by a new owner: the row tells.
+      this.#checkOwner((await this.#database.read?.(readOwner(this.#options.scope))) ?? [])
+      if (Date.now() + lockPauseMs > deadline) {
+        throw new StoreError('STORE_UNAVAILABLE', 'the database still holds the lost connection', {
+          field: this.#database.field,
+        })
+      }
+      await wait(lockPauseMs)
+    }
   }
 
   /** The number of the last commit; throws when the epoch is another owner's. */

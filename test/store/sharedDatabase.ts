@@ -10,8 +10,8 @@ export const sharedDatabase = (database: SqlDatabase) => {
   const shared: SqlDatabase = {
     kind: database.kind,
     field: database.field,
-    connect: async (deadline, patient) => {
-      session ??= await database.connect(deadline, patient)
+    connect: async (purpose, deadline) => {
+      session ??= await database.connect(purpose, deadline)
       const current = session
       return {
         get broken() {
