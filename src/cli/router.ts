@@ -1,9 +1,6 @@
 /** `duologue router`: makes and runs the bundled SMP router. */
 import { Command, InvalidArgumentError } from 'commander'
-import { ConfigError } from '../errors.js'
-import type { InitOptions, RouterDirectory } from '../router/directory.js'
-import type { Router } from '../router/router.js'
-import type { Store } from '../store/index.js'
+import type { OpenRouterOptions } from '../router/openRouter.js'
 import { createLogger, logLevelOption } from './log.js'
 import { aborted, catchStopSignals } from './signals.js'
 
@@ -41,7 +38,8 @@ const initCommand = (): Command =>
     .description('Make a router in a directory (certificates, settings) and print its address.')
     .action(async (flags: InitFlags) => {
       const { initRouter } = await import('../router/directory.js')
-      print(await initRouter(flags.dir, initOptions(flags)), flags)
+      const { initOptions } = await import('../router/openRouter.js')
+      print(await initRouter(flags.dir, initOptions(routerOptions(flags))), flags)
     })
 
 const startCommand = (): Command =>
@@ -88,15 +86,16 @@ const portNumber = (text: string): number => {
   return port
 }
 
-const initOptions = ({ host = defaultHost, port, password, wsPort, listen }: InitFlags): InitOptions => ({
-  host,
-  ...(port === undefined ? {} : { port }),
-  ...(password === undefined ? {} : { password }),
-  settings: {
+const routerOptions = (flags: InitFlags): Omit<OpenRouterOptions, 'directory'> => {
+  const { host, port, password, wsPort, listen } = flags
+  return {
+    ...(host === undefined ? {} : { host }),
+    ...(port === undefined ? {} : { port }),
+    ...(password === undefined ? {} : { password }),
     ...(wsPort === undefined ? {} : { webSocketPort: wsPort }),
     ...(listen === undefined ? {} : { listenHost: listen }),
-  },
-})
+  }
+}
 
 const print = ({ address }: { readonly address: string }, { json }: DirectoryOptions): void => {
   console.log(json === true ? JSON.stringify({ address }) : address)
@@ -105,55 +104,20 @@ const print = ({ address }: { readonly address: string }, { json }: DirectoryOpt
 const runRouter = async (flags: StartFlags): Promise<void> => {
   const stop = catchStopSignals()
   try {
-    const router = await openRouter(flags)
+    const { openRouter } = await import('../router/openRouter.js')
+    const { dir, databaseUrl, schema, memory, logLevel } = flags
+    const router = await openRouter({
+      directory: dir,
+      ...routerOptions(flags),
+      ...(databaseUrl === undefined ? {} : { databaseUrl }),
+      ...(schema === undefined ? {} : { schema }),
+      ...(memory === true ? { memory } : {}),
+      logger: createLogger(logLevel),
+    })
     print(router, flags)
     await aborted(stop.signal)
     await router.close()
   } finally {
     stop.release()
   }
-}
-
-const openRouter = async (flags: StartFlags): Promise<Router> => {
-  const { initRouter, isRouterDirectory, loadRouter, readRouterDirectory } = await import('../router/directory.js')
-  const { startRouter } = await import('../router/router.js')
-  const { dir, port, listen, logLevel } = flags
-  if (await isRouterDirectory(dir)) refuseChanges(await readRouterDirectory(dir), flags)
-  else await initRouter(dir, initOptions(flags))
-  const options = await loadRouter(dir, {
-    ...(port === undefined ? {} : { port }),
-    ...(listen === undefined ? {} : { listenHost: listen }),
-    logger: createLogger(logLevel),
-    openQueues: directory => openQueues(directory, flags),
-  })
-  if (flags.memory !== true) return startRouter(options)
-  const { memoryLog } = await import('../router/memoryLog.js')
-  await options.messages.close()
-  return startRouter({ ...options, messages: memoryLog() })
-}
-
-const openQueues = async (directory: string, { databaseUrl, schema, memory }: StartFlags): Promise<Store> => {
-  const { openStore } = await import('../store/open.js')
-  const place =
-    memory === true
-      ? { memory }
-      : databaseUrl === undefined
-        ? { directory }
-        : { databaseUrl, ...(schema === undefined ? {} : { schema }) }
-  return openStore({ ...place, scope: 'router' })
-}
-
-/** A router's address must not change by the way, since the queues of its users are known by it. */
-const refuseChanges = ({ config }: RouterDirectory, { dir, host, password, wsPort }: StartFlags): void => {
-  const changes = [
-    ['--host', host, config.hosts.join(',')],
-    ['--password', password, config.password],
-    ['--ws-port', wsPort, config.webSocketPort],
-  ] as const
-  const changed = changes.find(([, wanted, kept]) => wanted !== undefined && wanted !== kept)
-  if (changed === undefined) return
-  throw new ConfigError('CONFIG_CONFLICT', `${changed[0]} is not what this router was made with`, {
-    field: changed[0],
-    hint: `leave the option out, or change router.json in ${dir}`,
-  })
 }

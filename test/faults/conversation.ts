@@ -4,9 +4,12 @@
  */
 import { type EventLine, Unanswered } from './harness.js'
 import { describeEvent, type Inbox } from './inbox.js'
+import { pause } from './killer.js'
 
 /** The most sendMessage calls that wait for their answers. */
 const pipelined = 4
+/** The most messages on their way: below the quota of a queue (128), past which a sender waits for minutes. */
+const mostOnTheirWay = 100
 
 export class Conversation {
   /** Answered messages by their number, and the agent's id of each. */
@@ -20,6 +23,8 @@ export class Conversation {
   readonly reordered: string[] = []
   /** Events or bodies that must not be. */
   readonly unexpected: string[] = []
+  /** Messages of this side that arrived at the other. */
+  arrived: () => number = () => this.answered.size
   readonly #inbox: Inbox
   readonly #connectionId: string
   readonly #size: (n: number) => number
@@ -48,10 +53,12 @@ export class Conversation {
     const asked = new Set<Promise<void>>()
     this.#interrupted = false
     for (let n = from; n < to; n++) {
+      while (n - this.arrived() >= mostOnTheirWay && !this.#interrupted) await pause(20)
+      // Nothing new may be asked before what the killed process did not answer: the order would be lost.
+      if (this.#interrupted) break
       const sent: Promise<void> = this.#sendOne(n).finally(() => asked.delete(sent))
       asked.add(sent)
       if (asked.size >= pipelined) await Promise.race(asked)
-      if (this.#interrupted) break
     }
     await Promise.all(asked)
     let first = from
@@ -65,7 +72,6 @@ export class Conversation {
     try {
       const { messageId } = await agent.call('sendMessage', params)
       this.answered.set(n, messageId)
-      this.#inbox.onProgress()
     } catch (error) {
       if (!(error instanceof Unanswered)) throw error
       agent.repeats += 1

@@ -4,11 +4,23 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { appendFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { CallName, ParamsOf, ResultOf } from '../../src/agent/api/calls.js'
 import { readLines } from '../../src/service/lines.js'
 import { cliPath } from '../support/cli.js'
+
+/** A directory for what helps to find a fault: traces and logs of the processes, and what the harness did and saw. */
+export const traces = process.env['KILL_TRACES']
+
+/** Writes a line of what the harness did or saw, if traces are kept. */
+export const note = (facts: object): void => {
+  if (traces !== undefined) {
+    appendFileSync(join(traces, 'harness.jsonl'), `${JSON.stringify({ at: Date.now(), ...facts })}\n`)
+  }
+}
 
 /** The call may have taken effect or not: its process ended before the answer. */
 export class Unanswered extends Error {}
@@ -42,12 +54,14 @@ export class RestartedProcess {
     child.stdin?.on('error', () => {})
     child.stderr?.on('data', (chunk: Buffer) => {
       this.#stderr = `${this.#stderr}${chunk.toString()}`.slice(-4000)
+      if (traces !== undefined) appendFileSync(join(traces, `${this.name}.log`), chunk)
     })
     const read = readStdout(child, line => this.onLine(line))
     this.#exited = Promise.all([once(child, 'exit'), read]).then(() => {
       this.onExit()
       if (!this.#ending) this.onCrash()
     })
+    note({ started: this.name })
     this.onStart()
   }
 
@@ -67,6 +81,7 @@ export class RestartedProcess {
   /** SIGKILL, and waits until the process is gone. */
   async kill(): Promise<void> {
     this.kills += 1
+    note({ killed: this.name })
     this.#ending = true
     this.#child?.kill('SIGKILL')
     await this.#exited
@@ -166,6 +181,7 @@ export class AgentProcess {
     result?: never
     error?: RpcFailure['error']
   }): void {
+    note({ agent: this.process.name, ...message, params: message.params && { ...message.params, body: undefined } })
     if (message.method === 'event' && message.params !== undefined) return this.onEvent(message.params)
     const pending = this.#pending.get(message.id ?? -1)
     if (pending === undefined) throw new Error(`${this.process.name} answered what was not asked`)

@@ -8,6 +8,7 @@ export class Inbox {
   readonly agent: AgentProcess
   /** Deals with an event that came for the first time; the acknowledgement follows. */
   handle: (event: EventLine) => void | Promise<void> = () => {}
+  /** Told of every event that came, and of every one whose acknowledgement was answered. */
   onProgress: () => void = () => {}
   /** Events delivered again after their acknowledgement was answered OK. */
   readonly twice: string[] = []

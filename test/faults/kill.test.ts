@@ -33,6 +33,7 @@ describe('kill -9 of agents and router at random moments', () => {
       })
       const { ids } = await connectAgents(inboxes, 0)
       const sides = [new Conversation(inboxes[0], ids[0], size), new Conversation(inboxes[1], ids[1], size)] as const
+      for (const [index, side] of sides.entries()) side.arrived = () => sides[1 - index]?.received.size ?? 0
 
       await Promise.race([exchangeUnderKills(sides, killer), crashed])
       await Promise.all(inboxes.map(inbox => inbox.settled()))

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client } from 'pg'
-import { AgentProcess, freePort, RestartedProcess } from './harness.js'
+import { AgentProcess, freePort, RestartedProcess, traces } from './harness.js'
 
 /** `postgres` falls back to `pglite` where there is no Postgres. */
 export type StoreKind = 'pglite' | 'postgres'
@@ -26,15 +26,18 @@ export const startWorld = async (wanted: readonly [StoreKind, StoreKind]): Promi
   const schemaPrefix = `duologue_kill_${randomBytes(4).toString('hex')}`
   const hasPostgres = wanted.includes('postgres') && (await query('SELECT 1'))
   const stores = wanted.map(kind => (hasPostgres ? kind : 'pglite')) as [StoreKind, StoreKind]
-  const router = await startRouter(join(directory, 'router'))
+  const postgresArgs = (part: string): string[] => [
+    '--database-url',
+    databaseUrl,
+    '--schema',
+    `${schemaPrefix}_${part}`,
+  ]
+  // Bodies are in files either way; the embedded database would take seconds at each of many starts.
+  const router = await startRouter(join(directory, 'router'), hasPostgres ? postgresArgs('router') : [])
   const storeArgs = (index: 0 | 1): string[] =>
-    stores[index] === 'postgres'
-      ? ['--database-url', databaseUrl, '--schema', `${schemaPrefix}_${index}`]
-      : ['--db', join(directory, `agent-${index}`)]
-  const traceArgs = (index: 0 | 1): string[] => {
-    const traces = process.env['KILL_TRACES']
-    return traces === undefined ? [] : ['--trace', join(traces, `agent-${index}.jsonl`)]
-  }
+    stores[index] === 'postgres' ? postgresArgs(String(index)) : ['--db', join(directory, `agent-${index}`)]
+  const traceArgs = (index: 0 | 1): string[] =>
+    traces === undefined ? [] : ['--trace', join(traces, `agent-${index}.jsonl`), '--log-level', 'debug']
   const agentArgs = (index: 0 | 1) => [...storeArgs(index), ...traceArgs(index), '--router', router.address]
   const agents = [new AgentProcess('alice', agentArgs(0)), new AgentProcess('bob', agentArgs(1))] as const
   const crashed = whenCrashed([router.process, ...agents.map(agent => agent.process)])
@@ -42,7 +45,8 @@ export const startWorld = async (wanted: readonly [StoreKind, StoreKind]): Promi
   const remove = async (): Promise<void> => {
     for (const one of [...agents.map(agent => agent.process), router.process]) if (one.running) await one.kill()
     await rm(directory, { recursive: true, force: true })
-    if (hasPostgres) for (const index of [0, 1]) await query(`DROP SCHEMA IF EXISTS ${schemaPrefix}_${index} CASCADE`)
+    if (hasPostgres)
+      for (const part of ['router', 0, 1]) await query(`DROP SCHEMA IF EXISTS ${schemaPrefix}_${part} CASCADE`)
   }
   return { router: router.process, agents, stores, crashed, remove }
 }
@@ -58,9 +62,25 @@ const whenCrashed = (processes: readonly RestartedProcess[]): Promise<never> => 
 }
 
 /** The router listens on one port across all its restarts, as its address says. */
-const startRouter = async (directory: string): Promise<{ process: RestartedProcess; address: string }> => {
+const startRouter = async (
+  directory: string,
+  storeArgs: string[],
+): Promise<{ process: RestartedProcess; address: string }> => {
   const port = String(await freePort())
-  const args = ['router', 'start', '--dir', directory, '--host', '127.0.0.1', '--port', port, '--json']
+  const logArgs = traces === undefined ? [] : ['--log-level', 'debug']
+  const args = [
+    'router',
+    'start',
+    '--dir',
+    directory,
+    '--host',
+    '127.0.0.1',
+    '--port',
+    port,
+    '--json',
+    ...storeArgs,
+    ...logArgs,
+  ]
   const router = new RestartedProcess('router', args)
   const address = await new Promise<string>((resolve, reject) => {
     router.onLine = line => resolve((JSON.parse(line) as { address: string }).address)
