@@ -88,7 +88,7 @@ describe('duologue router', () => {
     await runCli(['router', 'init', ...args, '--host', '127.0.0.1'])
     const { code, stderr } = await runCli(['router', 'start', ...args, '--host', 'example.org', '--memory', '--json'])
     expect(code).toBe(1)
-    expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'CONFIG_CONFLICT', field: '--host' } })
+    expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'CONFIG_CONFLICT', field: 'host' } })
   })
 })
 
