@@ -139,6 +139,8 @@ export class Sessions {
     if (link === undefined || subscription === undefined) return
     link.byQueue.delete(queue.queueId)
     link.byRcvId.delete(hex(subscription.queue.rcvId))
+    // An answer to its SUB may still be on its way.
+    this.#decide(subscription, { type: 'queue.deleted' })
     this.#answer(subscription, undefined)
   }
 

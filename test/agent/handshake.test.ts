@@ -7,7 +7,7 @@ import { generateKeyPair } from '../../src/crypto/index.js'
 import { type AgentWorld, agentWorld, type TestAgent, textOf } from '../support/agentWorld.js'
 import { barePeer } from '../support/barePeer.js'
 import { type ScriptedRouter, scriptedRouter, type SeenCommand } from '../support/scriptedRouter.js'
-import { recordCommits, touches } from '../support/storeFaults.js'
+import { beforeCommits, brokenDisk, recordCommits, touches } from '../support/storeFaults.js'
 
 let world: AgentWorld
 let router: ScriptedRouter
@@ -200,6 +200,23 @@ describe('B15 a join that fails half way', () => {
     // The subscription is the one of the queue that the confirmation named.
     await alice.agent.sendMessage({ connectionId: aliceId, body: 'hi' })
     expect(textOf((await bob.next('MSG')).body)).toBe('hi')
+  })
+
+  it('B15 NEW that was answered but could not be stored is repeated, and the second queue is the one that counts', async () => {
+    const [alice, bob] = [await start('alice'), await start('bob')]
+    const { connectionId: aliceId, link } = await alice.agent.createConnection({})
+    let failures = 1
+    beforeCommits(bob.store, changes => {
+      if (touches(changes, sndMessages, 'insert') && failures-- > 0) throw brokenDisk()
+    })
+    await bob.agent.joinConnection({ link })
+    const { confirmationId } = await alice.next('CONF', aliceId)
+    expect(router.all('NEW')).toHaveLength(3)
+    await alice.agent.allowConnection({ connectionId: aliceId, confirmationId })
+    await bob.next('CON')
+    await alice.next('CON')
+    const [row] = await bob.store.find(rcvQueues, {})
+    expect(row?.rcvId).toEqual(router.queues[2]?.recipientId)
   })
 
   it('B15 the confirmation whose answer is lost is sent again as the same ratchet message; the initiator sees one CONF', async () => {
