@@ -69,20 +69,27 @@ const acknowledgeGroup = async (
   connectionId: string,
   rows: readonly EventRow[],
 ): Promise<void> => {
+  // The message is durable, as its event. Whether the event comes again is tied to the answer of this call, so the router need not
+  // wait for the commit: after a crash in between, the event is in the log still.
+  if (context.eventLog.isOnlyConsumer(consumer)) tellRouter(context, rows)
   const gone = await context.runtime.run({
     name: 'ackMessage',
-    locks: connectionId === '' ? [] : [connectionId],
-    load: () => context.eventLog.acknowledgement(consumer, rows),
+    locks: [connectionId],
+    load: read => context.eventLog.acknowledgement(consumer, rows, read),
     compute: (_state, { changes, gone }): Outcome<readonly EventRow[]> => ({
       result: gone,
       changes: [...changes, ...gone.flatMap(marked)],
     }),
   })
   context.eventLog.acknowledged(gone)
-  for (const row of gone) {
-    if (row.type === 'MSG' && row.messageId !== null) context.inbox.acknowledge(row.connectionId, row.messageId)
-  }
+  tellRouter(context, gone)
   context.inbox.release()
+}
+
+const tellRouter = ({ inbox }: AgentContext, rows: readonly EventRow[]): void => {
+  for (const { type, connectionId, messageId } of rows) {
+    if (type === 'MSG' && messageId !== null) inbox.acknowledge(connectionId, messageId)
+  }
 }
 
 const marked = ({ type, connectionId, messageId }: EventRow): Change[] =>

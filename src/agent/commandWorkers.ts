@@ -106,6 +106,7 @@ export class CommandWorkers {
   #report(command: CommandRow, error: unknown): Promise<CommandOutcome> {
     return this.#context.runtime.run({
       name: 'command.failed',
+      internal: true,
       locks: [command.connectionId],
       compute: (state): Outcome<CommandOutcome> => {
         const connection = findConnection(state, command.connectionId)

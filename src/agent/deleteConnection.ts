@@ -72,6 +72,7 @@ export const queueGone = (
 ): Promise<CommandOutcome> =>
   context.runtime.run({
     name: 'deleteQueue',
+    internal: true,
     locks: [command.connectionId],
     compute: (state): Outcome<CommandOutcome> => {
       const { connectionId } = command

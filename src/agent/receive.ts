@@ -26,6 +26,7 @@ export const receive = async (context: AgentContext, message: DeliveredMessage):
   const { connectionId } = message.queue
   const received = await context.runtime.run<void, Received>({
     name: 'receive',
+    internal: true,
     locks: [connectionId],
     compute: state => arrived(context, state, message),
   })
@@ -123,6 +124,7 @@ const settleSuspect = (
   const { connectionId } = message.queue
   return context.runtime.run({
     name: 'receive.again',
+    internal: true,
     locks: [connectionId],
     load: read => read(rcvMessages, { where: { connectionId, encryptedHash } }),
     compute: (state, [known]): Outcome<Received> => {

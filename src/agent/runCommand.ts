@@ -47,6 +47,7 @@ export const runCommand = (context: AgentContext, command: CommandRow): Promise<
 export const dropCommand = (context: AgentContext, command: CommandRow): Promise<CommandOutcome> =>
   context.runtime.run({
     name: 'command.dropped',
+    internal: true,
     locks: [command.connectionId],
     compute: () => ({ result: 'done' as const, changes: [commandDone(command)] }),
   })
@@ -63,6 +64,7 @@ const secureSend = async (context: AgentContext, command: CommandRow): Promise<C
   await secure(context, queue)
   return context.runtime.run({
     name: 'secureSend',
+    internal: true,
     locks: [command.connectionId],
     compute: (state): Outcome<CommandOutcome> => {
       const { connectionId, userId } = command
@@ -96,6 +98,7 @@ const createReply = async (context: AgentContext, command: CommandRow): Promise<
   context.sessions.created(createdQueue(made), session)
   return context.runtime.run({
     name: 'createReply',
+    internal: true,
     locks: [command.connectionId],
     compute: (state): Outcome<CommandOutcome> => {
       const { connectionId } = command
@@ -133,6 +136,7 @@ const allowSecure = async (context: AgentContext, command: CommandRow): Promise<
   await secure(context, queue)
   return context.runtime.run({
     name: 'allowSecure',
+    internal: true,
     locks: [command.connectionId],
     compute: (state): Outcome<CommandOutcome> => {
       const { connectionId } = command

@@ -11,7 +11,7 @@ export const sessionsListener = (context: () => AgentContext, trace: Trace | und
   const publish = (event: NewEvent): void => {
     const { runtime, log } = context()
     runtime
-      .run({ name: 'session', locks: [], compute: () => ({ result: undefined, events: [event] }) })
+      .run({ name: 'session', internal: true, locks: [], compute: () => ({ result: undefined, events: [event] }) })
       .catch((error: unknown) => log.error({ code: asDuologueError(error).code, type: event.type }, 'event not stored'))
   }
   const ofRouter = (type: 'UP' | 'DOWN', userId: number, router: string, connectionIds: readonly string[]): void =>

@@ -26,6 +26,7 @@ export const settleDelivery = (
   const expired = 'expired' in event && event.expired
   return context.runtime.run({
     name: 'deliver',
+    internal: true,
     locks: [connectionId],
     load: async read => {
       if (!expired) return []

@@ -65,6 +65,11 @@ export class EventLog {
     return this.#consumers.get(consumer)
   }
 
+  /** Whether nobody but this consumer reads the log: what it acknowledges is gone. */
+  isOnlyConsumer(consumer: string): boolean {
+    return this.#consumers.size === 1 && this.#consumers.has(consumer)
+  }
+
   /** The change that registers a consumer, to be committed by the caller and then told to `registered`. */
   registration(consumer: string, fromCursor: number): Change {
     return put(eventConsumers, { consumer, fromCursor })
