@@ -104,7 +104,11 @@ export const routerSessionMachine = setup({
         onError: {},
       },
       on: {
-        'session.lost': [{ guard: 'hasSubscriptions', target: 'reconnecting' }, { target: 'closed' }],
+        // Whoever came when the session had ended already, and its end was not known here, must not wait for it.
+        'session.lost': [
+          { guard: 'hasSubscriptions', target: 'reconnecting', actions: ['rejectWaiting'] },
+          { target: 'closed', actions: ['rejectWaiting'] },
+        ],
         'session.released': { target: 'closed', actions: ['closeSession'] },
       },
     },

@@ -207,12 +207,21 @@ export class EventLog {
       return this.#store.find(events, { where: { cursor: { gt: after } }, orderBy: ['cursor'], limit })
     }
     const rows: EventRow[] = []
-    for (const row of this.#tail.values()) {
+    // A reader that keeps up is near the end: no need to walk through what it has read and not acknowledged.
+    const near = this.#lastCursor - after <= this.#tail.size
+    for (const row of near ? this.#from(after + 1) : this.#tail.values()) {
       if (row.cursor <= after) continue
       rows.push(row)
       if (rows.length === limit) break
     }
     return rows
+  }
+
+  *#from(cursor: number): Generator<EventRow> {
+    for (let next = cursor; next <= this.#lastCursor; next++) {
+      const row = this.#tail.get(next)
+      if (row !== undefined) yield row
+    }
   }
 
   // With one consumer an acknowledged event is gone; only further consumers need the table of acknowledgements.

@@ -39,6 +39,11 @@ export class Locks<T> {
     return this.#waiting
   }
 
+  /** Keys that are held. */
+  get keys(): number {
+    return this.#locks.size
+  }
+
   /**
    * Puts an item in the queue of its aggregates. Throws CallError `AGENT_OVERLOADED` when too many wait, unless the item must
    * not be refused (`always`).
@@ -56,19 +61,29 @@ export class Locks<T> {
     else this.#enqueue(job)
   }
 
+  // Takes the job's keys one after the other, until one is taken or all are held.
   #enqueue(job: Job<T>): void {
-    const key = job.keys[job.held] as string
-    let lock = this.#locks.get(key)
-    if (lock === undefined) {
-      lock = { busy: false, waiting: [] }
-      this.#locks.set(key, lock)
+    for (;;) {
+      const key = job.keys[job.held] as string
+      let lock = this.#locks.get(key)
+      if (lock === undefined) {
+        lock = { busy: false, waiting: [] }
+        this.#locks.set(key, lock)
+      }
+      if (lock.busy) {
+        lock.waiting.push(job)
+        return
+      }
+      lock.busy = true
+      job.held++
+      if (job.held < job.keys.length) continue
+      void this.#process(job.keys, [job])
+      return
     }
-    lock.waiting.push(job)
-    this.#pump(key, lock)
   }
 
+  // Hands a free lock to those who wait for it first.
   #pump(key: string, lock: Lock<T>): void {
-    if (lock.busy) return
     const first = lock.waiting[0]
     if (first === undefined) {
       this.#locks.delete(key)

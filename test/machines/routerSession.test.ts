@@ -55,7 +55,7 @@ describe('routerSession', () => {
     }
     expect(delays.slice(0, 8)).toEqual([2000, 2000, 2000, 2000, 2000, 3000, 4500, 6750])
     expect(delays.slice(-2)).toEqual([180_000, 180_000])
-    expect(did.slice(1)).toEqual(Array.from({ length: 18 }, () => 'reject'))
+    expect(did).toEqual(['resolve', 'reject', ...Array.from({ length: 18 }, () => 'reject')])
     await clock.next()
     await connect.end()
     send({ type: 'session.lost' })
@@ -112,6 +112,19 @@ describe('routerSession', () => {
     await connect.end()
     expect(state()).toBe('closed')
     expect(did).toEqual(['reject', 'close'])
+  })
+
+  it('B66 whoever asked for a session that had ended unnoticed is answered when its end is known', async () => {
+    for (const subscriptions of [true, false]) {
+      const { send, connect, state, did } = start(subscriptions)
+      send({ type: 'session.needed' })
+      await connect.end()
+      // It is open for the machine, so being needed changes nothing; only the loss can answer.
+      send({ type: 'session.needed' })
+      send({ type: 'session.lost' })
+      expect(did).toEqual(['resolve', 'reject'])
+      expect(state()).toBe(subscriptions ? 'reconnecting' : 'closed')
+    }
   })
 
   it('B66 a session that is lost at the moment it opens is connected again, and those who wait are answered', async () => {

@@ -47,7 +47,7 @@ describe('Locks', () => {
         expect(ran.toSorted((a, b) => a - b)).toEqual(all)
         expect(notified.toSorted((a, b) => a - b)).toEqual(all)
         expect(held.size).toBe(0)
-        expect(locks.size).toBe(0)
+        expect([locks.size, locks.keys]).toEqual([0, 0])
       }),
       { numRuns: 300 },
     )
@@ -118,6 +118,20 @@ describe('Locks', () => {
     await settled()
     expect(ran).toEqual([['a'], []])
     expect(locks.size).toBe(0)
+  })
+
+  it('B46 take any number of keys', async () => {
+    const ran: number[] = []
+    const locks = new Locks<number>(async keys => {
+      ran.push(keys.length)
+      return () => {}
+    }, limits)
+    const keys = Array.from({ length: 50_000 }, (_, index) => `k${index}`)
+    locks.submit(keys, 1)
+    locks.submit(keys.slice(10), 2)
+    await settled()
+    expect(ran).toEqual([50_000, 49_990])
+    expect([locks.size, locks.keys]).toEqual([0, 0])
   })
 
   it('B54 release before they notify: who is told can have the lock at once', async () => {
