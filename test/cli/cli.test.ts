@@ -128,7 +128,9 @@ describe('duologue agent --stdio', () => {
 })
 
 describe('duologue demo', () => {
-  it('exchanges messages exactly once and in order, prints one JSON object, and leaves nothing behind', async () => {
+  it('exchanges messages exactly once and in order, prints one JSON object, and leaves nothing behind', {
+    timeout: 120_000,
+  }, async () => {
     const { code, stdout, stderr } = await runCli(['demo', '--messages', '30', '--json'], {
       env: { TMPDIR: directory },
     })
