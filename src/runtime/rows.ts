@@ -89,8 +89,8 @@ export const overlaid = <T extends Table>(
 }
 
 /**
- * A row whose bytes are its own. Bytes that came from the network are windows into blocks of 16 KB, and small buffers share
- * a pool: a row that is kept must not keep those alive.
+ * A row whose bytes are its own. Bytes that came from the network are windows into blocks of 16 KB, which a row that is kept
+ * must not keep alive.
  */
 export const ownedRow = <R extends Readonly<Record<string, unknown>>>(row: R): R => {
   let copy: Record<string, unknown> | undefined
@@ -103,6 +103,11 @@ export const ownedRow = <R extends Readonly<Record<string, unknown>>>(row: R): R
   return (copy ?? row) as R
 }
 
-/** Bytes that keep no more than about their own length in memory. */
+/**
+ * Bytes that do not keep a much larger block in memory. Node's pool of 8 KB is left as it is: what was encoded here keeps its
+ * identity, by which decoded forms are found again (ratchets).
+ */
 export const ownedBytes = (bytes: Uint8Array): Uint8Array =>
-  bytes.buffer.byteLength <= 2 * bytes.byteLength + 64 ? bytes : Uint8Array.prototype.slice.call(bytes)
+  bytes.buffer.byteLength <= Math.max(Buffer.poolSize, 2 * bytes.byteLength)
+    ? bytes
+    : Uint8Array.prototype.slice.call(bytes)
