@@ -11,6 +11,8 @@ export const exitCodes = { ok: 0, failed: 1, usage: 2 } as const
  */
 export const reportFailure = (error: unknown, json: boolean, stderr: NodeJS.WritableStream): number => {
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
+  // Who reads the output has gone, as `head` does: there is nobody to tell.
+  if (error instanceof Error && 'code' in error && error.code === 'EPIPE') return exitCodes.failed
   const typed = asDuologueError(error)
   stderr.write(json ? `${JSON.stringify({ error: typed })}\n` : failureText(typed))
   // A bug shows where it happened; other errors say what to do instead.

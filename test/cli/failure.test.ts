@@ -47,6 +47,10 @@ describe('the failure of a command', () => {
     )
   })
 
+  it('is not told when the reader of the output has gone', () => {
+    expect(report(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }), false)).toEqual({ code: 1, text: '' })
+  })
+
   it('has exit code 2 for wrong usage, of which commander has told, and 0 for help', () => {
     expect(report(new CommanderError(1, 'commander.unknownOption', 'no'), false)).toEqual({ code: 2, text: '' })
     expect(report(new CommanderError(0, 'commander.help', ''), false)).toEqual({ code: 0, text: '' })
