@@ -14,7 +14,7 @@ export interface DeliveryContext extends DeliveryInput {
   slowDelay: number
   fastElapsed: number
   slowElapsed: number
-  /** QCONT came while an attempt was under way: the wait after it does not take place. */
+  /** QCONT came while an attempt was under way: the next wait does not take place. */
   continued: boolean
 }
 
@@ -90,22 +90,29 @@ export const sndQueueDeliveryMachine = setup({
           'delivery.resumed': 'nothing is suspended',
         },
       },
-      entry: ['forgetContinued'],
       invoke: {
         src: 'deliverNext',
         input: ({ context }) => ({ queueId: context.queueId }),
         onDone: [
-          { guard: { type: 'isEmpty', params: ({ event }) => event.output }, target: 'idle' },
+          {
+            guard: { type: 'isEmpty', params: ({ event }) => event.output },
+            target: 'idle',
+            actions: ['forgetContinued'],
+          },
           {
             guard: { type: 'isContinuedRetry', params: ({ event }) => event.output },
             target: 'sending',
             reenter: true,
+            actions: ['forgetContinued'],
           },
           { guard: { type: 'isFast', params: ({ event }) => event.output }, target: 'waiting.fast' },
           { guard: { type: 'isSlow', params: ({ event }) => event.output }, target: 'waiting.slow' },
           { target: 'sending', reenter: true, actions: ['resetDelays'] },
         ],
-        onError: [{ guard: 'isContinued', target: 'sending', reenter: true }, { target: 'waiting.fast' }],
+        onError: [
+          { guard: 'isContinued', target: 'sending', reenter: true, actions: ['forgetContinued'] },
+          { target: 'waiting.fast' },
+        ],
       },
       on: {
         // The answer under way may be older than the room in the queue.

@@ -108,10 +108,16 @@ describe('sndQueueDelivery', () => {
     expect(state()).toBe('sending')
   })
 
-  it('B45 QCONT of an earlier message does not cut the wait of a later one short', async () => {
+  it('B45 QCONT is remembered past messages that go out, and forgotten when nothing waits', async () => {
     const { work, send, state } = start()
+    // A turn may send several messages before it meets the full queue.
     send({ type: 'queue.continued' })
     await work.end('sent')
+    await work.end('retrySlow')
+    expect(state()).toBe('sending')
+    send({ type: 'queue.continued' })
+    await work.end('empty')
+    send({ type: 'delivery.added' })
     await work.end('retrySlow')
     expect(state()).toBe('waiting.slow')
   })

@@ -140,6 +140,15 @@ describe('aggregates', () => {
     expect(loads).toHaveLength(4)
   })
 
+  it('hand out the very bytes that were committed, so that what was decoded from them can be found again', async () => {
+    const { runtime } = await openRuntime()
+    const data = Buffer.concat([Buffer.from('a '), Buffer.from('ratchet')])
+    const seen = () => runtime.run(unit('a', state => ({ result: state.rows(accounts, 'a')[0]?.data })))
+    await runtime.run(unit('a', () => ({ result: 0, changes: [insert(accounts, { ...account('a'), data })] })))
+    expect(await seen()).toBe(data)
+    expect(await seen()).toBe(data)
+  })
+
   it('keep only their own bytes alive, not the blocks that these came in', async () => {
     const { runtime } = await openRuntime()
     const block = Buffer.alloc(16_384, 1)
