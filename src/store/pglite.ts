@@ -4,17 +4,13 @@ import { join } from 'node:path'
 import { Client } from 'pg'
 import { StoreError } from '../errors.js'
 import { type DirectoryLock, lockDirectory } from './directoryLock.js'
-import { quoted } from './names.js'
+import type { Step } from './coalesce.js'
 import { PgliteStream } from './pgliteStream.js'
 import { databaseTemplate, unpackTar } from './pgliteTemplate.js'
+import { Upkeep } from './pgliteUpkeep.js'
 import { settings } from './postgres.js'
 import { Session, type SqlSession } from './session.js'
 import type { SqlDatabase } from './sqlStore.js'
-import type { Table } from './table.js'
-
-/** Rows written between two upkeeps of a table, and between two checkpoints. */
-const vacuumEvery = 20_000
-const checkpointEvery = 20_000
 
 /**
  * The embedded database, in a directory or in memory: PGlite in a worker thread. It has one connection, which owns the store
@@ -44,8 +40,7 @@ class PgliteDatabase implements SqlDatabase {
   readonly #directory: string | undefined
   readonly #schema: string
   readonly #lock: DirectoryLock | undefined
-  readonly #written = new Map<string, number>()
-  #sinceCheckpoint = 0
+  readonly #upkeep = new Upkeep()
   #started = false
 
   constructor(directory: string | undefined, schema: string, lock: DirectoryLock | undefined) {
@@ -71,32 +66,13 @@ class PgliteDatabase implements SqlDatabase {
     return session
   }
 
-  /**
-   * PGlite has no background processes: without this the WAL and dead rows would grow for ever. It goes through the same
-   * connection, between commits.
-   */
-  readonly committed = (session: SqlSession, tables: readonly Table[], rows: number): void => {
-    const share = rows / Math.max(1, tables.length)
-    for (const { name } of tables) {
-      const written = (this.#written.get(name) ?? 0) + share
-      this.#written.set(name, written < vacuumEvery ? written : 0)
-      if (written >= vacuumEvery) upkeep(session, `VACUUM ${quoted(name)}`)
-    }
-    this.#sinceCheckpoint += rows
-    if (this.#sinceCheckpoint < checkpointEvery || this.#directory === undefined) return
-    this.#sinceCheckpoint = 0
-    upkeep(session, 'VACUUM store_owner')
-    upkeep(session, 'CHECKPOINT')
+  readonly committed = (session: SqlSession, steps: readonly Step[]): void => {
+    this.#upkeep.committed(session, steps)
   }
 
   async close(): Promise<void> {
     await this.#lock?.release()
   }
-}
-
-/** A failure of upkeep is no failure of the store: a broken connection shows itself, anything else comes around again. */
-const upkeep = (session: SqlSession, script: string): void => {
-  session.script(script).catch(() => {})
 }
 
 const makeDirectory = async (directory: string): Promise<void> => {

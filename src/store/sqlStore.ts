@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { StoreError } from '../errors.js'
-import { coalesce } from './coalesce.js'
+import { coalesce, type Step } from './coalesce.js'
 import { notOwner, storeClosed } from './memory.js'
 import { migrate, type MigrationFile } from './migrate.js'
 import type { Change, Store } from './port.js'
@@ -21,8 +21,8 @@ export interface SqlDatabase {
   connect(purpose: 'open' | 'recover', deadline: number): Promise<SqlSession>
   /** A connection to read with while the owner's is busy; undefined where there is only one. */
   readonly read?: (statement: Statement) => Promise<Rows>
-  /** Upkeep that the database does not do by itself, after a commit of so many rows. */
-  readonly committed?: (session: SqlSession, tables: readonly Table[], rows: number) => void
+  /** Upkeep that the database does not do by itself; told of every commit. */
+  readonly committed?: (session: SqlSession, steps: readonly Step[]) => void
   close(): Promise<void>
 }
 
@@ -111,11 +111,7 @@ export class SqlStore implements Store {
     } finally {
       this.#waiting--
     }
-    this.#database.committed?.(
-      this.#session,
-      steps.map(step => step.table),
-      changes.length,
-    )
+    this.#database.committed?.(this.#session, steps)
   }
 
   close(): Promise<void> {
