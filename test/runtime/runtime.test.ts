@@ -355,6 +355,25 @@ describe('Runtime', () => {
     await runtime.close()
   })
 
+  it('close waits for a computation, and for the commit that it leads to', async () => {
+    const { runtime, store } = await openRuntime()
+    const computing = gate()
+    const running = runtime.run(
+      unit('a', async () => {
+        await computing.passed
+        return made('a')
+      }),
+    )
+    let closed = false
+    const closing = runtime.close().then(() => (closed = true))
+    await settled()
+    expect(closed).toBe(false)
+    computing.open()
+    await closing
+    expect(await running).toBe('a')
+    expect(await store.memory.count(accounts)).toBe(1)
+  })
+
   it('listeners that throw keep nobody from being answered; what they threw is told', async () => {
     const { runtime, failures } = await openRuntime({
       published: () => {

@@ -138,6 +138,16 @@ describe('Writer', () => {
     expect(await stored(store)).toEqual(published)
   })
 
+  it('asks the store once after a failure, not before every commit from then on', async () => {
+    const { writer, store } = await open()
+    store.memory.failNext(unavailable())
+    await expect(writer.submit(submission('a'))).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
+    let finds = 0
+    store.beforeFind = () => void finds++
+    for (const name of ['a', 'b', 'c']) await writer.submit(submission(name, 'E'))
+    expect(finds).toBe(1)
+  })
+
   it('goes on after a commit that did not take place: no cursor is lost', async () => {
     const { writer, store, published } = await open()
     store.memory.failNext(unavailable())
