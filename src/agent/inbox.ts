@@ -59,6 +59,7 @@ export class Inbox {
   /** Sends the ACKs that were held back, when there is room again. */
   release(): void {
     for (const message of this.#heldBack) {
+      if (this.#context.eventLog.isFull) return
       this.#heldBack.delete(message)
       this.#sendAck(message, 0)
     }
