@@ -34,6 +34,7 @@ export class CommandWorkers {
       clock: context.clock,
       input: key => ({ ...splitKey(key), retry: context.config.fastRetry }),
       workAdded: { type: 'command.added' },
+      crashed: (key, error) => context.log.error({ code: asDuologueError(error).code, key }, 'a command worker failed'),
     })
   }
 

@@ -53,6 +53,8 @@ export class Deliveries {
       clock: context.clock,
       input: queueId => ({ queueId, fast, slow }),
       workAdded: { type: 'delivery.added' },
+      crashed: (key, error) =>
+        context.log.error({ code: asDuologueError(error).code, key }, 'a delivery worker failed'),
       idle: queueId => {
         if (this.#memories.size > idleQueues) this.#memories.delete(queueId)
       },

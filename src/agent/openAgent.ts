@@ -1,5 +1,5 @@
 import { type Random, systemRandom } from '../crypto/index.js'
-import { ConfigError } from '../errors.js'
+import { asDuologueError, ConfigError, type StoreError } from '../errors.js'
 import { type Clock, systemClock } from '../runtime/clock.js'
 import { EventLog } from '../runtime/eventLog.js'
 import { type Ownership, ownsEverything, type Trace } from '../runtime/ports.js'
@@ -58,9 +58,10 @@ export const openAgent = async (options: AgentOptions): Promise<Agent> => {
   const clock = options.clock ?? systemClock
   const config = { ...defaultConfig, ...options.config }
   const routers = options.routers.map(parseConfigured)
-  const store = await openAgentStore(options)
+  const lost = lostSignal()
+  const store = await openAgentStore(options, lost.resolve)
   try {
-    return await startAgent({ options, clock, config, routers, store })
+    return await startAgent({ options, clock, config, routers, store, lost: lost.promise })
   } catch (error) {
     await store.close()
     throw error
@@ -73,9 +74,11 @@ interface Parts {
   readonly config: AgentConfig
   readonly routers: readonly RouterAddressWithAuth[]
   readonly store: Store
+  /** Resolves when another process has taken the store. */
+  readonly lost: Promise<StoreError>
 }
 
-const startAgent = async ({ options, clock, config, routers, store }: Parts): Promise<Agent> => {
+const startAgent = async ({ options, clock, config, routers, store, lost }: Parts): Promise<Agent> => {
   const random = options.random ?? systemRandom
   const dialer = options.dialer ?? tlsDialer()
   const log = options.logger ?? silentLogger
@@ -88,7 +91,9 @@ const startAgent = async ({ options, clock, config, routers, store }: Parts): Pr
     aggregateTables: connectionTables,
     clock,
     ownership: options.ownership ?? ownsEverything,
+    random,
     ...(options.trace === undefined ? {} : { trace: options.trace }),
+    failed: error => log.error({ code: asDuologueError(error).code }, 'a listener of the runtime failed'),
     published: rows => eventLog?.publish(rows),
     woken: wake => woken(wake),
   })
@@ -125,6 +130,10 @@ const startAgent = async ({ options, clock, config, routers, store }: Parts): Pr
     else if (worker === 'continue') deliveries.continue(key)
     else if (worker === 'kept' && hint !== undefined) context.inbox.keep(hint as KeptMessage)
   }
+  void lost.then(error => {
+    log.error({ code: error.code }, 'another process has taken the store: nothing can be stored any more')
+    eventLog.fail(error)
+  })
   await Promise.all([deliveries.resume(), commandWorkers.resume()])
   return agentCalls(context, () => closeAgent(context, deliveries, commandWorkers))
 }
@@ -157,16 +166,19 @@ const parseConfigured = (address: string): RouterAddressWithAuth => {
   }
 }
 
-const openAgentStore = async ({ store, logger }: AgentOptions): Promise<Store> => {
+const lostSignal = (): { readonly promise: Promise<StoreError>; readonly resolve: (error: StoreError) => void } => {
+  let resolve: (error: StoreError) => void = () => {}
+  const promise = new Promise<StoreError>(settle => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}
+
+const openAgentStore = async ({ store }: AgentOptions, lost: (error: StoreError) => void): Promise<Store> => {
   if ('open' in store) return store.open
   // The database drivers are loaded only where they are used.
   const { openStore } = await import('../store/open.js')
-  return openStore({
-    ...store,
-    scope: 'agent',
-    lost: error =>
-      logger?.error({ code: error.code }, 'the store was taken by another process: nothing can be stored any more'),
-  })
+  return openStore({ ...store, scope: 'agent', lost })
 }
 
 const addFirstUser = async (store: Store, now: number): Promise<void> => {

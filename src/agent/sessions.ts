@@ -1,6 +1,6 @@
 import { subscriptionMachine, type SubscriptionEvent } from '../../machines/subscription.js'
 import type { Bytes } from '../encoding/index.js'
-import { asDuologueError, type DuologueError, RouterError } from '../errors.js'
+import { asDuologueError, CallError, type DuologueError, RouterError } from '../errors.js'
 import type { Clock } from '../runtime/clock.js'
 import { decide, type Decision } from '../runtime/decide.js'
 import type { RouterEvent, RouterRequest, RouterSession } from '../smp/client.js'
@@ -71,6 +71,7 @@ export class Sessions {
   readonly #links = new Map<string, Link>()
   /** Results that came too late to count. */
   ignored = 0
+  #closed = false
 
   constructor(options: SessionsOptions) {
     this.#options = options
@@ -86,6 +87,7 @@ export class Sessions {
     request: RouterRequest,
     urgency: 'interactive' | 'background' = 'background',
   ): Promise<{ readonly response: Response; readonly session: RouterSession }> {
+    if (this.#closed) throw agentClosed(router)
     const { config } = this.#options
     const interactive = urgency === 'interactive'
     const { link } = this.#linkOf(userId, router)
@@ -104,6 +106,7 @@ export class Sessions {
    * error and stays pending: it is subscribed when the session is back.
    */
   subscribe(queues: readonly SubscribedQueue[]): Array<Promise<DuologueError | undefined>> {
+    if (this.#closed) return queues.map(async ({ router }) => agentClosed(router))
     const links = new Set<Link>()
     const results = queues.map(queue => {
       const link = this.#linkOf(queue.userId, queue.router)
@@ -122,6 +125,7 @@ export class Sessions {
 
   /** Notes a queue that was made with a subscription in this session: it is active at once, without an UP. */
   created(queue: SubscribedQueue, session: RouterSession): void {
+    if (this.#closed) return
     const link = this.#linkOf(queue.userId, queue.router)
     const subscription = this.#subscriptionOf(link, queue)
     subscription.sentIn = session.id
@@ -144,11 +148,13 @@ export class Sessions {
     this.#answer(subscription, undefined)
   }
 
-  /** Ends every session. */
+  /** Ends every session and answers whoever waits for one. */
   close(): void {
-    for (const { link, byQueue } of this.#links.values()) {
-      link.close()
-      byQueue.clear()
+    this.#closed = true
+    for (const link of this.#links.values()) {
+      link.link.close()
+      this.#answerAll(link, agentClosed(link.router))
+      link.byQueue.clear()
     }
     this.#links.clear()
   }
@@ -314,6 +320,8 @@ export class Sessions {
     for (const subscription of link.byQueue.values()) this.#answer(subscription, error)
   }
 }
+
+const agentClosed = (router: string): CallError => new CallError('AGENT_CLOSED', 'the agent is closed', { field: router })
 
 const linkKey = (userId: number, router: string): string => `${userId} ${router}`
 const hex = (bytes: Bytes): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')

@@ -115,8 +115,9 @@ const runRouter = async (flags: StartFlags): Promise<void> => {
       logger: createLogger(logLevel),
     })
     print(router, flags)
-    await aborted(stop.signal)
+    const lost = await Promise.race([aborted(stop.signal).then(() => undefined), router.ended])
     await router.close()
+    if (lost !== undefined) throw lost
   } finally {
     stop.release()
   }

@@ -20,7 +20,8 @@ const FLAG = { support: 1, enabled: 2, sending: 4, receiving: 8, agreement: 16, 
  * counters, then the chains and the KEM keys that the flags announce. About 600 bytes without a KEM.
  */
 export const encodeRatchetState = (state: RatchetState): Bytes => {
-  const bytes = encodeState(state)
+  // Out of Node's shared 8 KB pool: the bytes of a loaded row may stay long.
+  const bytes = Buffer.from(new Uint8Array(encodeState(state)).buffer)
   decoded.set(bytes, state)
   return bytes
 }

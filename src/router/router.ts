@@ -64,6 +64,8 @@ export interface Router {
   readonly port: number
   readonly ports: readonly number[]
   stats(): RouterStats
+  /** Resolves when the router has stopped: with the error if another process has taken its stores. */
+  readonly ended: Promise<StoreError | undefined>
   /** Ends all sessions, writes what was accepted and closes the stores. */
   close(): Promise<void>
 }
@@ -200,6 +202,11 @@ export const startRouter = async (options: RouterOptions): Promise<Router> => {
   })
   logger?.info({ ports }, 'router started')
   let closing: Promise<void> | undefined
+  let lost: StoreError | undefined
+  let end: (reason: StoreError | undefined) => void = () => {}
+  const ended = new Promise<StoreError | undefined>(resolve => {
+    end = resolve
+  })
 
   const close = (): Promise<void> => {
     closing ??= (async () => {
@@ -208,10 +215,12 @@ export const startRouter = async (options: RouterOptions): Promise<Router> => {
       for (const session of sessions) session.close()
       await closeStores()
       logger?.info({}, 'router stopped')
-    })()
+    })().finally(() => end(lost))
     return closing
   }
-  void options.ownership?.whenLost.then(({ code, message }) => {
+  void options.ownership?.whenLost.then(error => {
+    const { code, message } = error
+    lost = error
     logger?.warn({ code, reason: message }, 'router stops')
     return close().catch(() => undefined)
   })
@@ -231,6 +240,7 @@ export const startRouter = async (options: RouterOptions): Promise<Router> => {
       notificationsPending: notifications.pending,
       log: options.messages.stats(),
     }),
+    ended,
     close,
   }
 }

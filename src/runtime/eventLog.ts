@@ -1,4 +1,4 @@
-import { CallError } from '../errors.js'
+import { CallError, type DuologueError } from '../errors.js'
 import { eventAcks, eventConsumers, events } from '../store/eventLog.js'
 import { type Change, insert, put, remove, type Store } from '../store/index.js'
 import type { Clock } from './clock.js'
@@ -26,6 +26,7 @@ export class EventLog {
   #unread: number
   readonly #messageCursors = new Map<string, number>()
   #closed = false
+  #failure: DuologueError | undefined
 
   private constructor(
     store: Store,
@@ -161,7 +162,8 @@ export class EventLog {
 
   /**
    * Up to `limit` events after a cursor that this consumer has not acknowledged, in cursor order; waits up to `waitMs` for the
-   * first one, or until `signal` aborts. Throws CallError `CONSUMER_UNKNOWN`.
+   * first one, or until `signal` aborts. Throws CallError `CONSUMER_UNKNOWN`,
+   * and StoreError when another process has taken the store.
    */
   async read(
     consumer: string,
@@ -174,6 +176,7 @@ export class EventLog {
     const deadline = this.#clock.now() + waitMs
     let position = from
     while (!this.#closed && signal?.aborted !== true) {
+      if (this.#failure !== undefined) throw this.#failure
       const seen = this.#lastCursor
       // Where others have acknowledged what this consumer has not, whole pages are looked through.
       const page = await this.#read(position, this.#consumers.size > 1 ? Math.max(limit, pageLength) : limit)
@@ -194,6 +197,12 @@ export class EventLog {
 
   get closed(): boolean {
     return this.#closed
+  }
+
+  /** Ends every reader with an error: nothing can be stored any more. */
+  fail(error: DuologueError): void {
+    this.#failure = error
+    this.#wakeReaders()
   }
 
   /** Ends every waiting reader. */
@@ -235,7 +244,7 @@ export class EventLog {
   }
 
   #nextEvent(ms: number, signal: AbortSignal | undefined): Promise<void> {
-    if (this.#closed || signal?.aborted === true) return Promise.resolve()
+    if (this.#closed || this.#failure !== undefined || signal?.aborted === true) return Promise.resolve()
     return new Promise(resolve => {
       const done = (): void => {
         this.#waiting.delete(done)
