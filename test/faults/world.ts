@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Client } from 'pg'
+import { dropSchema, noPostgres, testDatabaseUrl } from '../store/postgres.js'
 import { AgentProcess, freePort, RestartedProcess, traces } from './harness.js'
 
 /** `postgres` falls back to `pglite` where there is no Postgres. */
@@ -18,17 +18,15 @@ export interface World {
   remove(): Promise<void>
 }
 
-const databaseUrl = process.env['DUOLOGUE_TEST_DATABASE_URL'] ?? 'postgres://postgres@127.0.0.1:5432/postgres'
-
 /** Starts everything and waits until it answers. */
 export const startWorld = async (wanted: readonly [StoreKind, StoreKind]): Promise<World> => {
   const directory = await mkdtemp(join(tmpdir(), 'duologue-kill-'))
   const schemaPrefix = `duologue_kill_${randomBytes(4).toString('hex')}`
-  const hasPostgres = wanted.includes('postgres') && (await query('SELECT 1'))
+  const hasPostgres = wanted.includes('postgres') && (await noPostgres()) === undefined
   const stores = wanted.map(kind => (hasPostgres ? kind : 'pglite')) as [StoreKind, StoreKind]
   const postgresArgs = (part: string): string[] => [
     '--database-url',
-    databaseUrl,
+    testDatabaseUrl,
     '--schema',
     `${schemaPrefix}_${part}`,
   ]
@@ -45,8 +43,7 @@ export const startWorld = async (wanted: readonly [StoreKind, StoreKind]): Promi
   const remove = async (): Promise<void> => {
     for (const one of [...agents.map(agent => agent.process), router.process]) if (one.running) await one.kill()
     await rm(directory, { recursive: true, force: true })
-    if (hasPostgres)
-      for (const part of ['router', 0, 1]) await query(`DROP SCHEMA IF EXISTS ${schemaPrefix}_${part} CASCADE`)
+    if (hasPostgres) for (const part of ['router', 0, 1]) await dropSchema(`${schemaPrefix}_${part}`)
   }
   return { router: router.process, agents, stores, crashed, remove }
 }
@@ -90,18 +87,4 @@ const startRouter = async (
   router.onLine = () => {}
   router.onExit = () => {}
   return { process: router, address }
-}
-
-/** Whether the query could be made. */
-const query = async (sql: string): Promise<boolean> => {
-  const client = new Client({ connectionString: databaseUrl, connectionTimeoutMillis: 2000 })
-  try {
-    await client.connect()
-    await client.query(sql)
-    return true
-  } catch {
-    return false
-  } finally {
-    await client.end().catch(() => {})
-  }
 }
