@@ -321,7 +321,8 @@ export class Sessions {
   }
 }
 
-const agentClosed = (router: string): CallError => new CallError('AGENT_CLOSED', 'the agent is closed', { field: router })
+const agentClosed = (router: string): CallError =>
+  new CallError('AGENT_CLOSED', 'the agent is closed', { field: router })
 
 const linkKey = (userId: number, router: string): string => `${userId} ${router}`
 const hex = (bytes: Bytes): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
