@@ -41,7 +41,7 @@ export const openStore = async (options: OpenStoreOptions): Promise<Store> => {
   const migrations = await readMigrations(options.migrations ?? migrationsDirectory(scope))
   const database =
     databaseUrl === undefined
-      ? await pgliteDatabase({ directory, schema, lost })
+      ? await pgliteDatabase({ directory, schema })
       : postgresDatabase({ url: databaseUrl, schema, scope })
   return openSqlStore(database, { schema, scope, migrations, lost })
 }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdir, rename, rm } from 'node:fs/promises'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Client } from 'pg'
 import { StoreError } from '../errors.js'
@@ -12,6 +12,9 @@ import { settings } from './postgres.js'
 import { Session, type SqlSession } from './session.js'
 import type { SqlDatabase } from './sqlStore.js'
 
+/** Milliseconds for one transaction; upkeep of a large table is one too. */
+const deadlineMs = 180_000
+
 /**
  * The embedded database, in a directory or in memory: PGlite in a worker thread. It has one connection, which owns the store
  * and reads too. With a directory every commit is on the disk when it is answered (PGlite alone never calls fsync).
@@ -20,14 +23,15 @@ import type { SqlDatabase } from './sqlStore.js'
 export const pgliteDatabase = async (options: {
   readonly directory?: string | undefined
   readonly schema: string
-  readonly lost?: ((error: StoreError) => void) | undefined
 }): Promise<SqlDatabase> => {
   const { directory, schema } = options
   if (directory === undefined) return new PgliteDatabase(undefined, schema, undefined)
   await makeDirectory(directory)
-  const lock = await lockDirectory(directory, options.lost)
+  let database: PgliteDatabase | undefined
+  const lock = await lockDirectory(directory, () => database?.lose())
   try {
-    return new PgliteDatabase(await prepare(directory), schema, lock)
+    database = new PgliteDatabase(await prepare(directory), schema, lock)
+    return database
   } catch (error) {
     await lock.release()
     throw error
@@ -41,7 +45,8 @@ class PgliteDatabase implements SqlDatabase {
   readonly #schema: string
   readonly #lock: DirectoryLock | undefined
   readonly #upkeep = new Upkeep()
-  #started = false
+  #stream: PgliteStream | undefined
+  #lost = false
 
   constructor(directory: string | undefined, schema: string, lock: DirectoryLock | undefined) {
     this.#directory = directory
@@ -51,23 +56,30 @@ class PgliteDatabase implements SqlDatabase {
   }
 
   async connect(): Promise<Session> {
-    if (this.#directory === undefined && this.#started) {
+    if (this.#lost) throw new StoreError('STORE_LOCKED', 'another process uses the directory', { field: this.field })
+    if (this.#directory === undefined && this.#stream !== undefined) {
       throw new StoreError('STORE_NOT_OWNER', 'a database in memory does not outlive its thread', { field: this.field })
     }
     const stream = await PgliteStream.start(
       this.#directory === undefined ? { template: await databaseTemplate() } : { directory: this.#directory },
     )
-    this.#started = true
+    this.#stream = stream
     const client = new Client({ stream: () => stream, user: 'postgres', database: 'postgres', ssl: false })
     client.on('error', () => {})
     await client.connect()
-    const session = new Session(client, this.field)
+    const session = new Session(client, this.field, deadlineMs)
     await session.script(settings(this.#schema, false))
     return session
   }
 
   readonly committed = (session: SqlSession, steps: readonly Step[]): void => {
     this.#upkeep.committed(session, steps)
+  }
+
+  /** Another process has taken the directory in spite of its lock: not one byte more may be written. */
+  lose(): void {
+    this.#lost = true
+    this.#stream?.destroy()
   }
 
   async close(): Promise<void> {
@@ -92,9 +104,19 @@ const prepare = async (directory: string): Promise<string> => {
     await rm(draft, { recursive: true, force: true })
     await unpackTar(await databaseTemplate(), draft)
     await rename(draft, place)
+    await syncDirectory(directory)
     return place
   } catch (cause) {
     if (cause instanceof StoreError) throw cause
     throw new StoreError('STORE_OPEN', 'the embedded database cannot be made', { field: directory, cause })
+  }
+}
+
+const syncDirectory = async (directory: string): Promise<void> => {
+  const handle = await open(directory)
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
   }
 }

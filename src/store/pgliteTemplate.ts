@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, join, normalize } from 'node:path'
@@ -72,22 +72,42 @@ const writeCache = async (path: string, tar: Uint8Array): Promise<void> => {
   }
 }
 
-/** Unpacks a tar file of plain files and directories into a new directory. Throws on a name that leads out of it. */
+/**
+ * Unpacks a tar file of plain files and directories into a new directory and onto the disk. Throws on a name that leads out
+ * of it, and when the disk is full.
+ */
 export const unpackTar = async (tar: Uint8Array, directory: string): Promise<void> => {
+  const entries = [...tarEntries(tar)].map(entry => ({ ...entry, path: join(directory, entry.name) }))
+  const directories = entries.map(({ path, contents }) => (contents === undefined ? path : dirname(path)))
+  for (const path of new Set([directory, ...directories])) await mkdir(path, { recursive: true, mode: 0o700 })
+  const files = entries.flatMap(({ path, contents }) => (contents === undefined ? [] : [{ path, contents }]))
+  // A few at a time: most of it is waiting for the disk.
+  for (let at = 0; at < files.length; at += 16) {
+    await Promise.all(files.slice(at, at + 16).map(({ path, contents }) => writeDurably(path, contents)))
+  }
+}
+
+/** The entries of a tar file; directories have no contents. */
+function* tarEntries(tar: Uint8Array): Iterable<{ name: string; contents: Uint8Array | undefined }> {
   const bytes = Buffer.from(tar.buffer, tar.byteOffset, tar.byteLength)
   const textAt = (from: number, length: number): string =>
     bytes.toString('utf8', from, from + length).replace(/\0.*$/s, '')
-  await mkdir(directory, { recursive: true, mode: 0o700 })
   for (let at = 0; at + 512 <= bytes.length && bytes[at] !== 0; ) {
     const name = normalize(join(textAt(at + 345, 155), textAt(at, 100))).replace(/^\/+/, '')
     const size = Number.parseInt(textAt(at + 124, 12).trim() || '0', 8)
     if (name.startsWith('..') || !Number.isSafeInteger(size)) throw new Error('not a template')
-    const path = join(directory, name)
-    if (textAt(at + 156, 1) === '5') await mkdir(path, { recursive: true, mode: 0o700 })
-    else {
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-      await writeFile(path, bytes.subarray(at + 512, at + 512 + size), { mode: 0o600 })
-    }
+    const isDirectory = textAt(at + 156, 1) === '5'
+    yield { name, contents: isDirectory ? undefined : bytes.subarray(at + 512, at + 512 + size) }
     at += 512 + Math.ceil(size / 512) * 512
+  }
+}
+
+const writeDurably = async (path: string, contents: Uint8Array): Promise<void> => {
+  const file = await open(path, 'w', 0o600)
+  try {
+    await file.writeFile(contents)
+    await file.sync()
+  } finally {
+    await file.close()
   }
 }

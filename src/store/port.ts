@@ -17,9 +17,13 @@ export interface Store {
   /** How many rows of a table a condition holds for. Throws StoreError. */
   count<T extends Table>(table: T, where?: Where<T>): Promise<number>
   /**
-   * All changes in one transaction, or none: applied in order, made durable before the promise resolves.
-   * Throws StoreError `STORE_CONFLICT` when an insert meets an existing key or unique value, `STORE_NOT_OWNER` when
-   * another process has taken the store, `STORE_UNAVAILABLE` when the database cannot be reached (the commit may or may not have happened).
+   * All changes in one transaction, or none: applied in order (only that a row which the commit removes may be gone from
+   * the start, so that its unique values are free), made durable before the promise resolves. Commits happen one after the
+   * other, in the order of the calls.
+   * Throws StoreError `STORE_CONFLICT` when an insert meets an existing key or unique value (`facts`: table, columns,
+   * constraint), `STORE_VALUE` for a value that its column does not take, `STORE_NOT_OWNER` when another process has taken
+   * the store, `STORE_FULL`, `STORE_BUSY`. A broken connection is made again and the commit finished, exactly once; only
+   * when that takes too long it is `STORE_UNAVAILABLE`: the commit may or may not have happened, and rows must be read anew.
    */
   commit(changes: readonly Change[]): Promise<void>
   /** Releases the lock and every connection; further calls throw `STORE_CLOSED`. */

@@ -9,6 +9,8 @@ import { databaseError, type DatabaseMessage, unavailableError } from './sqlErro
 import type { SqlDatabase } from './sqlStore.js'
 
 const connectMs = 5_000
+/** Milliseconds for one transaction before its connection is given up; the server ends statements after 30 s. */
+const deadlineMs = 45_000
 const maxReaders = 4
 
 /**
@@ -26,12 +28,14 @@ class PostgresDatabase implements SqlDatabase {
   readonly field: string
   readonly #url: string
   readonly #schema: string
+  readonly #application: string
   readonly #lockKey: string
   readonly #readers: Reader[] = []
 
   constructor(url: string, schema: string, scope: string) {
     this.#url = url
     this.#schema = schema
+    this.#application = `duologue ${scope} ${schema}`
     this.#lockKey = createHash('sha256')
       .update(`duologue store ${schema} ${scope}`)
       .digest()
@@ -101,13 +105,19 @@ class PostgresDatabase implements SqlDatabase {
       // Without a listener a connection that breaks while it is made would end the process.
       client.on('error', () => {})
       await client.connect()
-      session = new Session(client, this.field)
+      session = new Session(client, this.field, deadlineMs)
     } catch (cause) {
       await client.end().catch(() => {})
       throw connectError(cause, this.field)
     }
     await session.script(settings(this.#schema, true))
-    return session
+    const [rows] = await session.transaction([{ text: 'SHOW server_encoding', types: [], params: [] }])
+    if (rows?.[0]?.[0] === 'UTF8') return session
+    await session.end()
+    throw new StoreError('STORE_REFUSED', 'the database does not keep text in UTF-8', {
+      field: this.field,
+      hint: "create it with ENCODING 'UTF8'",
+    })
   }
 
   #client(): Client {
@@ -117,7 +127,7 @@ class PostgresDatabase implements SqlDatabase {
         connectionTimeoutMillis: connectMs,
         keepAlive: true,
         keepAliveInitialDelayMillis: 10_000,
-        application_name: 'duologue',
+        application_name: this.#application,
       })
     } catch {
       // The parser's own error would show the URL with its password.

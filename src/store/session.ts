@@ -6,8 +6,6 @@ import { type DatabaseMessage, databaseError, unavailableError } from './sqlErro
 /** What a statement answered: its rows in text form. */
 export type Rows = ReadonlyArray<ReadonlyArray<string | null>>
 
-/** Milliseconds that one transaction may take before the connection is given up. */
-const deadlineMs = 45_000
 /** Milliseconds that a database may take to end a connection; the embedded one shuts down with it. */
 const endMs = 20_000
 /** Statements that one connection keeps prepared; further texts are parsed each time. */
@@ -40,6 +38,7 @@ export interface SqlSession {
 export class Session implements SqlSession {
   readonly #client: Client
   readonly #field: string
+  readonly #deadlineMs: number
   readonly #prepared = new Map<string, string>()
   /** Names whose Parse may or may not have arrived when a transaction failed. */
   readonly #unsure = new Set<string>()
@@ -49,10 +48,11 @@ export class Session implements SqlSession {
   #broken: StoreError | undefined
   #onBroken: (error: StoreError) => void = () => {}
 
-  /** Takes over a connected client. `field` names the database in errors. */
-  constructor(client: Client, field: string) {
+  /** Takes over a connected client. `field` names the database in errors; `deadlineMs` is for one transaction. */
+  constructor(client: Client, field: string, deadlineMs: number) {
     this.#client = client
     this.#field = field
+    this.#deadlineMs = deadlineMs
     client.on('error', cause => this.#break(cause))
     client.on('end', () => this.#break(new Error('the connection ended')))
   }
@@ -105,7 +105,7 @@ export class Session implements SqlSession {
       this.#deadline = undefined
       return
     }
-    if (this.#deadline === undefined) this.#deadline = setTimeout(() => this.#expire(), deadlineMs)
+    if (this.#deadline === undefined) this.#deadline = setTimeout(() => this.#expire(), this.#deadlineMs)
     else this.#deadline.refresh()
     this.#client.query(new Submission(transaction, this.#write, this.#done))
   }

@@ -66,6 +66,7 @@ const bySqlState: Readonly<Record<string, Description>> = {
     text: 'the database user lacks a right',
     hint: 'grant CREATE and USAGE on the schema',
   },
+  '42704': { code: 'STORE_REFUSED', text: 'the database is too old', hint: 'use PostgreSQL 12 or newer' },
   '3D000': { code: 'STORE_REFUSED', text: 'the database does not exist', hint: 'create it, or correct its URL' },
 }
 

@@ -70,7 +70,7 @@ describe('a directory lock', () => {
   })
 })
 
-describe('a store in a directory', () => {
+describe('a store in a directory', { timeout: 90_000 }, () => {
   it('keeps its rows when it is closed and opened, under a higher epoch', async () => {
     const directory = join(root, 'kept', 'deep')
     const first = await open(directory)

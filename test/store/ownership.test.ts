@@ -91,7 +91,7 @@ describe.skipIf(missing !== undefined)(
       store = await open()
       await store.commit([pair(1)])
       expect(await lefts(store)).toEqual([1])
-      await asAdmin(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'duologue'
+      await asAdmin(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'duologue agent ${schema}'
       AND pid NOT IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')`)
       expect(await lefts(store)).toEqual([1])
     })

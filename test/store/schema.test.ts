@@ -13,7 +13,7 @@ import { accounts, items, pairs, plain, testTables } from './tables.js'
 
 const testMigrations = fileURLToPath(new URL('./migrations', import.meta.url))
 
-describe('schema and migrations', async () => {
+describe('schema and migrations', { timeout: 60_000 }, async () => {
   const shared = sharedDatabase(await pgliteDatabase({ schema: 'public' }))
   let session: SqlSession
   const open = async (schema: string, scope: string, directory: string) => {
