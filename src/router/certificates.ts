@@ -12,7 +12,7 @@ import {
   webcrypto,
   X509Certificate as NodeCertificate,
 } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readFile, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   AuthorityKeyIdentifierExtension,
@@ -156,6 +156,23 @@ export const writeCertificates = async (dir: string, made: NewCertificates): Pro
   await writeNewFile(join(dir, certificateFiles.caCertificate), made.caPem, 0o644)
   await writeNewFile(join(dir, certificateFiles.fingerprint), `${toBase64url(made.keyHash)}\n`, 0o644)
 }
+
+/** Whether the directory has a whole identity: the fingerprint is written last. */
+export const hasIdentity = (dir: string): Promise<boolean> => exists(join(dir, certificateFiles.fingerprint))
+
+/** Sets aside, as `….unfinished`, what a killed `init` has left: nobody knows the address of such an identity, but keys are never deleted. */
+export const setAsideUnfinished = async (dir: string): Promise<void> => {
+  for (const name of Object.values(certificateFiles)) {
+    const path = join(dir, name)
+    if (await exists(path)) await rename(path, `${path}.unfinished`)
+  }
+}
+
+const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  )
 
 /**
  * Reads the identity from the router's directory and checks that its parts belong together.

@@ -12,7 +12,14 @@ import { listenTls } from '../smp/transport/tls.js'
 import { listenWebSocket } from '../smp/transport/webSocket.js'
 import { lockDirectory } from '../store/directoryLock.js'
 import type { Store } from '../store/index.js'
-import { generateCertificates, loadIdentity, type RouterIdentity, writeCertificates } from './certificates.js'
+import {
+  generateCertificates,
+  hasIdentity,
+  loadIdentity,
+  type RouterIdentity,
+  setAsideUnfinished,
+  writeCertificates,
+} from './certificates.js'
 import { parseConfig, type RouterFile, type RouterFileInput, routerFileSchema } from './config.js'
 import { replaceFile } from './files.js'
 import { openJournal } from './journal/journal.js'
@@ -66,7 +73,11 @@ export const initRouter = async (dir: string, options: InitOptions): Promise<Rou
   } catch (cause) {
     throw new ConfigError('CONFIG_FILE', 'the directory cannot be created', { field: dir, cause })
   }
-  await writeCertificates(dir, await generateCertificates({ host: hosts[0] ?? 'router', now: clock.now() }))
+  // An init that was killed before it wrote its settings is finished, or begun again.
+  if (!(await hasIdentity(dir))) {
+    await setAsideUnfinished(dir)
+    await writeCertificates(dir, await generateCertificates({ host: hosts[0] ?? 'router', now: clock.now() }))
+  }
   await replaceFile(join(dir, configFile), `${JSON.stringify(input, null, 2)}\n`, 0o600)
   return readRouterDirectory(dir)
 }

@@ -38,6 +38,18 @@ describe('a router directory', () => {
     expect((await readRouterDirectory(dir)).address).toBe(made.address)
   })
 
+  it('finishes an init that was killed: a whole identity is kept, a torn one is set aside and never deleted', async () => {
+    const dir = join(root, 'killed')
+    const made = await initRouter(dir, { host: 'a.example' })
+    await rm(join(dir, 'router.json'))
+    expect((await initRouter(dir, { host: 'a.example' })).address).toBe(made.address)
+    await rm(join(dir, 'router.json'))
+    await rm(join(dir, 'fingerprint'))
+    const caKey = await readFile(join(dir, 'ca.key'), 'utf8')
+    expect((await initRouter(dir, { host: 'a.example' })).address).not.toBe(made.address)
+    expect(await readFile(join(dir, 'ca.key.unfinished'), 'utf8')).toBe(caKey)
+  })
+
   it('with wrong settings is not made', async () => {
     const invalid = { code: 'CONFIG_INVALID' }
     await expect(initRouter(root, { host: 'no spaces' })).rejects.toMatchObject({ ...invalid, field: 'host' })
