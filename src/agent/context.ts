@@ -4,6 +4,7 @@ import type { EventLog } from '../runtime/eventLog.js'
 import type { Runtime } from '../runtime/runtime.js'
 import type { RouterAddressWithAuth } from '../smp/protocol/routerAddress.js'
 import type { Store } from '../store/index.js'
+import type { ResultOf } from './api/calls.js'
 import type { AgentConfig } from './config.js'
 import type { Inbox } from './inbox.js'
 import type { Sessions } from './sessions.js'
@@ -31,6 +32,8 @@ export interface AgentContext {
   readonly log: Logger
   /** Routers that new queues are made on. */
   readonly routers: readonly RouterAddressWithAuth[]
+  /** Calls of createConnection that wait for their router, by connection. */
+  readonly creating: Map<string, Promise<ResultOf<'createConnection'>>>
   /** The next id of a stored command: rising, so that commands run in the order in which they were stored. */
   readonly nextCommandId: () => number
   /** Drops what the delivery worker of a deleted queue has in memory. */

@@ -1,5 +1,5 @@
 import { connectionMachine } from '../../machines/connection.js'
-import { InternalError } from '../errors.js'
+import { CallError, InternalError } from '../errors.js'
 import { decodeE2ePrivateKeys, e2eParamsOf, encodeE2ePrivateKeys, generateE2eParams } from '../ratchet/index.js'
 import { decide } from '../runtime/decide.js'
 import { formatConnectionRequest } from '../smp/protocol/connectionRequest.js'
@@ -10,8 +10,9 @@ import { connections, rcvQueues } from '../store/agent/connections.js'
 import { insert, patch, remove, removeWhere } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import type { AgentContext } from './context.js'
-import { connectionByKey, newConnection, onceByKey } from './newConnection.js'
+import { connectionByKey, isCreated, keyOfAnotherCall, newConnection, onceByKey } from './newConnection.js'
 import {
+  abandonQueue,
   createdQueue,
   newId,
   newQueueCommand,
@@ -46,11 +47,21 @@ interface Intent {
   readonly queue: RcvQueueRow
 }
 
-const makeQueue = async (
+// Calls that are repeated at the same moment share one NEW: the router would make a queue for each.
+const makeQueue = (context: AgentContext, intent: Intent): Promise<ResultOf<'createConnection'>> => {
+  const { connectionId, link } = intent.connection
+  if (link !== null) return Promise.resolve({ connectionId, link })
+  const running = context.creating.get(connectionId)
+  if (running !== undefined) return running
+  const making = requestQueue(context, intent).finally(() => context.creating.delete(connectionId))
+  context.creating.set(connectionId, making)
+  return making
+}
+
+const requestQueue = async (
   context: AgentContext,
   { connection, queue }: Intent,
 ): Promise<ResultOf<'createConnection'>> => {
-  if (connection.link !== null) return { connectionId: connection.connectionId, link: connection.link }
   const { response, session } = await context.sessions.request(
     queue.userId,
     queue.router,
@@ -65,7 +76,13 @@ const makeQueue = async (
     throw new InternalError(`NEW was answered with ${response.type}`, { field: queue.router })
   const made = { ...queue, ...queueCreated(queue, response) }
   context.sessions.created(createdQueue(made), session)
-  return storeLink(context, connection.connectionId, queue.queueId, response)
+  const { connectionId } = connection
+  const link = await storeLink(context, connectionId, queue.queueId, response)
+  if (link !== undefined) return { connectionId, link }
+  abandonQueue(context, made)
+  throw new CallError('CONN_NOT_FOUND', 'the connection was deleted while it was being created', {
+    field: 'connectionId',
+  })
 }
 
 const storeIntent = async (
@@ -95,8 +112,8 @@ const intentOf = (
       if (known !== undefined) {
         const connection = requireConnection(state, connectionId)
         const [queue] = rcvQueuesOf(state, connectionId)
-        if (queue !== undefined) return { result: { connection, queue } }
-        throw new InternalError('the connection of this idempotency key was not created', { field: 'idempotencyKey' })
+        if (queue !== undefined && isCreated(connection)) return { result: { connection, queue } }
+        throw keyOfAnotherCall()
       }
       const { privateKeys } = generateE2eParams(context.config.e2eVersions.max)
       const connection = newConnection({
@@ -128,28 +145,26 @@ const forgetIntent = (context: AgentContext, connectionId: string): Promise<void
         : { result: undefined },
   })
 
+// The link, or undefined when the connection was deleted in the meantime.
 const storeLink = (
   context: AgentContext,
   connectionId: string,
   queueId: string,
   ids: QueueIds,
-): Promise<ResultOf<'createConnection'>> =>
-  context.runtime.run({
+): Promise<string | undefined> =>
+  context.runtime.run<void, string | undefined>({
     name: 'createConnection.created',
     locks: [connectionId],
     compute: state => {
-      const connection = requireConnection(state, connectionId)
+      const connection = findConnection(state, connectionId)
       const queue = rcvQueuesOf(state, connectionId).find(row => row.queueId === queueId)
-      if (queue === undefined || connection.x3dhKeys === null)
-        throw new InternalError('the new queue is gone', { field: queueId })
-      // A call repeated at the same time has made another queue already: that one is in the link.
-      if (connection.link !== null) return { result: { connectionId, link: connection.link } }
+      if (queue === undefined || connection === undefined || connection.x3dhKeys === null) return { result: undefined }
       const created = queueCreated(queue, ids)
       const decision = decide(connectionMachine, connection.status, {}, { type: 'queue.created' })
       state.traced('connection', connectionId, 'queue.created', decision)
       const link = linkOf(context, connection.x3dhKeys, { ...queue, ...created })
       return {
-        result: { connectionId, link },
+        result: link,
         changes: [
           patch(connections, { connectionId }, { status: decision.to, link }),
           patch(rcvQueues, { queueId }, created),

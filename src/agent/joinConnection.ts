@@ -21,9 +21,10 @@ import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import { storedCommand } from './commandRows.js'
 import type { AgentConfig } from './config.js'
 import type { AgentContext } from './context.js'
-import { connectionByKey, newConnection, onceByKey } from './newConnection.js'
+import { connectionByKey, isCreated, keyOfAnotherCall, newConnection, onceByKey } from './newConnection.js'
 import { checkInfoLength } from './outgoing.js'
 import { compatibleQueue, newId, newRcvQueue, newSndQueue, pickRouter } from './queues.js'
+import type { ConnectionRow } from './rows.js'
 
 /**
  * joinConnection: ratchet, both queues’ keys and the command to go on are stored in one commit; the command worker then secures the
@@ -36,11 +37,16 @@ export const joinConnection = async (
   const { config } = context
   checkInfoLength(info.length)
   const known = await connectionByKey(context, userId, idempotencyKey)
-  if (known !== undefined) return { connectionId: known.connectionId }
+  if (known !== undefined) return joinedBefore(known)
   const invitation = parseInvitation(link)
   const peer = compatibleVersions(invitation, config)
   const join = () => storeJoin(context, { userId, idempotencyKey, info, invitation, peer })
-  return onceByKey(context, userId, idempotencyKey, join, ({ connectionId }) => ({ connectionId }))
+  return onceByKey(context, userId, idempotencyKey, join, joinedBefore)
+}
+
+const joinedBefore = (connection: ConnectionRow): ResultOf<'joinConnection'> => {
+  if (isCreated(connection) || connection.status === 'deleted') throw keyOfAnotherCall()
+  return { connectionId: connection.connectionId }
 }
 
 interface Join {

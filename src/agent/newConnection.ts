@@ -1,4 +1,4 @@
-import { StoreError } from '../errors.js'
+import { CallError, StoreError } from '../errors.js'
 import { connections } from '../store/agent/connections.js'
 import type { AgentContext } from './context.js'
 import type { ConnectionRow } from './rows.js'
@@ -43,6 +43,15 @@ export const connectionByKey = async (
   const rows = await store.find(connections, { where: { userId, idempotencyKey } })
   return rows[0]
 }
+
+/** Whether this side made the connection by createConnection; a deleted one is neither created nor joined. */
+export const isCreated = ({ link, x3dhKeys }: ConnectionRow): boolean => link !== null || x3dhKeys !== null
+
+export const keyOfAnotherCall = (): CallError =>
+  new CallError('CMD_PROHIBITED', 'this idempotency key belongs to another call or to a deleted connection', {
+    field: 'idempotencyKey',
+    hint: 'use a new key for each call that means something else',
+  })
 
 /**
  * Runs a unit that makes a connection under an idempotency key. When the same call is made twice at once, the store lets one

@@ -25,6 +25,7 @@ import { type AgentContext, type Logger, silentLogger } from './context.js'
 import { Deliveries } from './deliveries.js'
 import { Inbox } from './inbox.js'
 import type { QueuedDelivery } from './outgoing.js'
+import { type OwnedClock, ownedClock } from './ownedClock.js'
 import { sessionsListener } from './sessionEvents.js'
 import { Sessions } from './sessions.js'
 
@@ -55,7 +56,7 @@ export interface AgentOptions {
  * starts receiving. Throws ConfigError, StoreError (`STORE_LOCKED` when another process owns the store).
  */
 export const openAgent = async (options: AgentOptions): Promise<Agent> => {
-  const clock = options.clock ?? systemClock
+  const clock = ownedClock(options.clock ?? systemClock)
   const config = { ...defaultConfig, ...options.config }
   const routers = options.routers.map(parseConfigured)
   const lost = lostSignal()
@@ -70,7 +71,7 @@ export const openAgent = async (options: AgentOptions): Promise<Agent> => {
 
 interface Parts {
   readonly options: AgentOptions
-  readonly clock: Clock
+  readonly clock: OwnedClock
   readonly config: AgentConfig
   readonly routers: readonly RouterAddressWithAuth[]
   readonly store: Store
@@ -119,6 +120,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     random,
     log,
     routers,
+    creating: new Map(),
     nextCommandId: () => ++lastCommandId,
     forgetDelivery: queueId => deliveries.forget(queueId),
   }
@@ -135,7 +137,10 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     eventLog.fail(error)
   })
   await Promise.all([deliveries.resume(), commandWorkers.resume()])
-  return agentCalls(context, () => closeAgent(context, deliveries, commandWorkers))
+  return agentCalls(context, async () => {
+    await closeAgent(context, deliveries, commandWorkers)
+    clock.close()
+  })
 }
 
 // In the reverse order of opening: nothing new comes in, what runs is finished, then the store is released.

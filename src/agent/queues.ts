@@ -1,6 +1,6 @@
 import { generateKeyPair, publicKeyOf, type Random, x25519 } from '../crypto/index.js'
 import { type Bytes, intersect } from '../encoding/index.js'
-import { CallError, InternalError } from '../errors.js'
+import { asDuologueError, CallError, InternalError } from '../errors.js'
 import type { Command } from '../smp/protocol/commands.js'
 import { type QueueInfo, type QueueUri, queueInfoAt } from '../smp/protocol/queueInfo.js'
 import type { QueueIds } from '../smp/protocol/responses.js'
@@ -11,6 +11,7 @@ import {
   sameRouterPlace,
 } from '../smp/protocol/routerAddress.js'
 import type { AgentConfig } from './config.js'
+import type { AgentContext } from './context.js'
 import type { RcvQueueRow, SndQueueRow } from './rows.js'
 import type { SubscribedQueue } from './sessions.js'
 
@@ -122,6 +123,22 @@ export const newSndQueue = (random: Random, owner: NewQueueOwner, info: QueueInf
     switchStatus: null,
     createdAt: now,
   }
+}
+
+/**
+ * Deletes a queue that the router has just made and nobody needs, because its connection was deleted meanwhile. Tried once: its
+ * sender id is known to nobody.
+ */
+export const abandonQueue = ({ sessions, log }: Pick<AgentContext, 'sessions' | 'log'>, queue: RcvQueueRow): void => {
+  const { userId, router, rcvId, rcvPrivateKey } = createdQueue(queue)
+  sessions.remove(queue)
+  sessions
+    .request(userId, router, {
+      command: { type: 'DEL' },
+      entityId: rcvId,
+      key: { algorithm: 'ed25519', privateKey: rcvPrivateKey },
+    })
+    .catch((error: unknown) => log.warn({ code: asDuologueError(error).code, router }, 'an unused queue was left'))
 }
 
 /** Whether the sender secures the queue itself (SKEY): the fast handshake. */

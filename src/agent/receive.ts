@@ -37,7 +37,9 @@ const arrived = (context: AgentContext, state: UnitState, message: DeliveredMess
   const { connectionId, queueId } = message.queue
   const connection = findConnection(state, connectionId)
   const queue = findRcvQueue(state, connectionId, queueId)
-  if (connection === undefined || queue === undefined) return { result: { type: 'acknowledge' } }
+  // Nobody waits for what comes to a deleted connection.
+  if (connection === undefined || queue === undefined || connection.status === 'deleted')
+    return { result: { type: 'acknowledge' } }
   try {
     const { received, changes, events, wakes } = process(context, state, connection, queue, message)
     const kept = received.type === 'keep' ? [keptWake(message, received.messageId)] : []
@@ -102,8 +104,8 @@ const follow = (arrival: Arrival, decision: Decision): Step => {
 // The queue was full and is empty now: the sender need not wait out its delay (A_QCONT). The other party is there, so a delivery of
 // ours that waits, and that A_QCONT would stand behind, is tried at once too: else both sides could wait for each other.
 const queueDrained = (state: UnitState, connection: ConnectionRow, queue: RcvQueueRow): Step => {
-  const sndQueue = sndQueuesOf(state, connection.connectionId).find(row => row.primary && row.status === 'active')
-  if (sndQueue === undefined || connection.ratchet === null || queue.sndId === null) return acknowledged()
+  const sndQueue = sndQueuesOf(state, connection.connectionId).find(row => row.primary)
+  if (sndQueue === undefined || connection.status !== 'connected' || queue.sndId === null) return acknowledged()
   const content = {
     type: 'A_QCONT',
     queue: { router: parseRouterAddress(queue.router), senderId: queue.sndId },

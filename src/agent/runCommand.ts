@@ -14,7 +14,7 @@ import type { AgentContext } from './context.js'
 import { queueGone } from './deleteConnection.js'
 import { decodeJoin } from './joinConnection.js'
 import { enqueueConfirmation } from './outgoing.js'
-import { createdQueue, newQueueCommand, passwordOf, queueCreated, queueInfoOf } from './queues.js'
+import { abandonQueue, createdQueue, newQueueCommand, passwordOf, queueCreated, queueInfoOf } from './queues.js'
 import { findConnection, findRcvQueue, findSndQueue, type RcvQueueRow, type SndQueueRow } from './rows.js'
 
 /** What a command names in its row. */
@@ -96,16 +96,16 @@ const createReply = async (context: AgentContext, command: CommandRow): Promise<
   const created = queueCreated(queue, ids)
   const made = { ...queue, ...created }
   context.sessions.created(createdQueue(made), session)
-  return context.runtime.run({
+  const stored = await context.runtime.run({
     name: 'createReply',
     internal: true,
     locks: [command.connectionId],
-    compute: (state): Outcome<CommandOutcome> => {
+    compute: (state): Outcome<boolean> => {
       const { connectionId } = command
       const connection = findConnection(state, connectionId)
       const sndQueue = findSndQueue(state, connectionId, sndQueueId ?? '')
       if (connection === undefined || sndQueue === undefined || !isLive(state, connectionId)) {
-        return orphaned(context, command, made, state)
+        return { result: false, changes: [commandDone(command)] }
       }
       const decision = decide(connectionMachine, connection.status, {}, { type: 'reply.created' })
       state.traced('connection', connectionId, 'reply.created', decision)
@@ -116,7 +116,7 @@ const createReply = async (context: AgentContext, command: CommandRow): Promise<
       } as const
       const { changes, wake } = enqueueConfirmation(connection, sndQueue, message, params, state.now)
       return {
-        result: 'done',
+        result: true,
         changes: [
           commandDone(command),
           patch(rcvQueues, { queueId: queue.queueId }, created),
@@ -127,6 +127,8 @@ const createReply = async (context: AgentContext, command: CommandRow): Promise<
       }
     },
   })
+  if (!stored) abandonQueue(context, made)
+  return 'done'
 }
 
 // Initiator: the reply queue is secured, and the own confirmation waits for its delivery.
@@ -200,36 +202,6 @@ const makeQueue = async (
   })
   if (response.type === 'IDS') return { ids: response, session }
   throw new InternalError(`NEW was answered with ${response.type}`, { field: queue.router })
-}
-
-// The connection was deleted while its reply queue was being made: the queue is deleted too.
-const orphaned = (
-  context: AgentContext,
-  command: CommandRow,
-  made: RcvQueueRow,
-  state: UnitState,
-): Outcome<CommandOutcome> => {
-  const known = findRcvQueue(state, command.connectionId, made.queueId)
-  if (known === undefined) return { result: 'done', changes: [commandDone(command)] }
-  const { connectionId, userId } = command
-  const deletion = storedCommand(context, {
-    connectionId,
-    userId,
-    router: made.router,
-    type: 'deleteQueue',
-    argument: { queueId: made.queueId },
-    now: state.now,
-  })
-  const { rcvId, sndId, routerDhSecret } = made
-  return {
-    result: 'done',
-    changes: [
-      commandDone(command),
-      patch(rcvQueues, { queueId: made.queueId }, { rcvId, sndId, routerDhSecret }),
-      ...deletion.changes,
-    ],
-    wakes: [deletion.wake],
-  }
 }
 
 const isLive = (state: UnitState, connectionId: string): boolean => {
