@@ -1,5 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { StoreError } from '../../src/errors.js'
 import { eventAcks, events } from '../../src/store/eventLog.js'
 import type { EventRow } from '../../src/runtime/writer.js'
 import { insert } from '../../src/store/index.js'
@@ -189,6 +190,22 @@ describe('EventLog', () => {
       expect(clock.pendingTimers).toBe(0)
       expect(await log.read('app', 0, 10, minute)).toEqual([])
       expect(log.closed).toBe(true)
+    }
+  })
+
+  it('a store that is lost ends every reader with its error, at any moment, and those that come later', async () => {
+    for (let delay = 0; delay < 8; delay++) {
+      const { log, register, clock } = await openLog()
+      await register('app')
+      const error = new StoreError('STORE_NOT_OWNER', 'another process has taken the store')
+      let ended: unknown
+      void log.read('app', 0, 10, minute).catch((failure: unknown) => (ended = failure))
+      for (let turn = 0; turn < delay; turn++) await Promise.resolve()
+      log.fail(error)
+      await clock.settle()
+      expect(ended).toBe(error)
+      expect(clock.pendingTimers).toBe(0)
+      await expect(log.read('app', 0, 10, minute)).rejects.toBe(error)
     }
   })
 
