@@ -77,6 +77,14 @@ describe('B54 lock, commit, release, then notify', () => {
     const friend = await world.befriend(alice)
     const gate = commitGate(alice.store)
     gate.close()
+    let alone = false
+    const first = alice.agent.sendMessage({ connectionId: friend.connectionId, body: 'alone' }).then(() => {
+      alone = true
+    })
+    await world.clock.settle()
+    expect([gate.waiting, alone]).toEqual([1, false])
+    gate.step()
+    await first
     await friend.peer.say('one')
     const sent = world.router.all('SEND').length
     let answered = false
@@ -292,11 +300,19 @@ describe('one acknowledgement', () => {
     for (const body of ['one', 'two', 'three']) {
       const { messageId } = await receive(body)
       const mine = { connectionId: friend.connectionId, messageId }
-      await Promise.all([alice.agent.ackMessage(mine), alice.agent.ackMessage({ ...mine, consumer: 'second' })])
+      const gate = commitGate(alice.store)
+      gate.close()
+      // Both wait for the connection behind this one, and share a commit.
+      void alice.agent.sendMessage({ connectionId: friend.connectionId, body: 'x' })
       await world.clock.settle()
+      const acking = [alice.agent.ackMessage(mine), alice.agent.ackMessage({ ...mine, consumer: 'second' })]
+      await world.clock.settle()
+      gate.open()
+      await Promise.all(acking)
+      await alice.next('SENT')
     }
     expect(acks()).toBe(before + 3)
-    expect(await alice.store.find(events, {})).toEqual([])
+    expect(await alice.store.find(events, { where: { type: 'MSG' } })).toEqual([])
     expect(await alice.store.find(eventAcks, {})).toEqual([])
   })
 
