@@ -117,6 +117,10 @@ describe('connection', () => {
   })
 
   it('B14 a confirmation of another kind is refused and leaves the connection as it was', () => {
+    // With a sender's key the queue must be secured first: the legacy handshake (B12), which comes later.
+    const withKey = { type: 'confirmation.received', form: 'info', senderKey: true } as const
+    expect(decided(connectionMachine, 'joined', withKey).to).toBe('joined')
+    expect(decided(connectionMachine, 'joined', withKey).intents).toEqual([expect.stringMatching(/^refuse: /)])
     expect(decided(connectionMachine, 'joined', confirmationWithReply)).toEqual({
       to: 'joined',
       intents: ['refuse: confirmation of another kind than a joiner gets'],
