@@ -81,7 +81,7 @@ const acknowledgeGroup = async (
       changes: [...changes, ...gone.flatMap(marked)],
     }),
   })
-  context.eventLog.acknowledged(gone)
+  context.eventLog.acknowledged(gone, { consumer, rows })
   tellRouter(context, gone)
   context.inbox.release()
 }

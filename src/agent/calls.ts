@@ -59,8 +59,13 @@ const registerConsumer: Handlers['registerConsumer'] = async ({ eventLog, runtim
 }
 
 const readEvents: Handlers['readEvents'] = async ({ eventLog }, { consumer, after, limit, waitMs }) => {
-  const rows = await eventLog.read(consumer, after, limit, waitMs)
-  return { events: rows.map(toAgentEvent) }
+  const acknowledged = eventLog.watch(consumer)
+  try {
+    const rows = await eventLog.read(consumer, after, limit, waitMs)
+    return { events: rows.filter(({ cursor }) => !acknowledged.has(cursor)).map(toAgentEvent) }
+  } finally {
+    acknowledged.end()
+  }
 }
 
 const handlers: Handlers = {
@@ -112,11 +117,16 @@ async function* followEvents(
   await registerConsumer(context, { consumer, from: 'start' })
   let position = after
   while (signal?.aborted !== true) {
-    const rows = await context.eventLog.read(consumer, position, 100, followMs, signal)
-    if (rows.length === 0 && context.eventLog.closed) return
-    for (const row of rows) {
-      yield toAgentEvent(row)
-      position = row.cursor
+    const acknowledged = context.eventLog.watch(consumer)
+    try {
+      const rows = await context.eventLog.read(consumer, position, 100, followMs, signal)
+      if (rows.length === 0 && context.eventLog.closed) return
+      for (const row of rows) {
+        if (!acknowledged.has(row.cursor)) yield toAgentEvent(row)
+        position = row.cursor
+      }
+    } finally {
+      acknowledged.end()
     }
   }
 }

@@ -25,6 +25,7 @@ export class EventLog {
   readonly #maxUnread: number
   #unread: number
   readonly #messageCursors = new Map<string, number>()
+  readonly #watches = new Set<{ readonly consumer: string; readonly cursors: Set<number> }>()
   #closed = false
   #failure: DuologueError | undefined
 
@@ -96,8 +97,17 @@ export class EventLog {
     queueMicrotask(() => this.#wakeReaders())
   }
 
-  /** Takes acknowledged events out of memory, after the commit that took them out of the store. */
-  acknowledged(rows: readonly EventRow[]): void {
+  /**
+   * Takes acknowledged events out of memory, after the commit that took them out of the store. `by`: what a consumer has acknowledged,
+   * whether others still need it or not.
+   */
+  acknowledged(
+    rows: readonly EventRow[],
+    by?: { readonly consumer: string; readonly rows: readonly EventRow[] },
+  ): void {
+    for (const watch of this.#watches) {
+      for (const { cursor } of watch.consumer === by?.consumer ? by.rows : rows) watch.cursors.add(cursor)
+    }
     for (const row of rows) {
       // A repeated acknowledgement of an event of this run is not counted twice.
       if (row.cursor <= this.#tailFrom || this.#tail.has(row.cursor)) this.#unread = Math.max(0, this.#unread - 1)
@@ -193,6 +203,16 @@ export class EventLog {
       if (this.#lastCursor === seen) await this.#nextEvent(left, signal)
     }
     return []
+  }
+
+  /**
+   * Notes what a consumer acknowledges from now on, so that a reader can leave it out of what it has read before: no event is
+   * delivered after its acknowledgement was answered.
+   */
+  watch(consumer: string): { has(cursor: number): boolean; end(): void } {
+    const watch = { consumer, cursors: new Set<number>() }
+    this.#watches.add(watch)
+    return { has: cursor => watch.cursors.has(cursor), end: () => void this.#watches.delete(watch) }
   }
 
   get closed(): boolean {

@@ -294,6 +294,23 @@ describe('one acknowledgement', () => {
     expect(await alice.store.find(eventAcks, {})).toEqual([])
   })
 
+  it.each([1, 2])(
+    'what is acknowledged while a reader has it in hand is not told any more (%d consumers)',
+    async consumers => {
+      if (consumers === 2) await alice.agent.registerConsumer({ consumer: 'second', from: 'now' })
+      for (const body of ['a', 'b', 'c']) await alice.agent.sendMessage({ connectionId: friend.connectionId, body })
+      await world.until(() => alice.events.filter(({ type }) => type === 'SENT').length === 3, 'every SENT')
+      const reader = alice.agent.events()[Symbol.asyncIterator]()
+      const first = (await reader.next()).value as AgentEvent
+      await alice.agent.ackEvents({ upTo: first.cursor + 1 })
+      expect((await reader.next()).value).toMatchObject({ cursor: first.cursor + 2 })
+      await alice.agent.sendMessage({ connectionId: friend.connectionId, body: 'd' })
+      await alice.next('SENT')
+      expect((await reader.next()).value).toMatchObject({ cursor: first.cursor + 3 })
+      await reader.return?.(undefined)
+    },
+  )
+
   it('two consumers that acknowledge at the same moment leave nothing behind', async () => {
     await alice.agent.registerConsumer({ consumer: 'second', from: 'now' })
     const before = acks()
