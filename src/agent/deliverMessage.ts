@@ -1,9 +1,10 @@
 import type { SndQueueEvent, SentMessageType } from '../../machines/sndQueue.js'
 import { boxSecret, type PublicKey, publicKeyOf, type Random } from '../crypto/index.js'
+import type { Parts } from '../encoding/index.js'
 import { InternalError, RouterError } from '../errors.js'
-import { decodeMessageEncryptKey, encryptBody } from '../ratchet/index.js'
+import { decodeMessageEncryptKey, encryptBodyParts } from '../ratchet/index.js'
 import { isHostError, isTemporaryOrHostError, type RouterRequest } from '../smp/client.js'
-import { encodeAgentEnvelope } from '../smp/protocol/agentEnvelope.js'
+import { messageEnvelopeParts } from '../smp/protocol/agentEnvelope.js'
 import { CONFIRMATION_PADDING, MESSAGE_PADDING, sealEnvelope } from '../smp/protocol/clientMessage.js'
 import type { AgentConfig } from './config.js'
 import { numberedMessage, type QueuedDelivery, type SndMessageRow } from './outgoing.js'
@@ -42,13 +43,13 @@ const senderKeyOf = ({ sndPrivateKey }: SndQueueRow): PublicKey => ({
   raw: publicKeyOf('ed25519', sndPrivateKey),
 })
 
-const encryptedMessage = (message: SndMessageRow, agentVersion: number): Uint8Array => {
+const encryptedMessage = (message: SndMessageRow, agentVersion: number): Parts => {
   if (message.header === null || message.body === null) {
     throw new InternalError('a waiting message has no body', { field: message.connectionId })
   }
   const plaintext = numberedMessage(message.sendId, message.previousHash, message.body)
-  const encrypted = encryptBody(decodeMessageEncryptKey(message.header), plaintext, message.paddedLength)
-  return encodeAgentEnvelope({ type: 'message', agentVersion, encryptedMessage: encrypted })
+  const encrypted = encryptBodyParts(decodeMessageEncryptKey(message.header), plaintext, message.paddedLength)
+  return messageEnvelopeParts(agentVersion, encrypted)
 }
 
 const isConfirmation = (type: string): boolean => type === 'CONN_INFO' || type === 'CONN_INFO_REPLY'

@@ -2,7 +2,7 @@ import { boxSecret, type BoxKey, x25519 } from '../crypto/index.js'
 import type { Bytes } from '../encoding/index.js'
 import { CallError, InternalError } from '../errors.js'
 import { type AgentEnvelope, decodeAgentEnvelope } from '../smp/protocol/agentEnvelope.js'
-import { decodeEnvelope, openEnvelope } from '../smp/protocol/clientMessage.js'
+import { decodeEnvelope, openEnvelopeInPlace } from '../smp/protocol/clientMessage.js'
 import { openRecipientMessage } from '../smp/protocol/recipientMessage.js'
 import type { PublicKey } from '../crypto/index.js'
 import type { AgentConfig } from './config.js'
@@ -38,7 +38,7 @@ export interface OpenedEnvelope {
   readonly content: { readonly senderKey: PublicKey | undefined; readonly envelope: AgentEnvelope } | undefined
 }
 
-/** Opens the per-queue encryption of a sender. Throws CallError `AGENT_VERSION`, CryptoError, DecodeError. */
+/** Opens the per-queue encryption of a sender, in place: `body` is overwritten. Throws CallError `AGENT_VERSION`, CryptoError, DecodeError. */
 export const openSent = (queue: RcvQueueRow, config: AgentConfig, body: Bytes): OpenedEnvelope => {
   const envelope = decodeEnvelope(body)
   const { version, dhKey } = envelope.header
@@ -51,7 +51,7 @@ export const openSent = (queue: RcvQueueRow, config: AgentConfig, body: Bytes): 
   }
   const key = boxKeyOf(queue, dhKey)
   if (key === undefined) return { clientVersion: version, senderDhKey: dhKey, content: undefined }
-  const { senderKey, body: agentBytes } = openEnvelope(key, envelope)
+  const { senderKey, body: agentBytes } = openEnvelopeInPlace(key, envelope)
   return {
     clientVersion: version,
     senderDhKey: dhKey,

@@ -1,5 +1,6 @@
 import sodium from 'sodium-native'
 import { asBuffer, type Bytes } from '../encoding/bytes.js'
+import type { Parts } from '../encoding/parts.js'
 import { CryptoError } from '../errors.js'
 import { x25519 } from './dh.js'
 import { equalConstantTime, sha512 } from './hash.js'
@@ -24,7 +25,7 @@ export const boxSecret = (dhSecret: Bytes): BoxKey => {
 }
 
 /** NaCl crypto_box (tag first) of the padded message: `paddedLength + 16` bytes. Throws `LARGE_MSG`. */
-export const cbEncrypt = (key: BoxKey, nonce: Bytes, plaintext: Bytes, paddedLength: number): Bytes => {
+export const cbEncrypt = (key: BoxKey, nonce: Bytes, plaintext: Bytes | Parts, paddedLength: number): Bytes => {
   const packet = Buffer.allocUnsafe(BOX_TAG_BYTES + Math.max(0, paddedLength))
   padInto(plaintext, packet.subarray(BOX_TAG_BYTES))
   sealInPlace(key, nonce, packet)

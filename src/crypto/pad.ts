@@ -1,4 +1,5 @@
 import { asBuffer, type Bytes } from '../encoding/bytes.js'
+import { asParts, copyParts, type Parts, partsLength } from '../encoding/parts.js'
 import { DecodeError, EncodeError } from '../errors.js'
 
 const LENGTH_BYTES = 2
@@ -12,14 +13,16 @@ const FILL = 0x23
 export const pad = (message: Bytes, paddedLength: number): Bytes => {
   checkFits(message.length, paddedLength)
   const padded = Buffer.allocUnsafe(paddedLength)
-  writePadded(message, padded)
+  writePadded([message], message.length, padded)
   return padded
 }
 
 /** As `pad`, into a buffer that is as long as the padded message. Throws `LARGE_MSG`. */
-export const padInto = (message: Bytes, target: Bytes): void => {
-  checkFits(message.length, target.length)
-  writePadded(message, asBuffer(target))
+export const padInto = (message: Bytes | Parts, target: Bytes): void => {
+  const parts = asParts(message)
+  const length = partsLength(parts)
+  checkFits(length, target.length)
+  writePadded(parts, length, asBuffer(target))
 }
 
 /** The message inside of a padded one, as a view of it. Throws `DECODE_TRUNCATED` when the length says more than there is. */
@@ -41,8 +44,7 @@ const checkFits = (length: number, paddedLength: number): void => {
   })
 }
 
-const writePadded = (message: Bytes, target: Buffer): void => {
-  target.writeUInt16BE(message.length)
-  target.set(message, LENGTH_BYTES)
-  target.fill(FILL, LENGTH_BYTES + message.length)
+const writePadded = (parts: Parts, length: number, target: Buffer): void => {
+  target.writeUInt16BE(length)
+  target.fill(FILL, copyParts(parts, target, LENGTH_BYTES))
 }

@@ -1,5 +1,6 @@
 export * from './base64url.js'
 export * from './bytes.js'
+export * from './parts.js'
 export * from './reader.js'
 export * from './version.js'
 export * from './writer.js'

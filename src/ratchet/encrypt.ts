@@ -1,5 +1,5 @@
-import { aesEncrypt, pad } from '../crypto/index.js'
-import { type Bytes, Reader, concat, large, short, word16 } from '../encoding/index.js'
+import { aesEncrypt, pad, padInto } from '../crypto/index.js'
+import { type Bytes, type Parts, Reader, concat, large, short, word16 } from '../encoding/index.js'
 import { EncodeError } from '../errors.js'
 import { failure } from './failures.js'
 import { chainKdf } from './kdf.js'
@@ -13,7 +13,7 @@ import {
   type RatchetState,
   SUPPORTED_E2E_VERSIONS,
 } from './types.js'
-import { encodeEncryptedHeader, encodeHeader, encodeMessage, paddedHeaderLength } from './wire.js'
+import { encodeEncryptedHeader, encodeHeader, messageParts, paddedHeaderLength } from './wire.js'
 
 /** What a message needs to be encrypted later: kept with the delivery, so that a retry sends the same header (B40). */
 export interface MessageEncryptKey {
@@ -75,12 +75,21 @@ export const advanceHeader = (
  * Encrypts the body under an advanced header: the message as it travels. The same arguments give the same bytes.
  * Throws `LARGE_MSG` when the plaintext does not fit `paddedLength`.
  */
-export const encryptBody = (header: MessageEncryptKey, plaintext: Bytes, paddedLength: number): Bytes => {
+export const encryptBody = (header: MessageEncryptKey, plaintext: Bytes, paddedLength: number): Bytes =>
+  concat(...encryptBodyParts(header, plaintext, paddedLength))
+
+/** As `encryptBody`, as parts. */
+export const encryptBodyParts = (header: MessageEncryptKey, plaintext: Bytes, paddedLength: number): Parts => {
   const { version, messageKey, messageIv, associatedData, encryptedHeader } = header
-  const padded = pad(plaintext, paddedLength)
+  const padded = paddedLength <= scratch.length ? scratch.subarray(0, paddedLength) : Buffer.allocUnsafe(paddedLength)
+  padInto(plaintext, padded)
   const { ciphertext, tag } = aesEncrypt(messageKey, messageIv, concat(associatedData, encryptedHeader), padded)
-  return encodeMessage(version, { header: encryptedHeader, tag, body: ciphertext })
+  padded.fill(0)
+  return messageParts(version, { header: encryptedHeader, tag, body: ciphertext })
 }
+
+/** Padded messages stand here while they are encrypted, and not longer. */
+const scratch = Buffer.allocUnsafeSlow(16_384)
 
 const LENGTH_BYTES = 2
 const MAX_PADDED_MESSAGE = 2 ** 16 - 3

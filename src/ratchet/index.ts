@@ -19,6 +19,7 @@ export {
   decodeMessageEncryptKey,
   encodeMessageEncryptKey,
   encryptBody,
+  encryptBodyParts,
 } from './encrypt.js'
 export type { RatchetFailure } from './failures.js'
 export {

@@ -1,5 +1,16 @@
 import { AES_TAG_BYTES, decodePublicKey, encodePublicKey } from '../crypto/index.js'
-import { type Bytes, Reader, ascii, concat, large, maybe, short, word16, word32 } from '../encoding/index.js'
+import {
+  type Bytes,
+  type Parts,
+  Reader,
+  ascii,
+  concat,
+  large,
+  maybe,
+  short,
+  word16,
+  word32,
+} from '../encoding/index.js'
 import { IV_BYTES, KEM_E2E_VERSION, type KemParams } from './types.js'
 
 /** The header that travels encrypted before every message body. */
@@ -71,8 +82,15 @@ export const decodeEncryptedHeader = (bytes: Bytes): EncryptedHeader => {
 }
 
 /** The header behind its length, the tag, the body to the end. */
-export const encodeMessage = (version: number, { header, tag, body }: EncryptedMessage): Bytes =>
-  concat(withLength(version, header), tag, body)
+export const encodeMessage = (version: number, message: EncryptedMessage): Bytes =>
+  concat(...messageParts(version, message))
+
+/** As `encodeMessage`, as parts. */
+export const messageParts = (version: number, { header, tag, body }: EncryptedMessage): Parts => [
+  withLength(version, header),
+  tag,
+  body,
+]
 
 /** The reverse of `encodeMessage`. Throws DecodeError. */
 export const decodeMessage = (bytes: Bytes): EncryptedMessage => {

@@ -1,8 +1,8 @@
 /** What waits for one client: responses and messages, packed into as few blocks as possible and sent as its socket takes them. */
-import type { Bytes } from '../encoding/index.js'
+import { type Bytes, type Parts, partsLength } from '../encoding/index.js'
 import { type BlockCipher, BLOCK_BYTES, padBlock } from '../smp/protocol/block.js'
-import { encodeResponse, type Response } from '../smp/protocol/responses.js'
-import { batchTransmissions, encodeTransmission } from '../smp/protocol/transmission.js'
+import { type Response, responseParts } from '../smp/protocol/responses.js'
+import { batchParts, compact, transmissionParts } from '../smp/protocol/transmission.js'
 import type { BlockChannel } from '../smp/transport/port.js'
 
 export interface Output {
@@ -28,8 +28,8 @@ export interface OutputOptions {
 const noBytes = new Uint8Array(0)
 
 export const createOutput = ({ channel, version, cipher, maxBytes, now, onRoom }: OutputOptions): Output => {
-  let transmissions: Bytes[] = []
-  let blocks: Bytes[] = []
+  let transmissions: Parts[] = []
+  let blocks: Parts[] = []
   let waitingBytes = 0
   let expected = 0
   let scheduled = false
@@ -38,7 +38,7 @@ export const createOutput = ({ channel, version, cipher, maxBytes, now, onRoom }
   const flush = (): void => {
     scheduled = false
     if (channel.closed || blockedSince !== undefined) return
-    const batches = batchTransmissions(transmissions)
+    const batches = batchParts(transmissions)
     transmissions = []
     for (const batch of batches) if ('block' in batch) blocks.push(batch.block)
     drain()
@@ -56,7 +56,7 @@ export const createOutput = ({ channel, version, cipher, maxBytes, now, onRoom }
     let sent = 0
     for (const content of blocks) {
       sent++
-      waitingBytes -= content.length
+      waitingBytes -= partsLength(content)
       // Encrypted only now: the order on the wire is the order of the cipher's keys.
       if (!channel.send(cipher === undefined ? padBlock(content) : cipher.encrypt(content))) {
         waitForSocket()
@@ -80,10 +80,10 @@ export const createOutput = ({ channel, version, cipher, maxBytes, now, onRoom }
   return {
     send: (corrId, entityId, response) => {
       if (channel.closed) return
-      const command = encodeResponse(version, response)
-      const transmission = encodeTransmission(version, { authorization: noBytes, corrId, entityId, command })
+      const command = responseParts(version, response)
+      const transmission = compact(transmissionParts(version, { authorization: noBytes, corrId, entityId, command }))
       transmissions.push(transmission)
-      waitingBytes += transmission.length
+      waitingBytes += partsLength(transmission)
       schedule()
     },
     expect: messages => {

@@ -1,10 +1,10 @@
-import type { Bytes } from '../../encoding/index.js'
+import { type Bytes, type Parts, partsLength } from '../../encoding/index.js'
 import { asDuologueError, RouterError, type TransportError } from '../../errors.js'
 import { authorize } from '../protocol/authorization.js'
-import { encodeCommand } from '../protocol/commands.js'
+import { commandParts } from '../protocol/commands.js'
 import type { Response } from '../protocol/responses.js'
 import { toRouterError } from '../protocol/routerErrors.js'
-import { authorizedBytes, batchTransmissions, encodeTransmission } from '../protocol/transmission.js'
+import { authorizedBytes, authorizedTransmission, batchParts, compact } from '../protocol/transmission.js'
 import { type BlockChannel, blockSize, transportError } from '../transport/port.js'
 import type { Agreed } from './handshake.js'
 import { openInbox, type Received } from './inbox.js'
@@ -74,18 +74,18 @@ export const createSession = (
   /** Sends what fits into a few blocks; true if there may be more to send. */
   const sendSlice = (): boolean => {
     const open: OpenRequest[] = []
-    const encoded: Bytes[] = []
+    const encoded: Parts[] = []
     let size = 0
     let request = requests.next()
     for (; request !== undefined; request = size < sliceBytes ? requests.next() : undefined) {
-      const bytes = encode(request)
-      if (bytes === undefined) continue
+      const transmission = encode(request)
+      if (transmission === undefined) continue
       open.push(request)
-      encoded.push(bytes)
-      size += bytes.length
+      encoded.push(transmission)
+      size += partsLength(transmission)
     }
     let next = 0
-    for (const batch of batchTransmissions(encoded)) {
+    for (const batch of batchParts(encoded)) {
       if ('error' in batch) open[next]?.reject(batch.error)
       else channel.send(cipher.encrypt(batch.block))
       next += batch.count
@@ -94,22 +94,18 @@ export const createSession = (
   }
 
   /** The signed transmission; a command that cannot be written or authorized fails alone. */
-  const encode = (open: OpenRequest): Bytes | undefined => {
+  const encode = (open: OpenRequest): Parts | undefined => {
     const { corrId, request } = open
+    const { command, entityId, key } = request
     try {
-      const transmission = { corrId, entityId: request.entityId, command: encodeCommand(version, request.command) }
-      return encodeTransmission(version, {
-        ...transmission,
-        authorization:
-          request.key === undefined
-            ? empty
-            : authorize(
-                request.key.algorithm,
-                request.key.privateKey,
-                authorizedBytes(channel.sessionId, transmission),
-                { corrId, routerKey },
-              ),
+      const authorized = authorizedBytes(channel.sessionId, {
+        corrId,
+        entityId,
+        command: commandParts(version, command),
       })
+      const authorization =
+        key === undefined ? empty : authorize(key.algorithm, key.privateKey, authorized, { corrId, routerKey })
+      return compact(authorizedTransmission(version, channel.sessionId, authorized, authorization))
     } catch (error) {
       open.reject(asDuologueError(error))
       return undefined

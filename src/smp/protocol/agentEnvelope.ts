@@ -7,6 +7,7 @@ import {
   decodeAll,
   large,
   maybe,
+  type Parts,
   type Reader,
   word16,
 } from '../../encoding/index.js'
@@ -47,6 +48,13 @@ export const encodeAgentEnvelope = (envelope: AgentEnvelope): Bytes => {
       return concat(version, ascii('R'), encodeE2eParams(envelope.e2e), envelope.info)
   }
 }
+
+/** The envelope of a ratchet message that is not in one piece. */
+export const messageEnvelopeParts = (agentVersion: number, encryptedMessage: Parts): Parts => [
+  word16(agentVersion, 'agentVersion'),
+  ascii('M'),
+  ...encryptedMessage,
+]
 
 /**
  * Reads an envelope.

@@ -1,8 +1,8 @@
 /** Transport blocks: padding, and the encryption that sessions of version 11 and later add below TLS. */
 import { sbcInit, sbcNext } from '../../crypto/blockChain.js'
 import { BOX_TAG_BYTES, boxSecret, openInPlace, sealInPlace } from '../../crypto/box.js'
-import { pad, padInto, unpad } from '../../crypto/pad.js'
-import type { Bytes } from '../../encoding/index.js'
+import { padInto, unpad } from '../../crypto/pad.js'
+import type { Bytes, Parts } from '../../encoding/index.js'
 import { CryptoError, DecodeError, TransportError } from '../../errors.js'
 
 /** Every block has exactly this many bytes. */
@@ -13,7 +13,11 @@ export const BATCH_ROOM = BLOCK_BYTES - 2 - 1 - BOX_TAG_BYTES
 export const VERSION_ENCRYPTED_BLOCKS = 11
 
 /** A block that is padded only: all of a handshake, and the sessions of proxies. Throws `LARGE_MSG`. */
-export const padBlock = (content: Bytes): Bytes => pad(content, BLOCK_BYTES)
+export const padBlock = (content: Bytes | Parts): Bytes => {
+  const block = Buffer.allocUnsafe(BLOCK_BYTES)
+  padInto(content, block)
+  return block
+}
 
 /** The content of a padded block, as a view of it. Throws `TRANSPORT_BLOCK`. */
 export const unpadBlock = (block: Bytes): Bytes => {
@@ -41,7 +45,7 @@ export class BlockCipher {
   }
 
   /** The next block to send, in a buffer of its own. Throws `LARGE_MSG`; the chain then does not move. */
-  encrypt(content: Bytes): Bytes {
+  encrypt(content: Bytes | Parts): Bytes {
     const block = Buffer.allocUnsafe(BLOCK_BYTES)
     padInto(content, block.subarray(BOX_TAG_BYTES))
     const { key, nonce, next } = sbcNext(this.#sendKey)

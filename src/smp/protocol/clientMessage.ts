@@ -2,9 +2,21 @@
  * What senders put into queues: an envelope that the recipient opens with the queue's own secret; inside, a private header and the
  * agent's bytes (P: "SMP message body").
  */
-import { type BoxKey, cbDecrypt, cbEncrypt, NONCE_BYTES } from '../../crypto/box.js'
+import { BOX_TAG_BYTES, type BoxKey, cbDecrypt, NONCE_BYTES, openInPlace, sealInPlace } from '../../crypto/box.js'
+import { padInto, unpad } from '../../crypto/pad.js'
 import type { PublicKey } from '../../crypto/keys.js'
-import { ascii, type Bytes, concat, maybe, Reader, word16 } from '../../encoding/index.js'
+import {
+  ascii,
+  asParts,
+  type Bytes,
+  concat,
+  copyParts,
+  maybe,
+  type Parts,
+  partsLength,
+  Reader,
+  word16,
+} from '../../encoding/index.js'
 import { encodeAuthKey, encodeDhKey, readAuthKey, readDhKey } from './fields.js'
 
 /** To what length messages are padded inside of their envelope. */
@@ -38,6 +50,12 @@ export interface ClientMessage {
 /** The largest body of SEND, in bytes, between peers of this SMP version. */
 export const maxMessageLength = (version: number): number => (version >= 11 ? 16_048 : version >= 8 ? 16_064 : 16_088)
 
+/** A client message to send; its body need not be in one piece. */
+export interface NewClientMessage {
+  readonly senderKey?: PublicKey | undefined
+  readonly body: Bytes | Parts
+}
+
 export const encodeEnvelopeHeader = ({ version, dhKey }: EnvelopeHeader): Bytes =>
   concat(word16(version, 'clientVersion'), maybe(dhKey, encodeDhKey))
 
@@ -56,8 +74,12 @@ export const decodeEnvelope = (bytes: Bytes): Envelope => {
   return { header: readEnvelopeHeader(reader), nonce: reader.take(NONCE_BYTES, 'nonce'), box: reader.rest() }
 }
 
-export const encodeClientMessage = ({ senderKey, body }: ClientMessage): Bytes =>
-  senderKey === undefined ? concat(EMPTY_HEADER, body) : concat(KEY_HEADER, encodeAuthKey(senderKey), body)
+export const encodeClientMessage = (message: ClientMessage): Bytes => concat(...clientMessageParts(message))
+
+const clientMessageParts = ({ senderKey, body }: NewClientMessage): Parts => [
+  ...(senderKey === undefined ? [EMPTY_HEADER] : [KEY_HEADER, encodeAuthKey(senderKey)]),
+  ...asParts(body),
+]
 
 /** Reads a client message, as views of its bytes. Throws `DecodeError`. */
 export const decodeClientMessage = (bytes: Bytes): ClientMessage => {
@@ -74,13 +96,24 @@ export const sealEnvelope = (
   key: BoxKey,
   nonce: Bytes,
   header: EnvelopeHeader,
-  message: ClientMessage,
+  message: NewClientMessage,
   paddedLength: number,
-): Bytes => encodeEnvelope({ header, nonce, box: cbEncrypt(key, nonce, encodeClientMessage(message), paddedLength) })
+): Bytes => {
+  const head = [encodeEnvelopeHeader(header), nonce]
+  const envelope = Buffer.allocUnsafe(partsLength(head) + BOX_TAG_BYTES + paddedLength)
+  const box = envelope.subarray(copyParts(head, envelope))
+  padInto(clientMessageParts(message), box.subarray(BOX_TAG_BYTES))
+  sealInPlace(key, nonce, box)
+  return envelope
+}
 
 /** Opens an envelope with the queue's secret. Throws `CRYPTO_BOX`, `DecodeError`. */
 export const openEnvelope = (key: BoxKey, { nonce, box }: Pick<Envelope, 'nonce' | 'box'>): ClientMessage =>
   decodeClientMessage(cbDecrypt(key, nonce, box))
+
+/** As `openEnvelope`, for who owns the box: its bytes are overwritten, the body is a view of them. */
+export const openEnvelopeInPlace = (key: BoxKey, { nonce, box }: Pick<Envelope, 'nonce' | 'box'>): ClientMessage =>
+  decodeClientMessage(unpad(openInPlace(key, nonce, box)))
 
 const EMPTY_HEADER = ascii('_')
 const KEY_HEADER = ascii('K')

@@ -1,6 +1,17 @@
 /** The commands that clients send to SMP routers (P: "SMP protocol commands"). */
 import type { PublicKey } from '../../crypto/keys.js'
-import { ascii, asBuffer, type Bytes, concat, list, maybe, Reader, short, word16 } from '../../encoding/index.js'
+import {
+  ascii,
+  asBuffer,
+  type Bytes,
+  concat,
+  list,
+  maybe,
+  type Parts,
+  Reader,
+  short,
+  word16,
+} from '../../encoding/index.js'
 import { DecodeError } from '../../errors.js'
 import {
   encodeAuthKey,
@@ -81,7 +92,7 @@ export const encodeCommand = (version: number, command: Command): Bytes => {
     case 'ACK':
       return concat(ascii('ACK '), short(command.messageId))
     case 'SEND':
-      return concat(ascii('SEND '), encodeMessageFlags(command.flags), ascii(' '), command.body)
+      return concat(...sendParts(command))
     case 'PRXY':
       return concat(ascii('PRXY '), encodeRouterAddress(command.router), maybe(command.basicAuth, encodeBasicAuth))
     case 'PFWD':
@@ -92,6 +103,17 @@ export const encodeCommand = (version: number, command: Command): Bytes => {
       return ascii(command.type)
   }
 }
+
+/** As `encodeCommand`, as parts: the body of a SEND is not copied. */
+export const commandParts = (version: number, command: Command): Parts =>
+  command.type === 'SEND' ? sendParts(command) : [encodeCommand(version, command)]
+
+const sendParts = ({ flags, body }: Extract<Command, { readonly type: 'SEND' }>): Parts => [
+  ascii('SEND '),
+  encodeMessageFlags(flags),
+  ascii(' '),
+  body,
+]
 
 /**
  * Reads a command as a peer of this protocol version writes it.

@@ -1,6 +1,6 @@
 /** What the router adds on the way from the queue to its recipient and notifier: time, flags and one more encryption (P: "Deliver queue message"). */
 import { type BoxKey, cbDecrypt, cbEncrypt, toNonce } from '../../crypto/box.js'
-import { ascii, asBuffer, type Bytes, concat, int64, Reader, short } from '../../encoding/index.js'
+import { ascii, asBuffer, type Bytes, concat, int64, type Parts, Reader, short } from '../../encoding/index.js'
 import { EncodeError } from '../../errors.js'
 import { encodeMessageFlags, type MessageFlags, readMessageFlags } from './fields.js'
 
@@ -20,10 +20,12 @@ export interface NotificationMeta {
 const RECIPIENT_PADDING = 16_106
 const NOTIFICATION_PADDING = 128
 
-export const encodeRecipientMessage = (message: RecipientMessage): Bytes =>
+export const encodeRecipientMessage = (message: RecipientMessage): Bytes => concat(...recipientMessageParts(message))
+
+const recipientMessageParts = (message: RecipientMessage): Parts =>
   message.type === 'quota'
-    ? concat(QUOTA, seconds(message.timestamp))
-    : concat(seconds(message.timestamp), encodeMessageFlags(message.flags), SPACE, message.body)
+    ? [QUOTA, seconds(message.timestamp)]
+    : [seconds(message.timestamp), encodeMessageFlags(message.flags), SPACE, message.body]
 
 /** Reads a message or marker, as views of its bytes. Throws `DecodeError`. */
 export const decodeRecipientMessage = (bytes: Bytes): RecipientMessage => {
@@ -42,7 +44,7 @@ export const decodeRecipientMessage = (bytes: Bytes): RecipientMessage => {
 
 /** The encrypted body of MSG: 16,122 bytes. The message id (24 bytes) is the nonce. Throws `LARGE_MSG`. */
 export const sealRecipientMessage = (key: BoxKey, messageId: Bytes, message: RecipientMessage): Bytes =>
-  cbEncrypt(key, toNonce(messageId), encodeRecipientMessage(message), RECIPIENT_PADDING)
+  cbEncrypt(key, toNonce(messageId), recipientMessageParts(message), RECIPIENT_PADDING)
 
 /** Opens the body of MSG. Throws `CRYPTO_BOX`, `DecodeError`. */
 export const openRecipientMessage = (key: BoxKey, messageId: Bytes, body: Bytes): RecipientMessage =>

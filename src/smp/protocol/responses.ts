@@ -9,6 +9,7 @@ import {
   large,
   list,
   maybe,
+  type Parts,
   Reader,
   readVersionRange,
   short,
@@ -114,7 +115,7 @@ export const encodeResponse = (version: number, response: Response): Bytes => {
     case 'ENDS':
       return concat(ascii(`${response.type} `), encodeNumber(response.count))
     case 'MSG':
-      return concat(ascii('MSG '), short(response.messageId), response.body)
+      return concat(...messageParts(response))
     case 'NID':
       return concat(ascii('NID '), short(response.notifierId), encodeDhKey(response.dhKey))
     case 'NMSG':
@@ -141,6 +142,16 @@ export const encodeResponse = (version: number, response: Response): Bytes => {
       return ascii(response.type)
   }
 }
+
+/** As `encodeResponse`, as parts: the body of a MSG is not copied. */
+export const responseParts = (version: number, response: Response): Parts =>
+  response.type === 'MSG' ? messageParts(response) : [encodeResponse(version, response)]
+
+const messageParts = ({ messageId, body }: Extract<Response, { readonly type: 'MSG' }>): Parts => [
+  ascii('MSG '),
+  short(messageId),
+  body,
+]
 
 const encodeQueueIds = (version: number, ids: QueueIds): Bytes => {
   const parts = [ascii('IDS '), short(ids.recipientId), short(ids.senderId), encodeDhKey(ids.dhKey)]

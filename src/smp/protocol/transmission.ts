@@ -1,6 +1,16 @@
 /** Transmissions: a command or response with its credentials, and the batches that carry them in blocks (P: "SMP transmission"). */
 import { sha3_384 } from '../../crypto/hash.js'
-import { type Bytes, concat, maybe, Reader, short } from '../../encoding/index.js'
+import {
+  asParts,
+  type Bytes,
+  concat,
+  maybe,
+  type Parts,
+  partsLength,
+  Reader,
+  short,
+  word16,
+} from '../../encoding/index.js'
 import { EncodeError } from '../../errors.js'
 import { BATCH_ROOM } from './block.js'
 
@@ -30,14 +40,37 @@ const LENGTH_BYTES = 2
 
 /** The bytes of a transmission, without the length that a batch puts before them. Throws `ENCODE_INVALID`, `ENCODE_TOO_LONG`. */
 export const encodeTransmission = (version: number, transmission: RawTransmission): Bytes =>
-  concat(
-    short(transmission.authorization, 'authorization'),
-    encodeServiceSignature(version, transmission),
-    encodeSessionId(version, transmission.sessionId),
-    short(transmission.corrId, 'corrId'),
-    short(transmission.entityId, 'entityId'),
-    transmission.command,
-  )
+  concat(...transmissionParts(version, transmission))
+
+/** A transmission to send; its command need not be in one piece. */
+export interface NewTransmission extends Omit<RawTransmission, 'command'> {
+  readonly command: Bytes | Parts
+}
+
+/** As `encodeTransmission`, as parts. */
+export const transmissionParts = (version: number, transmission: NewTransmission): Parts => [
+  short(transmission.authorization, 'authorization'),
+  encodeServiceSignature(version, transmission),
+  encodeSessionId(version, transmission.sessionId),
+  short(transmission.corrId, 'corrId'),
+  short(transmission.entityId, 'entityId'),
+  ...asParts(transmission.command),
+]
+
+/**
+ * The transmission with the bytes that were authorized (`authorizedBytes` of the same session), as parts. For versions that do
+ * not send the session id: what was authorized is the transmission behind it. Throws `ENCODE_TOO_LONG`.
+ */
+export const authorizedTransmission = (
+  version: number,
+  sessionId: Bytes,
+  authorized: Bytes,
+  authorization: Bytes,
+): Parts => [
+  short(authorization, 'authorization'),
+  encodeServiceSignature(version, { authorization }),
+  authorized.subarray(1 + sessionId.length),
+]
 
 /** Reads a transmission; its fields are views of the bytes. Throws `DecodeError`. */
 export const decodeTransmission = (version: number, bytes: Bytes): RawTransmission => {
@@ -61,32 +94,40 @@ export const decodeTransmission = (version: number, bytes: Bytes): RawTransmissi
 /** What an authorization covers, in every version: the id of the TLS session, then the transmission without its credentials. */
 export const authorizedBytes = (
   sessionId: Bytes,
-  { corrId, entityId, command }: Pick<RawTransmission, 'corrId' | 'entityId' | 'command'>,
-): Bytes => concat(short(sessionId, 'sessionId'), short(corrId, 'corrId'), short(entityId, 'entityId'), command)
+  { corrId, entityId, command }: Pick<NewTransmission, 'corrId' | 'entityId' | 'command'>,
+): Bytes =>
+  concat(short(sessionId, 'sessionId'), short(corrId, 'corrId'), short(entityId, 'entityId'), ...asParts(command))
 
 /** One block's worth of transmissions, or the one that no block can take (`LARGE_MSG`). */
-export type Batch =
-  | { readonly block: Bytes; readonly count: number }
+export type Batch<Block = Bytes> =
+  | { readonly block: Block; readonly count: number }
   | { readonly error: EncodeError; readonly count: 1 }
 
 /**
  * Packs encoded transmissions, in their order, into as few blocks as the reference would: it fills blocks from the end. `block` is
  * what `padBlock` and `BlockCipher.encrypt` take.
  */
-export const batchTransmissions = (encoded: readonly Bytes[]): Batch[] => {
-  const batches: Batch[] = []
-  let items: Bytes[] = []
+export const batchTransmissions = (encoded: readonly Bytes[]): Batch[] =>
+  batchParts(encoded.map(asParts)).map(batch =>
+    'error' in batch ? batch : { block: concat(...batch.block), count: batch.count },
+  )
+
+/** As `batchTransmissions`, with the blocks' content as parts. */
+export const batchParts = (encoded: readonly Parts[]): Array<Batch<Parts>> => {
+  const batches: Array<Batch<Parts>> = []
+  let items: Parts[] = []
   let size = 0
   const closeBatch = () => {
-    if (items.length > 0) batches.push({ block: encodeBatch(items.reverse(), size), count: items.length })
+    if (items.length > 0) batches.push({ block: blockParts(items.reverse()), count: items.length })
     items = []
     size = 0
   }
   for (const item of encoded.toReversed()) {
-    const itemSize = LENGTH_BYTES + item.length
+    const length = partsLength(item)
+    const itemSize = LENGTH_BYTES + length
     if (size + itemSize > BATCH_ROOM || items.length === MAX_BATCH) closeBatch()
     if (itemSize > BATCH_ROOM) {
-      batches.push({ error: tooLarge(item.length), count: 1 })
+      batches.push({ error: tooLarge(length), count: 1 })
     } else {
       items.push(item)
       size += itemSize
@@ -95,6 +136,12 @@ export const batchTransmissions = (encoded: readonly Bytes[]): Batch[] => {
   closeBatch()
   return batches.reverse()
 }
+
+/** Small transmissions in one piece: many of them in a block are quicker to copy so. */
+export const compact = (transmission: Parts): Parts =>
+  partsLength(transmission) < COMPACT_BYTES ? [concat(...transmission)] : transmission
+
+const COMPACT_BYTES = 1024
 
 /** The transmissions of a block's content, as views of it: at least one. Throws `DecodeError`. */
 export const readBatch = (blockContent: Bytes): Bytes[] => {
@@ -107,7 +154,10 @@ export const readBatch = (blockContent: Bytes): Bytes[] => {
 /** The sender id (24 bytes) of a queue that is created together with link data: the client can tell it before the router answers. */
 export const senderIdOf = (corrId: Bytes): Bytes => sha3_384(corrId).subarray(0, 24)
 
-const encodeServiceSignature = (version: number, { authorization, serviceSignature }: RawTransmission): Bytes => {
+const encodeServiceSignature = (
+  version: number,
+  { authorization, serviceSignature }: Pick<RawTransmission, 'authorization' | 'serviceSignature'>,
+): Bytes => {
   const hasRoom = version >= VERSION_SERVICE_SIGNATURE && authorization.length > 0
   if (hasRoom) return maybe(serviceSignature, signature => short(signature, 'serviceSignature'))
   if (serviceSignature === undefined) return NOTHING
@@ -132,17 +182,10 @@ const encodeSessionId = (version: number, sessionId: Bytes | undefined): Bytes =
 }
 
 /** The count, then each transmission behind its 2-byte length. */
-const encodeBatch = (items: readonly Bytes[], size: number): Bytes => {
-  const block = Buffer.allocUnsafe(1 + size)
-  block[0] = items.length
-  let at = 1
-  for (const item of items) {
-    block.writeUInt16BE(item.length, at)
-    block.set(item, at + LENGTH_BYTES)
-    at += LENGTH_BYTES + item.length
-  }
-  return block
-}
+const blockParts = (items: readonly Parts[]): Parts => [
+  Buffer.of(items.length),
+  ...items.flatMap(item => [word16(partsLength(item)), ...item]),
+]
 
 const tooLarge = (length: number): EncodeError =>
   new EncodeError('LARGE_MSG', 'the transmission is larger than a block', {

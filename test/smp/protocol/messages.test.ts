@@ -35,8 +35,27 @@ describe('envelopes of senders', () => {
         )
         expect(envelope.header).toEqual(header)
         expect(client.openEnvelope(key, envelope)).toEqual(message)
+        expect(client.openEnvelopeInPlace(key, envelope)).toEqual(message)
       }),
     )
+  })
+
+  it('are the same whether the body is in one piece or in many', () => {
+    fc.assert(
+      fc.property(fc.array(bytes(300), { maxLength: 5 }), parts => {
+        const seal = (body: Uint8Array | readonly Uint8Array[]) =>
+          client.sealEnvelope(key, nonce, { version: 4 }, { body }, client.MESSAGE_PADDING)
+        expect(Buffer.compare(seal(parts), seal(Buffer.concat(parts)))).toBe(0)
+      }),
+    )
+  })
+
+  it('are left as they were when they do not open in place', () => {
+    const sealed = client.sealEnvelope(key, nonce, { version: 4 }, { body: Buffer.from('x') }, client.MESSAGE_PADDING)
+    const before = Buffer.from(sealed)
+    const other = boxSecret(Buffer.alloc(32, 9))
+    expect(codeOf(() => client.openEnvelopeInPlace(other, client.decodeEnvelope(sealed)))).toBe('CRYPTO_BOX')
+    expect(Buffer.compare(sealed, before)).toBe(0)
   })
 
   it('the largest message and the largest confirmation fit into SEND, one byte more is LARGE_MSG', () => {

@@ -5,12 +5,16 @@ import type { Bytes } from '../../../src/encoding/index.js'
 import { BATCH_ROOM, BLOCK_BYTES, padBlock, unpadBlock } from '../../../src/smp/protocol/block.js'
 import {
   authorizedBytes,
+  authorizedTransmission,
+  batchParts,
   batchTransmissions,
+  compact,
   decodeTransmission,
   encodeTransmission,
   MAX_BATCH,
   readBatch,
   senderIdOf,
+  transmissionParts,
 } from '../../../src/smp/protocol/transmission.js'
 import { codeOf, onlyTypedErrors } from '../../encoding/fuzz.js'
 
@@ -152,4 +156,40 @@ describe('batches', () => {
 it('a sender id is 24 bytes of the correlation id', () => {
   expect(senderIdOf(Buffer.alloc(24))).toHaveLength(24)
   expect(senderIdOf(Buffer.alloc(24, 1))).not.toEqual(senderIdOf(Buffer.alloc(24, 2)))
+})
+
+describe('transmissions as parts', () => {
+  const current = fc.integer({ min: 7, max: 18 })
+  const pieces = fc.array(bytes(1200), { maxLength: 4 })
+
+  it('have the bytes of those in one piece', () => {
+    fc.assert(
+      fc.property(current, bytes(100), pieces, (version, authorization, command) => {
+        const ids = { authorization, corrId: Buffer.alloc(24, 1), entityId: Buffer.alloc(24, 2) }
+        const whole = encodeTransmission(version, { ...ids, command: Buffer.concat(command) })
+        expect(Buffer.concat(transmissionParts(version, { ...ids, command })).equals(whole)).toBe(true)
+        expect(Buffer.concat(compact(transmissionParts(version, { ...ids, command }))).equals(whole)).toBe(true)
+        const sessionId = Buffer.alloc(32, 3)
+        const authorized = authorizedBytes(sessionId, { ...ids, command })
+        const sent = authorizedTransmission(version, sessionId, authorized, authorization)
+        expect(Buffer.concat(sent).equals(whole)).toBe(true)
+      }),
+    )
+  })
+
+  it('are packed into the same blocks', () => {
+    fc.assert(
+      fc.property(fc.array(pieces, { maxLength: 30 }), transmissions => {
+        const whole = batchTransmissions(transmissions.map(parts => Buffer.concat(parts)))
+        const packed = batchParts(transmissions)
+        expect(packed.map(({ count }) => count)).toEqual(whole.map(({ count }) => count))
+        packed.forEach((batch, index) => {
+          const other = whole[index]
+          if ('block' in batch && other !== undefined && 'block' in other) {
+            expect(Buffer.compare(padBlock(batch.block), padBlock(other.block))).toBe(0)
+          } else expect(other).toHaveProperty('error')
+        })
+      }),
+    )
+  })
 })
