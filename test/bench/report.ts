@@ -1,5 +1,5 @@
 /** The results as a table for people, and as one object for programs. */
-import { cpus, totalmem } from 'node:os'
+import { cpus, loadavg, totalmem } from 'node:os'
 import type { EndToEndResult, OneWayResult } from './endToEnd/scenarios.js'
 import { type Figure, round } from './measure.js'
 import type { Floor, Results } from './suites.js'
@@ -10,7 +10,11 @@ export interface Machine {
   readonly memoryGb: number
   readonly node: string
   readonly platform: string
+  /** Processes that ran or wanted to, over the last minute: above 1 something else is being measured too. */
+  readonly loadAtStart: number
 }
+
+const loadAtStart = round(loadavg()[0] ?? 0)
 
 export const machine = (): Machine => ({
   cores: cpus().length,
@@ -18,6 +22,7 @@ export const machine = (): Machine => ({
   memoryGb: Math.round(totalmem() / 2 ** 30),
   node: process.versions.node,
   platform: `${process.platform} ${process.arch}`,
+  loadAtStart,
 })
 
 /** A one-way rate as a share of each floor of the same run: 1 would be as fast as the floor alone. */
@@ -64,9 +69,9 @@ export const asJson = (results: Results, quick: boolean): object => ({
 
 /** The whole report as text. */
 export const asText = (results: Results): string => {
-  const { cores, cpu, memoryGb, node } = machine()
+  const { cores, cpu, memoryGb, node, loadAtStart } = machine()
   const sections = [
-    `${cores} cores (${cpu}), ${memoryGb} GB, Node ${node}`,
+    `${cores} cores (${cpu}), ${memoryGb} GB, Node ${node}, load at the start ${loadAtStart}`,
     section('Microbenchmarks', ['', 'µs', 'per second'], microRows(results)),
     section('Floors', ['', 'median', 'min', 'max'], floorRows(results.floor)),
     section(

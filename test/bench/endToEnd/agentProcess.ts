@@ -24,7 +24,7 @@ type MessageEvent = Extract<AgentEvent, { type: 'MSG' }>
 /** Other events are acknowledged when this many have come. */
 const acknowledgeEvery = 64
 /** Acknowledged messages are told to the sender this often, in ms. */
-const creditMs = 2
+const creditMs = 10
 
 let agent: Agent | undefined
 const theAgent = (): Agent => {
