@@ -135,6 +135,8 @@ export class RouterLink {
       return
     }
     this.#session = session
+    // Whoever meets this session's end must not be told of an older failure.
+    this.#lastError = undefined
     session.onEvent(event => this.#options.event(session, event))
     session.onClose(() => {
       if (this.#closed) return

@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest'
+import { RouterLink } from '../../src/agent/routerLink.js'
+import { TransportError } from '../../src/errors.js'
+import { isTemporaryError, type RouterSession } from '../../src/smp/client.js'
+import { virtualClock } from '../../src/testing/index.js'
+
+describe('RouterLink', () => {
+  it('whoever meets a session that is just ending hears of that, not of an older failure to connect', async () => {
+    const clock = virtualClock()
+    let ended = false
+    let tellEnd: () => void = () => {}
+    const session = {
+      get closed() {
+        return ended
+      },
+      onEvent: () => {},
+      onClose: (handler: () => void) => {
+        tellEnd = handler
+      },
+      close: () => {},
+    } as unknown as RouterSession
+    const attempts = [
+      () => Promise.reject(new TransportError('TRANSPORT_HANDSHAKE', 'a hello that cannot be read')),
+      () => Promise.resolve(session),
+    ]
+    const link = new RouterLink({
+      router: 'smp://router',
+      clock,
+      reconnect: { initial: 2_000, growAfter: 10_000, max: 180_000 },
+      connect: () => (attempts.shift() as () => Promise<RouterSession>)(),
+      hasSubscriptions: () => false,
+      opened: async () => {},
+      lost: () => {},
+      failed: () => {},
+      event: () => {},
+    })
+    await expect(link.open(1_000)).rejects.toMatchObject({ code: 'TRANSPORT_HANDSHAKE' })
+    await expect(link.open(1_000)).resolves.toBe(session)
+    ended = true
+    const refused = link.open(1_000).catch((error: unknown) => error)
+    tellEnd()
+    const error = await refused
+    expect(error).toMatchObject({ code: 'TRANSPORT_CLOSED' })
+    expect(isTemporaryError(error)).toBe(true)
+    link.close()
+  })
+})
