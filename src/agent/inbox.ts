@@ -1,9 +1,13 @@
 import { asDuologueError, RouterError, StoreError } from '../errors.js'
+import { ownedBytes } from '../runtime/rows.js'
 import { isTemporaryError } from '../smp/client.js'
 import type { KeptMessage } from './arrival.js'
 import type { AgentContext } from './context.js'
 import { receive } from './receive.js'
 import type { DeliveredMessage } from './sessions.js'
+
+/** What an ACK names. */
+type Unacknowledged = Pick<DeliveredMessage, 'queue' | 'messageId'>
 
 /** Waits between attempts to acknowledge a message in a session that lives on, in ms. */
 const ackRetryMs = [1_000, 3_000, 10_000, 30_000]
@@ -16,9 +20,9 @@ const ackRetryMs = [1_000, 3_000, 10_000, 30_000]
 export class Inbox {
   readonly #contextOf: () => AgentContext
   /** By connection and number: messages that the application must acknowledge. */
-  readonly #kept = new Map<string, DeliveredMessage>()
+  readonly #kept = new Map<string, Unacknowledged>()
   /** ACKs held back while the event log is full: receiving stops before an event is ever dropped. */
-  readonly #heldBack = new Set<DeliveredMessage>()
+  readonly #heldBack = new Set<Unacknowledged>()
   #closed = false
   #processing = 0
   readonly #idle: Array<() => void> = []
@@ -44,7 +48,7 @@ export class Inbox {
 
   /** The router’s message waits for the application’s acknowledgement. */
   keep({ message, messageId }: KeptMessage): void {
-    if (!this.#closed) this.#kept.set(keptKey(message.queue.connectionId, messageId), message)
+    if (!this.#closed) this.#kept.set(keptKey(message.queue.connectionId, messageId), unacknowledged(message))
   }
 
   /** The application has acknowledged a message, in a commit: the router may deliver the next one. */
@@ -82,7 +86,7 @@ export class Inbox {
     const { log } = this.#context
     try {
       const received = await receive(this.#context, message)
-      if (received.type === 'acknowledge') this.#sendAck(message, 0)
+      if (received.type === 'acknowledge') this.#sendAck(unacknowledged(message), 0)
     } catch (error) {
       // Nothing was stored, so nothing is acknowledged: the router delivers it again with the next subscription.
       const { code } = asDuologueError(error)
@@ -95,7 +99,7 @@ export class Inbox {
     this.#context.clock.setTimeout(() => this.accept(message), this.#context.config.fastRetry.initial)
   }
 
-  #sendAck(message: DeliveredMessage, attempt: number): void {
+  #sendAck(message: Unacknowledged, attempt: number): void {
     if (this.#closed) return
     if (this.#context.eventLog.isFull) {
       this.#heldBack.add(message)
@@ -104,7 +108,7 @@ export class Inbox {
     void this.#ack(message, attempt)
   }
 
-  async #ack(message: DeliveredMessage, attempt: number): Promise<void> {
+  async #ack(message: Unacknowledged, attempt: number): Promise<void> {
     const { sessions, clock, log } = this.#context
     const { queue, messageId } = message
     try {
@@ -128,5 +132,11 @@ export class Inbox {
     }
   }
 }
+
+// The message itself is a window into a block of 16 KB, which nobody may keep until an application acknowledges it.
+const unacknowledged = ({ queue, messageId }: DeliveredMessage): Unacknowledged => ({
+  queue,
+  messageId: ownedBytes(messageId),
+})
 
 const keptKey = (connectionId: string, messageId: number): string => `${connectionId}/${messageId}`
