@@ -60,14 +60,6 @@ export const sbEncrypt = (rawKey: Bytes, nonce: Bytes, plaintext: Bytes, paddedL
 export const sbDecrypt = (rawKey: Bytes, nonce: Bytes, packet: Bytes): Bytes =>
   cbDecrypt(boxSecret(rawKey), nonce, packet)
 
-/** As `sbEncrypt` without padding. */
-export const sbEncryptNoPad = (rawKey: Bytes, nonce: Bytes, plaintext: Bytes): Bytes =>
-  cbEncryptNoPad(boxSecret(rawKey), nonce, plaintext)
-
-/** Opens what `sbEncryptNoPad` made. Throws as `cbDecryptNoPad` does. */
-export const sbDecryptNoPad = (rawKey: Bytes, nonce: Bytes, packet: Bytes): Bytes =>
-  cbDecryptNoPad(boxSecret(rawKey), nonce, packet)
-
 /** Seals in place: `packet` holds 16 free bytes, then the message; afterwards the tag, then the ciphertext. */
 export const sealInPlace = ({ boxKey }: BoxKey, nonce: Bytes, packet: Bytes): void => {
   checkNonce(nonce)

@@ -47,10 +47,6 @@ const PARTIES: Readonly<Record<CommandType, Party>> = {
 /** The role in which this command is sent: it decides which of a queue's keys must have authorized it. */
 export const commandParty = (command: { readonly type: CommandType }): Party => PARTIES[command.type]
 
-/** Whether a service adds its own signature to this command. */
-export const isServiceSigned = (command: { readonly type: CommandType }): boolean =>
-  command.type === 'NEW' || command.type === 'SUB' || command.type === 'NSUB'
-
 type Needs = 'yes' | 'no' | 'any'
 
 /** Authorization and entity id (a queue, or a proxy session) of commands that do not need both. */

@@ -70,8 +70,6 @@ export type Response =
   | { readonly type: 'INFO'; readonly status: QueueStatus }
   | { readonly type: 'ERR'; readonly error: SmpError }
 
-export type ResponseType = Response['type']
-
 export interface QueueIds {
   readonly type: 'IDS'
   readonly recipientId: Bytes
