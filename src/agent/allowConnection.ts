@@ -29,14 +29,16 @@ export const allowConnection = (
       const decision = decide(connectionMachine, connection.status, {}, { type: 'connection.allow' })
       state.traced('connection', connectionId, 'connection.allow', decision)
       refuseIfTold(decision.intents, connectionId)
-      if (decision.from === decision.to) return { result: {} }
       const confirmation = state.rows(confirmations, connectionId).find(row => row.confirmationId === confirmationId)
+      // Once the connection is complete its confirmation is gone, and any repeated call is one of it.
+      if (confirmation === undefined && connection.status === 'connected') return { result: {} }
       if (confirmation === undefined) {
         throw new CallError('CONFIRMATION_NOT_FOUND', 'there is no such confirmation', {
           field: 'confirmationId',
           hint: 'take the confirmationId of the CONF event',
         })
       }
+      if (decision.from === decision.to) return { result: {} }
       const queue = newSndQueue(context.random, connection, firstReplyQueue(confirmation.replyQueues), state.now)
       const command = storedCommand(context, {
         connectionId,

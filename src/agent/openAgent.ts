@@ -160,16 +160,24 @@ const closeAgent = async (
 }
 
 const parseConfigured = (address: string): RouterAddressWithAuth => {
+  let parsed: RouterAddressWithAuth
   try {
-    return parseRouterAddressWithAuth(address)
+    parsed = parseRouterAddressWithAuth(address)
   } catch (error) {
-    throw new ConfigError('CONFIG_ROUTER', 'a router address cannot be read', {
-      field: 'routers',
-      hint: 'write it as smp://fingerprint@host:port, as `duologue router address` prints it',
-      cause: error,
-    })
+    throw badRouter('a router address cannot be read', error)
   }
+  if (parsed.router.keyHash.length === fingerprintLength) return parsed
+  throw badRouter('the fingerprint of a router address is not a whole SHA-256')
 }
+
+const fingerprintLength = 32
+
+const badRouter = (message: string, cause?: unknown): ConfigError =>
+  new ConfigError('CONFIG_ROUTER', message, {
+    field: 'routers',
+    hint: 'write it as smp://fingerprint@host:port, as `duologue router address` prints it',
+    ...(cause === undefined ? {} : { cause }),
+  })
 
 const lostSignal = (): { readonly promise: Promise<StoreError>; readonly resolve: (error: StoreError) => void } => {
   let resolve: (error: StoreError) => void = () => {}

@@ -1,8 +1,8 @@
 import { generateKeyPair, publicKeyOf, type Random, x25519 } from '../crypto/index.js'
-import { type Bytes, intersect } from '../encoding/index.js'
+import { intersect } from '../encoding/index.js'
 import { asDuologueError, CallError, InternalError } from '../errors.js'
 import type { Command } from '../smp/protocol/commands.js'
-import { type QueueInfo, type QueueUri, queueInfoAt } from '../smp/protocol/queueInfo.js'
+import { type QueueInfo, type QueueUri, queueInfoAt, senderCanSecure } from '../smp/protocol/queueInfo.js'
 import type { QueueIds } from '../smp/protocol/responses.js'
 import {
   formatRouterAddress,
@@ -94,11 +94,20 @@ export const queueInfoOf = (queue: RcvQueueRow, clientVersion: number): QueueInf
 /** The other party's queue at the highest client version that both speak. Throws CallError `AGENT_VERSION`. */
 export const compatibleQueue = (uri: QueueUri, config: AgentConfig): QueueInfo => {
   const versions = intersect(uri.clientVersions, config.clientVersions)
-  if (versions !== undefined) return queueInfoAt(uri, versions.max)
+  if (versions !== undefined) return requireSecurable(queueInfoAt(uri, versions.max))
   throw new CallError('AGENT_VERSION', 'the other party’s queue needs another SMP client version', {
     field: 'link',
     facts: { min: uri.clientVersions.min, max: uri.clientVersions.max },
     hint: 'one of the two parties must be updated',
+  })
+}
+
+/** A queue that its sender secures (SKEY). Throws CallError `AGENT_UNSUPPORTED` for one of the legacy handshake. */
+const requireSecurable = (queue: QueueInfo): QueueInfo => {
+  if (senderCanSecure(queue.address)) return queue
+  throw new CallError('AGENT_UNSUPPORTED', 'the other party’s queue needs the legacy handshake (KEY and HELLO)', {
+    field: 'link',
+    hint: 'the other party must be updated to the fast handshake',
   })
 }
 
@@ -167,5 +176,3 @@ export const pickRouter = (
 /** The password of a configured router, for NEW. */
 export const passwordOf = (routers: readonly RouterAddressWithAuth[], router: string): string | undefined =>
   routers.find(known => formatRouterAddress(known.router) === router)?.basicAuth
-
-export const equalBytes = (a: Bytes, b: Bytes): boolean => Buffer.compare(a, b) === 0
