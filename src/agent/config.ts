@@ -28,8 +28,10 @@ export interface AgentConfig {
   readonly deleteAttempts: number
   /** Sent messages of one queue whose completion may still be on its way to the disk. */
   readonly deliveriesAhead: number
-  /** Unread events: at this many the agent stops receiving, so that none is ever dropped. */
+  /** Unread events: at this many the agent stops receiving, so that none is ever dropped. Acknowledge events of every type. */
   readonly maxUnreadEvents: number
+  /** The same for the age of the oldest unread event, in ms; no limit when absent. */
+  readonly maxUnreadAgeMs?: number
 }
 
 const second = 1000

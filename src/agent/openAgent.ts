@@ -99,7 +99,17 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     woken: wake => woken(wake),
   })
   const { lastCursor } = runtime
-  eventLog = await EventLog.open(store, { clock, lastCursor, maxUnread: config.maxUnreadEvents })
+  eventLog = await EventLog.open(store, {
+    clock,
+    lastCursor,
+    maxUnread: config.maxUnreadEvents,
+    maxUnreadAgeMs: config.maxUnreadAgeMs,
+    becameFull: unread =>
+      log.error(
+        { unread },
+        'too many events are unread: receiving stops until some are acknowledged, of whatever type',
+      ),
+  })
   const limits = { connectTimeoutMs: config.backgroundConnectMs, requestTimeoutMs: config.backgroundCommandMs }
   const sessions = new Sessions({
     config,

@@ -9,6 +9,17 @@ import type { EventRow } from './writer.js'
 const tailLength = 2048
 const pageLength = 200
 
+export interface EventLogOptions {
+  readonly clock: Clock
+  readonly lastCursor: number
+  /** So many events may wait unread before `isFull` says so. */
+  readonly maxUnread: number
+  /** So old, in ms, the oldest unread event may become before `isFull` says so; no limit when absent. */
+  readonly maxUnreadAgeMs?: number | undefined
+  /** Told once, each time that the log becomes full. */
+  readonly becameFull?: (unread: number) => void
+}
+
 /**
  * The durable event log as readers see it. Rows come in by `publish`, in cursor order; a row leaves the store, and this tail,
  * when every consumer has acknowledged it. Readers never hold anybody up: they read pages, from memory or from the store.
@@ -22,8 +33,10 @@ export class EventLog {
   #lastCursor: number
   #waiting = new Set<() => void>()
   readonly #consumers = new Map<string, number>()
-  readonly #maxUnread: number
+  readonly #options: EventLogOptions
   #unread: number
+  /** The oldest unread event, as far as known. */
+  #oldest: Pick<EventRow, 'cursor' | 'at'> | undefined
   readonly #messageCursors = new Map<string, number>()
   readonly #watches = new Set<{ readonly consumer: string; readonly cursors: Set<number> }>()
   #closed = false
@@ -31,31 +44,35 @@ export class EventLog {
 
   private constructor(
     store: Store,
-    options: { readonly clock: Clock; readonly lastCursor: number; readonly maxUnread: number },
+    options: EventLogOptions,
     consumers: ReadonlyArray<{ readonly consumer: string; readonly fromCursor: number }>,
     unread: number,
+    oldest: EventRow | undefined,
   ) {
     this.#store = store
     this.#clock = options.clock
     this.#tailFrom = options.lastCursor
     this.#lastCursor = options.lastCursor
-    this.#maxUnread = options.maxUnread
+    this.#options = options
     this.#unread = unread
+    this.#oldest = oldest
     for (const { consumer, fromCursor } of consumers) this.#consumers.set(consumer, fromCursor)
   }
 
-  /** `maxUnread`: so many events may wait unread before `isFull` says so. */
-  static async open(
-    store: Store,
-    options: { readonly clock: Clock; readonly lastCursor: number; readonly maxUnread: number },
-  ): Promise<EventLog> {
-    const [consumers, unread] = await Promise.all([store.find(eventConsumers, {}), store.count(events)])
-    return new EventLog(store, options, consumers, unread)
+  static async open(store: Store, options: EventLogOptions): Promise<EventLog> {
+    const [consumers, unread, [oldest]] = await Promise.all([
+      store.find(eventConsumers, {}),
+      store.count(events),
+      store.find(events, { orderBy: ['cursor'], limit: 1 }),
+    ])
+    return new EventLog(store, options, consumers, unread, oldest)
   }
 
-  /** Whether more events wait unread than may: then receiving stops, no event is ever dropped. */
+  /** Whether more events wait unread than may, or for longer: then receiving stops, no event is ever dropped. */
   get isFull(): boolean {
-    return this.#unread >= this.#maxUnread
+    const { maxUnread, maxUnreadAgeMs = Number.POSITIVE_INFINITY } = this.#options
+    if (this.#unread >= maxUnread) return true
+    return this.#oldest !== undefined && this.#clock.now() - this.#oldest.at > maxUnreadAgeMs
   }
 
   get lastCursor(): number {
@@ -83,7 +100,10 @@ export class EventLog {
 
   /** Takes committed events, in cursor order. Readers are told in a later microtask: the committer may still hold locks. */
   publish(rows: readonly EventRow[]): void {
+    const wasFull = this.isFull
     this.#unread += rows.length
+    this.#oldest ??= rows[0]
+    if (this.isFull && !wasFull) this.#options.becameFull?.(this.#unread)
     for (const row of rows) {
       this.#tail.set(row.cursor, row)
       if (row.messageId !== null) this.#messageCursors.set(messageKey(row), row.cursor)
@@ -112,7 +132,23 @@ export class EventLog {
       // A repeated acknowledgement of an event of this run is not counted twice.
       if (row.cursor <= this.#tailFrom || this.#tail.has(row.cursor)) this.#unread = Math.max(0, this.#unread - 1)
       this.#forget(row)
+      if (row.cursor === this.#oldest?.cursor) this.#findOldest()
     }
+  }
+
+  // The next oldest is in memory, unless older ones are in the store only.
+  #findOldest(): void {
+    const [first] = this.#tail.values()
+    this.#oldest = first
+    if (this.#options.maxUnreadAgeMs === undefined || this.#unread <= this.#tail.size) return
+    void this.#store.find(events, { orderBy: ['cursor'], limit: 1 }).then(
+      ([oldest]) => {
+        this.#oldest = oldest
+      },
+      () => {
+        // The store has failed: everybody hears of that elsewhere.
+      },
+    )
   }
 
   /** The unacknowledged message event of a message, or undefined. */
