@@ -122,6 +122,8 @@ class PostgresDatabase implements SqlDatabase {
 
   #client(): Client {
     try {
+      // pg takes other text for the name of a database or of a socket, and errors name those.
+      if (!/^postgres(?:ql)?:\/\//i.test(this.#url)) throw new Error('not a URL')
       return new Client({
         connectionString: this.#url,
         connectionTimeoutMillis: connectMs,

@@ -159,6 +159,10 @@ describe.skipIf(missing !== undefined)(
       await refuse(new URL('/no_such_database', testDatabaseUrl).href, 'STORE_REFUSED')
       await refuse('postgres://nobody_like_this:secret@127.0.0.1:5432/test', 'STORE_REFUSED')
       await refuse('postgres://root:secret@[bad/test', 'STORE_OPEN')
+      // What is no URL would be taken for the name of a database and shown with its password.
+      await refuse('postgres//root:secret@127.0.0.1/test', 'STORE_OPEN')
+      await refuse('//root:secret@127.0.0.1/test', 'STORE_OPEN')
+      await refuse('root:secret@127.0.0.1/test', 'STORE_OPEN')
       await expect(openStore({ ...place })).rejects.toMatchObject({ code: 'STORE_OPEN' })
     })
 
