@@ -49,6 +49,10 @@ interface Computed {
 }
 
 const maxGroup = 32
+/** Until the store is asked what became of a commit that it did not answer. */
+const lookAgainMs = 1_000
+
+const isUnanswered = (error: unknown): boolean => error instanceof StoreError && error.code === 'STORE_UNAVAILABLE'
 
 /** A read of a later unit that only the store can answer, once the units before it are committed. */
 class CommitFirst extends Error {}
@@ -68,6 +72,7 @@ export class Runtime {
   readonly #cache: AggregateCache
   readonly #locks: Locks<Item>
   #closed = false
+  #looking = false
   #idle: Array<() => void> = []
 
   private constructor(options: RuntimeOptions, writer: Writer) {
@@ -171,6 +176,7 @@ export class Runtime {
       await this.#commit(computed)
     } catch (error) {
       for (const key of keys) this.#cache.forget(key)
+      if (isUnanswered(error)) this.#lookLater()
       return this.#retryApart(keys, computed, error)
     }
     for (const [key, rows] of loaded) this.#cache.keep(key, rows)
@@ -182,6 +188,19 @@ export class Runtime {
         for (const wake of done.outcome.wakes ?? []) this.#wake(wake)
       }
     }
+  }
+
+  // A commit without an answer may have taken place: its events are told even if nothing else is ever committed.
+  #lookLater(): void {
+    if (this.#looking || this.#closed) return
+    this.#looking = true
+    this.#options.clock.setTimeout(() => {
+      this.#looking = false
+      if (this.#closed) return
+      this.#writer.submit({ changes: [], events: [] }).catch((error: unknown) => {
+        if (isUnanswered(error)) this.#lookLater()
+      })
+    }, lookAgainMs)
   }
 
   // A group whose commit met a conflict runs again, item by item; what the network or disk refused is not tried again here.

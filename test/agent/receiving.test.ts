@@ -1,7 +1,7 @@
 /** What becomes of each message that a router delivers, with a peer that says anything. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { randomBytes } from 'node:crypto'
-import { connections, rcvQueues } from '../../src/store/agent/connections.js'
+import { confirmations, connections, rcvQueues } from '../../src/store/agent/connections.js'
 import { rcvMessages } from '../../src/store/agent/messages.js'
 import { events } from '../../src/store/eventLog.js'
 import { StoreError } from '../../src/errors.js'
@@ -300,6 +300,18 @@ describe('B32 decrypt, parse, check and store are one transaction', () => {
     expect((await takeMessage(friend, 'two')).integrity).toEqual({ result: 'ok' })
     expect(alice.events.filter(({ type }) => type === 'MSG' || type === 'ERR')).toHaveLength(2)
   })
+})
+
+it('B32 an event whose commit got no answer is told although nothing else is ever committed', async () => {
+  const commit = alice.store.commit.bind(alice.store)
+  let failures = 1
+  alice.store.commit = async changes => {
+    await commit(changes)
+    if (touches(changes, confirmations, 'insert') && failures-- > 0) throw new StoreError('STORE_UNAVAILABLE', 'lost')
+  }
+  await world.invite(alice)
+  await world.clock.advance(60_000)
+  expect(alice.events.map(({ type }) => type)).toEqual(['CONF'])
 })
 
 describe('B35 number and hash chain', () => {
