@@ -20,10 +20,11 @@ import type { Agent } from './api/agent.js'
 import type { KeptMessage } from './arrival.js'
 import { agentCalls } from './calls.js'
 import { CommandWorkers } from './commandWorkers.js'
-import { type AgentConfig, defaultConfig } from './config.js'
+import type { AgentConfig } from './config.js'
 import { type AgentContext, type Logger, silentLogger } from './context.js'
 import { Deliveries } from './deliveries.js'
 import { Inbox } from './inbox.js'
+import { checkOptions, configOf } from './options.js'
 import type { QueuedDelivery } from './outgoing.js'
 import { type OwnedClock, ownedClock } from './ownedClock.js'
 import { sessionsListener } from './sessionEvents.js'
@@ -53,11 +54,12 @@ export interface AgentOptions {
 
 /**
  * Opens an agent on its store: migrates it if need be, starts the workers of what is stored and waits for nothing else; subscribe()
- * starts receiving. Throws ConfigError, StoreError (`STORE_LOCKED` when another process owns the store).
+ * starts receiving. Throws ConfigError (`CONFIG_INVALID` for an option of a wrong form, `CONFIG_ROUTER`), StoreError (`STORE_LOCKED` when another process owns the store).
  */
 export const openAgent = async (options: AgentOptions): Promise<Agent> => {
+  checkOptions(options)
   const clock = ownedClock(options.clock ?? systemClock)
-  const config = { ...defaultConfig, ...options.config }
+  const config = configOf(options.config)
   const routers = options.routers.map(parseConfigured)
   const lost = lostSignal()
   const store = await openAgentStore(options, lost.resolve)

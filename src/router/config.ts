@@ -90,11 +90,18 @@ export type RouterFileInput = z.input<typeof routerFileSchema>
  *
  * @throws ConfigError CONFIG_INVALID with the path of the first wrong value as field.
  */
-export const parseConfig = <T extends z.ZodType>(schema: T, input: unknown, what: string): z.output<T> => {
+export const parseConfig = <T extends z.ZodType>(
+  schema: T,
+  input: unknown,
+  what: string,
+  hint?: string,
+): z.output<T> => {
   const result = schema.safeParse(input)
   if (result.success) return result.data
   const [issue] = result.error.issues
+  const unknown = issue?.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : []
   throw new ConfigError('CONFIG_INVALID', `${what}: ${issue?.message ?? 'not valid'}`, {
-    field: issue?.path.join('.') || what,
+    field: [...(issue?.path ?? []), ...unknown].join('.') || what,
+    ...(hint === undefined ? {} : { hint }),
   })
 }

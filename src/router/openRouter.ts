@@ -1,5 +1,7 @@
+import { z } from 'zod'
 import { ConfigError, type StoreError } from '../errors.js'
 import type { Store } from '../store/index.js'
+import { parseConfig, routerFileSchema } from './config.js'
 import {
   type InitOptions,
   initRouter,
@@ -32,6 +34,20 @@ export interface OpenRouterOptions {
   readonly logger?: RouterLogger
 }
 
+const { password, webSocketPort } = routerFileSchema.shape
+const optionsSchema = z.strictObject({
+  directory: z.string().min(1),
+  host: z.string().min(1).optional(),
+  port: z.int().min(0).max(65_535).optional(),
+  webSocketPort,
+  listenHost: z.string().min(1).optional(),
+  password,
+  databaseUrl: z.string().min(1).optional(),
+  schema: z.string().min(1).optional(),
+  memory: z.literal(true).optional(),
+  logger: z.custom<RouterLogger>(value => typeof value === 'object' && value !== null, 'must be a logger').optional(),
+} satisfies Record<keyof OpenRouterOptions, z.ZodType>)
+
 /**
  * Starts the router of a directory, after making it if it is not there.
  *
@@ -40,6 +56,7 @@ export interface OpenRouterOptions {
  * TRANSPORT_LISTEN when a port is taken.
  */
 export const openRouter = async (options: OpenRouterOptions): Promise<Router> => {
+  parseConfig(optionsSchema, options, 'options', 'OpenRouterOptions tell what can be set; directory must be')
   const { directory, port, listenHost, logger } = options
   if (await isRouterDirectory(directory)) refuseChanges(await readRouterDirectory(directory), options)
   else await initRouter(directory, initOptions(options))
