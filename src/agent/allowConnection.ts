@@ -1,13 +1,13 @@
-import { connectionMachine } from '../../machines/connection.js'
 import { decodeAll, Reader } from '../encoding/index.js'
 import { CallError, InternalError } from '../errors.js'
-import { decide } from '../runtime/decide.js'
+import { follow } from '../runtime/follow.js'
 import { type QueueInfo, readQueueInfo } from '../smp/protocol/queueInfo.js'
-import { confirmations, connections, sndQueues } from '../store/agent/connections.js'
-import { insert, patch } from '../store/index.js'
+import { confirmations, sndQueues } from '../store/agent/connections.js'
+import { insert, patch, type Row } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import { storedCommand } from './commandRows.js'
 import type { AgentContext } from './context.js'
+import { decideConnection, refusal, statusChange } from './decideConnection.js'
 import { checkInfoLength } from './outgoing.js'
 import { newSndQueue } from './queues.js'
 import { requireConnection } from './rows.js'
@@ -26,51 +26,42 @@ export const allowConnection = (
     locks: [connectionId],
     compute: state => {
       const connection = requireConnection(state, connectionId)
-      const decision = decide(connectionMachine, connection.status, {}, { type: 'connection.allow' })
-      state.traced('connection', connectionId, 'connection.allow', decision)
-      refuseIfTold(decision.intents, connectionId)
+      const decision = decideConnection(state, connection, { type: 'connection.allow' })
       const confirmation = state.rows(confirmations, connectionId).find(row => row.confirmationId === confirmationId)
-      // Once the connection is complete its confirmation is gone, and any repeated call is one of it.
-      if (confirmation === undefined && connection.status === 'connected') return { result: {} }
-      if (confirmation === undefined) {
-        throw new CallError('CONFIRMATION_NOT_FOUND', 'there is no such confirmation', {
-          field: 'confirmationId',
-          hint: 'take the confirmationId of the CONF event',
-        })
-      }
-      if (decision.from === decision.to) return { result: {} }
-      const queue = newSndQueue(context.random, connection, firstReplyQueue(confirmation.replyQueues), state.now)
-      const command = storedCommand(context, {
-        connectionId,
-        userId: connection.userId,
-        router: queue.router,
-        type: 'allowSecure',
-        argument: { sndQueueId: queue.queueId },
-        secret: info,
-        now: state.now,
+      const { changes, wakes } = follow(decision, {
+        acceptConfirmation: () => {
+          requireConfirmation(confirmation)
+          return { changes: [patch(confirmations, { confirmationId }, { ownInfo: info })] }
+        },
+        commandAllowSecure: () => {
+          const { replyQueues } = requireConfirmation(confirmation)
+          const queue = newSndQueue(context.random, connection, firstReplyQueue(replyQueues), state.now)
+          const { changes, wake } = storedCommand(context, {
+            connectionId,
+            userId: connection.userId,
+            router: queue.router,
+            type: 'allowSecure',
+            argument: { sndQueueId: queue.queueId },
+            secret: info,
+            now: state.now,
+          })
+          return { changes: [insert(sndQueues, queue), ...changes], wakes: [wake] }
+        },
+        ...refusal(connectionId),
       })
-      return {
-        result: {},
-        changes: [
-          patch(connections, { connectionId }, { status: decision.to }),
-          patch(confirmations, { confirmationId }, { ownInfo: info }),
-          insert(sndQueues, queue),
-          ...command.changes,
-        ],
-        wakes: [command.wake],
-      }
+      // A repeated call names the confirmation too, as long as it is there: it goes when the connection is complete.
+      if (connection.status === 'allowed') requireConfirmation(confirmation)
+      return { result: {}, changes: [...statusChange(connectionId, decision), ...changes], wakes }
     },
   })
 }
 
-/** Turns a machine's refusal into the error of the call. Throws CallError `CMD_PROHIBITED`. */
-export const refuseIfTold = (
-  intents: ReadonlyArray<{ readonly type: string; readonly params: Readonly<Record<string, unknown>> }>,
-  connectionId: string,
-): void => {
-  const refusal = intents.find(intent => intent.type === 'refuse')
-  if (refusal === undefined) return
-  throw new CallError('CMD_PROHIBITED', String(refusal.params['reason']), { field: connectionId })
+const requireConfirmation = (row: Row<typeof confirmations> | undefined): Row<typeof confirmations> => {
+  if (row !== undefined) return row
+  throw new CallError('CONFIRMATION_NOT_FOUND', 'there is no such confirmation', {
+    field: 'confirmationId',
+    hint: 'take the confirmationId of the CONF event',
+  })
 }
 
 const firstReplyQueue = (bytes: Uint8Array): QueueInfo => {

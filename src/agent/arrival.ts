@@ -1,8 +1,6 @@
-import { connectionMachine } from '../../machines/connection.js'
 import { sha256 } from '../crypto/index.js'
 import { type Bytes, toBase64url } from '../encoding/index.js'
 import { asDuologueError, type DuologueError } from '../errors.js'
-import { decide, type Decision } from '../runtime/decide.js'
 import type { NewEvent, UnitState, Wake } from '../runtime/unit.js'
 import { connections } from '../store/agent/connections.js'
 import { type Change, patch } from '../store/index.js'
@@ -59,16 +57,6 @@ export interface KeptMessage {
 export const keptWake = (message: DeliveredMessage, messageId: number): Wake => {
   const hint: KeptMessage = { message, messageId }
   return { worker: 'kept', key: message.queue.connectionId, hint }
-}
-
-/** Runs the connection machine for an arrival. */
-export const decideConnection = (
-  { state, connection }: Pick<Arrival, 'state' | 'connection'>,
-  event: Parameters<typeof decide<typeof connectionMachine>>[3],
-): Decision => {
-  const decision = decide(connectionMachine, connection.status, {}, event)
-  state.traced('connection', connection.connectionId, event.type, decision)
-  return decision
 }
 
 /** The router’s id of a message, as events show it. */

@@ -1,7 +1,5 @@
-import { connectionMachine } from '../../machines/connection.js'
 import { CallError, InternalError } from '../errors.js'
 import { decodeE2ePrivateKeys, e2eParamsOf, encodeE2ePrivateKeys, generateE2eParams } from '../ratchet/index.js'
-import { decide } from '../runtime/decide.js'
 import { formatConnectionRequest } from '../smp/protocol/connectionRequest.js'
 import { e2eParamsForLink } from '../smp/protocol/e2eParams.js'
 import type { QueueIds } from '../smp/protocol/responses.js'
@@ -10,6 +8,7 @@ import { connections, rcvQueues } from '../store/agent/connections.js'
 import { insert, patch, remove, removeWhere } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import type { AgentContext } from './context.js'
+import { decideConnection } from './decideConnection.js'
 import { connectionByKey, isCreated, keyOfAnotherCall, newConnection, onceByKey } from './newConnection.js'
 import {
   abandonQueue,
@@ -160,8 +159,7 @@ const storeLink = (
       const queue = rcvQueuesOf(state, connectionId).find(row => row.queueId === queueId)
       if (queue === undefined || connection === undefined || connection.x3dhKeys === null) return { result: undefined }
       const created = queueCreated(queue, ids)
-      const decision = decide(connectionMachine, connection.status, {}, { type: 'queue.created' })
-      state.traced('connection', connectionId, 'queue.created', decision)
+      const decision = decideConnection(state, connection, { type: 'queue.created' })
       const link = linkOf(context, connection.x3dhKeys, { ...queue, ...created })
       return {
         result: link,

@@ -1,15 +1,15 @@
 import type { CommandOutcome } from '../../machines/commandWorker.js'
-import { connectionMachine } from '../../machines/connection.js'
-import { decide } from '../runtime/decide.js'
-import type { NewEvent, Outcome, Wake } from '../runtime/unit.js'
+import { type Effects, follow } from '../runtime/follow.js'
+import type { Outcome } from '../runtime/unit.js'
 import { commands, confirmations, connections, rcvQueues, skippedKeys, sndQueues } from '../store/agent/connections.js'
 import { deliveries, rcvMessages, sndMessages } from '../store/agent/messages.js'
 import { type Change, patch, remove, removeWhere } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import { type CommandRow, storedCommand } from './commandRows.js'
 import type { AgentContext } from './context.js'
+import { decideConnection } from './decideConnection.js'
 import { errorFact } from './events.js'
-import { eventOf, findConnection, type RcvQueueRow, rcvQueuesOf, sndQueuesOf } from './rows.js'
+import { type ConnectionRow, eventOf, findConnection, type RcvQueueRow, rcvQueuesOf, sndQueuesOf } from './rows.js'
 
 /**
  * deleteConnection: what waits is dropped and the deletion of the queues at their routers is stored, in one commit (B90). DEL_RCVQ
@@ -26,41 +26,41 @@ export const deleteConnection = async (
       const connection = findConnection(state, connectionId)
       if (connection === undefined || connection.status === 'deleted')
         return { result: { queues: [], sndQueueIds: [] } }
-      const decision = decide(connectionMachine, connection.status, {}, { type: 'connection.delete' })
-      state.traced('connection', connectionId, 'connection.delete', decision)
+      const decision = decideConnection(state, connection, { type: 'connection.delete' })
       const queues = rcvQueuesOf(state, connectionId)
       const sndQueueIds = sndQueuesOf(state, connectionId).map(queue => queue.queueId)
-      const changes: Change[] = [
+      const effects = follow(decision, {
+        deleteQueues: () => queueDeletions(context, connection, queues, state.now),
+      })
+      const changes = [
         removeWhere(commands, { connectionId }),
         removeWhere(deliveries, { connectionId }),
         patch(connections, { connectionId }, { status: decision.to, link: null, x3dhKeys: null, ratchet: null }),
+        ...effects.changes,
       ]
-      const wakes: Wake[] = []
-      const known = queues.filter(queue => queue.rcvId !== null)
-      for (const queue of known) {
-        const deletion = storedCommand(context, {
-          connectionId,
-          userId: connection.userId,
-          router: queue.router,
-          type: 'deleteQueue',
-          argument: { queueId: queue.queueId },
-          now: state.now,
-        })
-        changes.push(...deletion.changes)
-        wakes.push(deletion.wake)
-      }
-      const events: NewEvent[] = []
-      if (known.length === 0) {
-        changes.push(...purge(connectionId))
-        events.push(eventOf(connection, 'DEL_CONN', {}))
-      }
-      return { result: { queues, sndQueueIds }, changes, events, wakes }
+      return { result: { queues, sndQueueIds }, ...effects, changes }
     },
   })
   for (const queue of queues) context.sessions.remove(queue)
   for (const queueId of sndQueueIds) context.forgetDelivery(queueId)
   context.inbox.forget(connectionId)
   return {}
+}
+
+// DEL for the queues that routers have made; without any the connection is gone at once.
+const queueDeletions = (
+  context: AgentContext,
+  connection: ConnectionRow,
+  queues: readonly RcvQueueRow[],
+  now: number,
+): Effects => {
+  const { connectionId, userId } = connection
+  const known = queues.filter(queue => queue.rcvId !== null)
+  if (known.length === 0) return { changes: purge(connectionId), events: [eventOf(connection, 'DEL_CONN', {})] }
+  const deletions = known.map(({ router, queueId }) =>
+    storedCommand(context, { connectionId, userId, router, type: 'deleteQueue', argument: { queueId }, now }),
+  )
+  return { changes: deletions.flatMap(({ changes }) => changes), wakes: deletions.map(({ wake }) => wake) }
 }
 
 /** A queue is deleted at its router, or given up with an error: its row goes, and with the last one the connection. */

@@ -1,4 +1,3 @@
-import { connectionMachine } from '../../machines/connection.js'
 import { type Bytes, concat, intersect, large, Reader } from '../encoding/index.js'
 import { CallError } from '../errors.js'
 import {
@@ -11,7 +10,7 @@ import {
   readE2eParams,
   x3dhJoiner,
 } from '../ratchet/index.js'
-import { decide } from '../runtime/decide.js'
+import { follow } from '../runtime/follow.js'
 import { type InvitationRequest, parseConnectionRequest } from '../smp/protocol/connectionRequest.js'
 import { e2eParamsAt } from '../smp/protocol/e2eParams.js'
 import { formatRouterAddress } from '../smp/protocol/routerAddress.js'
@@ -21,6 +20,7 @@ import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import { storedCommand } from './commandRows.js'
 import type { AgentConfig } from './config.js'
 import type { AgentContext } from './context.js'
+import { decideConnection } from './decideConnection.js'
 import { connectionByKey, isCreated, keyOfAnotherCall, newConnection, onceByKey } from './newConnection.js'
 import { checkInfoLength } from './outgoing.js'
 import { compatibleQueue, newId, newRcvQueue, newSndQueue, pickRouter } from './queues.js'
@@ -67,8 +67,7 @@ const storeJoin = (
     name: 'joinConnection',
     locks: [connectionId],
     compute: state => {
-      const decision = decide(connectionMachine, 'new', {}, { type: 'connection.join' })
-      state.traced('connection', connectionId, 'connection.join', decision)
+      const decision = decideConnection(state, { connectionId, status: 'new' }, { type: 'connection.join' })
       const { ratchet, params } = joinerRatchet(invitation, peer.e2eVersion, config)
       const owner = { connectionId, userId }
       const sndQueue = newSndQueue(random, owner, peer.queue, state.now)
@@ -82,24 +81,20 @@ const storeJoin = (
         idempotencyKey,
         now: state.now,
       })
-      const command = storedCommand(context, {
-        ...owner,
-        router: sndQueue.router,
-        type: 'secureSend',
-        argument: { sndQueueId: sndQueue.queueId, replyQueueId: replyQueue.queueId },
-        secret: encodeJoin(params, info),
-        now: state.now,
+      const { changes, wakes } = follow(decision, {
+        commandJoin: () => {
+          const { changes, wake } = storedCommand(context, {
+            ...owner,
+            router: sndQueue.router,
+            type: 'secureSend',
+            argument: { sndQueueId: sndQueue.queueId, replyQueueId: replyQueue.queueId },
+            secret: encodeJoin(params, info),
+            now: state.now,
+          })
+          return { changes: [insert(sndQueues, sndQueue), insert(rcvQueues, replyQueue), ...changes], wakes: [wake] }
+        },
       })
-      return {
-        result: { connectionId },
-        changes: [
-          insert(connections, connection),
-          insert(sndQueues, sndQueue),
-          insert(rcvQueues, replyQueue),
-          ...command.changes,
-        ],
-        wakes: [command.wake],
-      }
+      return { result: { connectionId }, changes: [insert(connections, connection), ...changes], wakes }
     },
   })
 }

@@ -11,6 +11,7 @@ import {
   x3dhInitiator,
 } from '../ratchet/index.js'
 import { sha256 } from '../crypto/index.js'
+import { follow } from '../runtime/follow.js'
 import type { AgentEnvelope } from '../smp/protocol/agentEnvelope.js'
 import { decodeAgentMessage } from '../smp/protocol/agentMessage.js'
 import { encodeQueueInfo } from '../smp/protocol/queueInfo.js'
@@ -18,7 +19,8 @@ import { formatRouterAddress } from '../smp/protocol/routerAddress.js'
 import { confirmations, rcvQueues } from '../store/agent/connections.js'
 import { insert, patch } from '../store/index.js'
 import { newId } from './queues.js'
-import { acknowledged, type Arrival, decideConnection, patchConnection, type Step } from './arrival.js'
+import { acknowledged, type Arrival, patchConnection, type Step } from './arrival.js'
+import { decideConnection, statusChange } from './decideConnection.js'
 import { eventOf, skippedKeysOf } from './rows.js'
 
 type Confirmation = Extract<AgentEnvelope, { type: 'confirmation' }>
@@ -61,36 +63,45 @@ const confirmedAtInitiator = (arrival: Arrival, { agentVersion, e2e, encryptedIn
   const message = decodeAgentMessage(plaintext)
   if (message.type !== 'connInfoReply') return prohibited(arrival, 'confirmation without reply queues')
   const senderKey = opened.content?.senderKey
-  const decision = decideConnection(arrival, {
+  const decision = decideConnection(state, connection, {
     type: 'confirmation.received',
     form: 'infoWithReply',
     senderKey: senderKey !== undefined,
   })
-  if (decision.from === decision.to) return acknowledged()
+  const { connectionId } = connection
   const confirmationId = newId(context.random)
   const routers = message.queues.map(info => formatRouterAddress(info.address.router))
-  return acknowledged({
-    changes: [
-      patchConnection(connection, {
-        status: decision.to,
-        agentVersion: Math.min(agentVersion, context.config.agentVersions.max),
-        ratchet: encodeRatchetState(nextRatchet),
-        x3dhKeys: null,
-        lastExternalId: 1,
-        lastReceiveHash: sha256(plaintext),
-      }),
-      patch(rcvQueues, { queueId: queue.queueId }, queueConfirmed(arrival)),
-      insert(confirmations, {
-        confirmationId,
-        connectionId: connection.connectionId,
-        senderKey: senderKey?.raw ?? null,
-        replyQueues: list(message.queues, encodeQueueInfo),
-        ownInfo: null,
-        createdAt: state.now,
-      }),
-    ],
-    events: [eventOf(connection, 'CONF', { confirmationId, routers }, { body: Buffer.from(message.info) })],
+  const { changes, events } = follow(decision, {
+    createRatchet: () => ({
+      changes: [
+        patchConnection(connection, {
+          agentVersion: Math.min(agentVersion, context.config.agentVersions.max),
+          ratchet: encodeRatchetState(nextRatchet),
+          x3dhKeys: null,
+          lastExternalId: 1,
+          lastReceiveHash: sha256(plaintext),
+        }),
+        patch(rcvQueues, { queueId: queue.queueId }, queueConfirmed(arrival)),
+      ],
+    }),
+    storeConfirmation: () => ({
+      changes: [
+        insert(confirmations, {
+          confirmationId,
+          connectionId,
+          senderKey: senderKey?.raw ?? null,
+          replyQueues: list(message.queues, encodeQueueInfo),
+          ownInfo: null,
+          createdAt: state.now,
+        }),
+      ],
+    }),
+    notifyConf: () => ({
+      events: [eventOf(connection, 'CONF', { confirmationId, routers }, { body: Buffer.from(message.info) })],
+    }),
+    refuse: ({ reason }) => prohibited(arrival, String(reason)),
   })
+  return acknowledged({ changes: [...statusChange(connectionId, decision), ...changes], events })
 }
 
 const confirmedAtJoiner = (arrival: Arrival, { encryptedInfo }: Confirmation): Step => {
@@ -100,26 +111,27 @@ const confirmedAtJoiner = (arrival: Arrival, { encryptedInfo }: Confirmation): S
   const { plaintext, ratchet } = decryptInfo(decodeRatchetState(connection.ratchet), encryptedInfo, skipped)
   const message = decodeAgentMessage(plaintext)
   if (message.type !== 'connInfo') return prohibited(arrival, 'confirmation with reply queues at the joining party')
-  const decision = decideConnection(arrival, {
+  const decision = decideConnection(state, connection, {
     type: 'confirmation.received',
     form: 'info',
     senderKey: opened.content?.senderKey !== undefined,
   })
-  const refusal = decision.intents.find(intent => intent.type === 'refuse')
-  if (refusal !== undefined) return prohibited(arrival, String(refusal.params['reason']))
-  if (decision.from === decision.to) return acknowledged()
-  return acknowledged({
-    changes: [
-      patchConnection(connection, {
-        status: decision.to,
-        ratchet: encodeRatchetState(ratchet),
-        lastExternalId: 1,
-        lastReceiveHash: sha256(plaintext),
-      }),
-      patch(rcvQueues, { queueId: queue.queueId }, { ...queueConfirmed(arrival), status: 'active' }),
-    ],
-    events: [eventOf(connection, 'INFO', {}, { body: Buffer.from(message.info) }), eventOf(connection, 'CON', {})],
+  const { changes, events } = follow(decision, {
+    secureReceiving: () => ({
+      changes: [
+        patchConnection(connection, {
+          ratchet: encodeRatchetState(ratchet),
+          lastExternalId: 1,
+          lastReceiveHash: sha256(plaintext),
+        }),
+        patch(rcvQueues, { queueId: queue.queueId }, { ...queueConfirmed(arrival), status: 'active' }),
+      ],
+    }),
+    notifyInfo: () => ({ events: [eventOf(connection, 'INFO', {}, { body: Buffer.from(message.info) })] }),
+    notifyCon: () => ({ events: [eventOf(connection, 'CON', {})] }),
+    refuse: ({ reason }) => prohibited(arrival, String(reason)),
   })
+  return acknowledged({ changes: [...statusChange(connection.connectionId, decision), ...changes], events })
 }
 
 const queueConfirmed = ({ queue, opened }: Arrival) => {

@@ -21,12 +21,12 @@ import {
   acknowledged,
   type Arrival,
   brokerIdOf,
-  decideConnection,
   encryptedHashOf,
   isRatchetDuplicate,
   patchConnection,
   type Step,
 } from './arrival.js'
+import { decideConnection } from './decideConnection.js'
 import { type ConnectionRow, eventOf, skippedKeysOf, sndQueuesOf } from './rows.js'
 
 /** A message of the double ratchet: decrypted, numbered, checked and stored in one commit (B32). */
@@ -117,7 +117,7 @@ const contentStep = (
   const wakes: Wake[] = []
   switch (content.type) {
     case 'A_MSG': {
-      const decision = decideConnection(arrival, { type: 'message.received' })
+      const decision = decideConnection(arrival.state, connection, { type: 'message.received' })
       if (!decision.intents.some(intent => intent.type === 'deliverMessage')) return acknowledged({ changes })
       const payload = {
         integrity: integrityOf(connection, id, previousHash),

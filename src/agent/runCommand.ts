@@ -1,17 +1,18 @@
-import { connectionMachine } from '../../machines/connection.js'
 import { sndQueueMachine } from '../../machines/sndQueue.js'
 import type { CommandOutcome } from '../../machines/commandWorker.js'
 import { publicKeyOf } from '../crypto/index.js'
 import { InternalError, RouterError } from '../errors.js'
 import { decide } from '../runtime/decide.js'
+import { follow } from '../runtime/follow.js'
 import type { Outcome, UnitState } from '../runtime/unit.js'
 import type { RouterSession } from '../smp/client.js'
 import type { QueueIds } from '../smp/protocol/responses.js'
-import { commands, connections, rcvQueues, sndQueues } from '../store/agent/connections.js'
+import { commands, rcvQueues, sndQueues } from '../store/agent/connections.js'
 import { type Change, patch, remove } from '../store/index.js'
 import { type CommandRow, storedCommand } from './commandRows.js'
 import type { AgentContext } from './context.js'
 import { queueGone } from './deleteConnection.js'
+import { decideConnection, statusChange } from './decideConnection.js'
 import { decodeJoin } from './joinConnection.js'
 import { enqueueConfirmation } from './outgoing.js'
 import { abandonQueue, createdQueue, newQueueCommand, passwordOf, queueCreated, queueInfoOf } from './queues.js'
@@ -107,23 +108,22 @@ const createReply = async (context: AgentContext, command: CommandRow): Promise<
       if (connection === undefined || sndQueue === undefined || !isLive(state, connectionId)) {
         return { result: false, changes: [commandDone(command)] }
       }
-      const decision = decide(connectionMachine, connection.status, {}, { type: 'reply.created' })
-      state.traced('connection', connectionId, 'reply.created', decision)
+      const decision = decideConnection(state, connection, { type: 'reply.created' })
       const message = {
         type: 'connInfoReply',
         queues: [queueInfoOf(made, sndQueue.clientVersion)],
         info,
       } as const
-      const { changes, wake } = enqueueConfirmation(connection, sndQueue, message, params, state.now)
+      const { changes, wakes } = follow(decision, {
+        enqueueReplyConfirmation: () => {
+          const { changes, wake } = enqueueConfirmation(connection, sndQueue, message, params, state.now)
+          return { changes: [patch(rcvQueues, { queueId: queue.queueId }, created), ...changes], wakes: [wake] }
+        },
+      })
       return {
         result: true,
-        changes: [
-          commandDone(command),
-          patch(rcvQueues, { queueId: queue.queueId }, created),
-          patch(connections, { connectionId }, { status: decision.to }),
-          ...changes,
-        ],
-        wakes: [wake],
+        changes: [commandDone(command), ...statusChange(connectionId, decision), ...changes],
+        wakes,
       }
     },
   })

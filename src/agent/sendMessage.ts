@@ -1,11 +1,10 @@
-import { connectionMachine } from '../../machines/connection.js'
-import { decide } from '../runtime/decide.js'
+import { follow } from '../runtime/follow.js'
 import type { Outcome } from '../runtime/unit.js'
 import { sndMessages } from '../store/agent/messages.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
-import { refuseIfTold } from './allowConnection.js'
 import { versionRatchetOnConfirmation } from './config.js'
 import type { AgentContext } from './context.js'
+import { decideConnection, refusal } from './decideConnection.js'
 import { checkMessageLength, enqueueMessage } from './outgoing.js'
 import { primarySndQueue, requireConnection } from './rows.js'
 
@@ -29,21 +28,19 @@ export const sendMessage = (
     compute: (state, knownId): Outcome<ResultOf<'sendMessage'>> => {
       const connection = requireConnection(state, connectionId)
       if (knownId !== undefined) return { result: { messageId: knownId } }
-      const decision = decide(
-        connectionMachine,
-        connection.status,
-        {},
-        {
-          type: 'message.send',
-          early: connection.agentVersion >= versionRatchetOnConfirmation,
+      const early = connection.agentVersion >= versionRatchetOnConfirmation
+      let messageId = 0
+      const { changes, wakes } = follow(decideConnection(state, connection, { type: 'message.send', early }), {
+        acceptMessage: () => {
+          const queue = primarySndQueue(state, connectionId)
+          const options = { now: state.now, notify, idempotencyKey }
+          const enqueued = enqueueMessage(connection, queue, { type: 'A_MSG', body }, options)
+          messageId = enqueued.messageId
+          return { changes: enqueued.changes, wakes: [enqueued.wake] }
         },
-      )
-      state.traced('connection', connectionId, 'message.send', decision)
-      refuseIfTold(decision.intents, connectionId)
-      const queue = primarySndQueue(state, connectionId)
-      const options = { now: state.now, notify, idempotencyKey }
-      const { messageId, changes, wake } = enqueueMessage(connection, queue, { type: 'A_MSG', body }, options)
-      return { result: { messageId }, changes, wakes: [wake] }
+        ...refusal(connectionId),
+      })
+      return { result: { messageId }, changes, wakes }
     },
   })
 }

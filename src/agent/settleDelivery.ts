@@ -1,12 +1,15 @@
-import { connectionMachine } from '../../machines/connection.js'
+import type { ConnectionEvent } from '../../machines/connection.js'
 import { sndQueueMachine, type SndQueueEvent } from '../../machines/sndQueue.js'
 import type { DeliveryOutcome } from '../../machines/sndQueueDelivery.js'
+import { InternalError } from '../errors.js'
 import { decide, type Intent } from '../runtime/decide.js'
-import type { NewEvent, Outcome, UnitState } from '../runtime/unit.js'
-import { confirmations, connections, sndQueues } from '../store/agent/connections.js'
+import { follow } from '../runtime/follow.js'
+import type { NewEvent, Outcome, Read, UnitState } from '../runtime/unit.js'
+import { confirmations, sndQueues } from '../store/agent/connections.js'
 import { deliveries, sndMessages } from '../store/agent/messages.js'
 import { type Change, patch, remove, removeWhere } from '../store/index.js'
 import type { AgentContext } from './context.js'
+import { decideConnection, statusChange } from './decideConnection.js'
 import { errorFact } from './events.js'
 import type { DeliveryRow, QueuedDelivery } from './outgoing.js'
 import { isSecurable } from './queues.js'
@@ -30,12 +33,9 @@ export const settleDelivery = (
     locks: [connectionId],
     load: async read => {
       if (!expired) return []
-      const timeout =
-        event.type === 'message.overQuota' ? context.config.quotaTimeoutMs : context.config.messageTimeoutMs
-      return read(deliveries, {
-        where: { queueId, createdAt: { lt: context.clock.now() - timeout } },
-        orderBy: ['messageId'],
-      })
+      const { quotaTimeoutMs, messageTimeoutMs } = context.config
+      const timeoutMs = event.type === 'message.overQuota' ? quotaTimeoutMs : messageTimeoutMs
+      return readExpired(read, queueId, connectionId, context.clock.now() - timeoutMs)
     },
     compute: (state, expiredRows): Outcome<DeliveryOutcome> => {
       const connection = findConnection(state, connectionId)
@@ -52,6 +52,28 @@ export const settleDelivery = (
   })
 }
 
+/** A delivery that has waited as long as the one that expires; `ofUser`: of a message that the application knows. */
+interface Expired {
+  readonly row: DeliveryRow
+  readonly ofUser: boolean
+}
+
+const readExpired = async (read: Read, queueId: string, connectionId: string, before: number): Promise<Expired[]> => {
+  const rows = await read(deliveries, { where: { queueId, createdAt: { lt: before } }, orderBy: ['messageId'] })
+  const messages = await read(sndMessages, {
+    where: { connectionId, type: 'A_MSG', messageId: { in: rows.map(row => row.messageId) } },
+  })
+  const ofUser = new Set(messages.map(message => message.messageId))
+  return rows.map(row => ({ row, ofUser: ofUser.has(row.messageId) }))
+}
+
+const deliveryGone = ({ queueId, connectionId, messageId }: DeliveryRow, keepRow: boolean): Change[] => [
+  remove(deliveries, { queueId, messageId }),
+  keepRow
+    ? patch(sndMessages, { connectionId, messageId }, { body: null, header: null })
+    : remove(sndMessages, { connectionId, messageId }),
+]
+
 /** Collects what the intents of one decision change. */
 class Settlement {
   readonly changes: Change[] = []
@@ -62,7 +84,7 @@ class Settlement {
   readonly #queue: SndQueueRow
   readonly #item: QueuedDelivery
   readonly #error: unknown
-  readonly #expired: readonly DeliveryRow[]
+  readonly #expired: readonly Expired[]
 
   constructor(
     state: UnitState,
@@ -70,7 +92,7 @@ class Settlement {
     queue: SndQueueRow,
     item: QueuedDelivery,
     error: unknown,
-    expired: readonly DeliveryRow[],
+    expired: readonly Expired[],
   ) {
     this.#state = state
     this.#connection = connection
@@ -106,47 +128,41 @@ class Settlement {
       case 'refuseConfirmation':
         return this.#tellConnection({ type: 'confirmation.refused' })
       default:
-        return
+        throw new InternalError(`nobody follows the intent ${type}`, { field: type })
     }
   }
 
   // A user’s message keeps its row for the receipt and for repeated calls under its idempotency key; its body is not needed any more.
   #finish(keepRow: boolean): void {
-    const { connectionId, messageId, queueId } = this.#item.delivery
-    this.changes.push(remove(deliveries, { queueId, messageId }))
-    this.changes.push(
-      keepRow
-        ? patch(sndMessages, { connectionId, messageId }, { body: null, header: null })
-        : remove(sndMessages, { connectionId, messageId }),
-    )
+    this.changes.push(...deliveryGone(this.#item.delivery, keepRow))
   }
 
   #dropExpired(): void {
-    const { connectionId } = this.#connection
-    const behind = this.#expired.filter(row => row.messageId !== this.#item.delivery.messageId)
-    for (const { queueId, messageId } of behind) {
-      this.changes.push(remove(deliveries, { queueId, messageId }))
-      this.changes.push(patch(sndMessages, { connectionId, messageId }, { body: null, header: null }))
-    }
-    if (behind.length === 0) return
-    const messageIds = behind.map(row => row.messageId)
+    const behind = this.#expired.filter(({ row }) => row.messageId !== this.#item.delivery.messageId)
+    for (const { row, ofUser } of behind) this.changes.push(...deliveryGone(row, ofUser))
+    const messageIds = behind.filter(({ ofUser }) => ofUser).map(({ row }) => row.messageId)
+    if (messageIds.length === 0) return
     this.events.push(eventOf(this.#connection, 'MERRS', { messageIds, ...this.#fact() }))
   }
 
-  #tellConnection(event: Parameters<typeof decide<typeof connectionMachine>>[3]): void {
+  #tellConnection(event: ConnectionEvent): void {
     const { connectionId } = this.#connection
-    const decision = decide(connectionMachine, this.#connection.status, {}, event)
-    this.#state.traced('connection', connectionId, event.type, decision)
-    if (decision.from !== decision.to) this.changes.push(patch(connections, { connectionId }, { status: decision.to }))
-    for (const { type } of decision.intents) {
-      if (type === 'notifyCon') {
-        this.events.push(eventOf(this.#connection, 'CON', {}))
-        this.changes.push(removeWhere(confirmations, { connectionId }))
-      } else if (type === 'notifyNotAvailable') {
-        const error = { code: 'CONN_NOT_AVAILABLE', message: 'the other party’s queue is gone', field: connectionId }
-        this.events.push(eventOf(this.#connection, 'ERR', { error }))
-      }
-    }
+    const decision = decideConnection(this.#state, this.#connection, event)
+    const effects = follow(decision, {
+      notifyCon: () => ({
+        changes: [removeWhere(confirmations, { connectionId })],
+        events: [eventOf(this.#connection, 'CON', {})],
+      }),
+      notifyNotAvailable: () => ({
+        events: [
+          eventOf(this.#connection, 'ERR', {
+            error: { code: 'CONN_NOT_AVAILABLE', message: 'the other party’s queue is gone', field: connectionId },
+          }),
+        ],
+      }),
+    })
+    this.changes.push(...statusChange(connectionId, decision), ...effects.changes)
+    this.events.push(...effects.events)
   }
 
   #notify(type: string, payload: { readonly error?: ReturnType<typeof errorFact> }): void {

@@ -1,0 +1,30 @@
+import { connectionMachine, type ConnectionEvent } from '../../machines/connection.js'
+import { CallError } from '../errors.js'
+import { decide, type Decision } from '../runtime/decide.js'
+import type { Doings } from '../runtime/follow.js'
+import type { UnitState } from '../runtime/unit.js'
+import { connections } from '../store/agent/connections.js'
+import { type Change, patch } from '../store/index.js'
+import type { ConnectionRow } from './rows.js'
+
+/** Asks the connection machine what an event means for a connection in its present state. */
+export const decideConnection = (
+  state: UnitState,
+  { connectionId, status }: Pick<ConnectionRow, 'connectionId' | 'status'>,
+  event: ConnectionEvent,
+): Decision => {
+  const decision = decide(connectionMachine, status, {}, event)
+  state.traced('connection', connectionId, event.type, decision)
+  return decision
+}
+
+/** The new state of the connection, if it has one. */
+export const statusChange = (connectionId: string, { from, to }: Decision): Change[] =>
+  from === to ? [] : [patch(connections, { connectionId }, { status: to })]
+
+/** The machine’s refusal as the error of the call. Throws CallError `CMD_PROHIBITED`. */
+export const refusal = (connectionId: string): Pick<Doings, 'refuse'> => ({
+  refuse: ({ reason }) => {
+    throw new CallError('CMD_PROHIBITED', String(reason), { field: connectionId })
+  },
+})
