@@ -19,7 +19,7 @@ const mostWaiting = 16 * 1_048_576
  * @throws ConfigError CONFIG_FILE when it cannot be opened.
  */
 export const openTraceFile = async (path: string): Promise<TraceFile> => {
-  const stream = createWriteStream(path, { flags: 'a' })
+  const stream = createWriteStream(path, { flags: 'a', mode: 0o600 })
   try {
     await once(stream, 'open')
   } catch (cause) {
