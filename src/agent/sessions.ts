@@ -173,6 +173,7 @@ export class Sessions {
         router,
         clock: this.#options.clock,
         reconnect: this.#options.config.reconnect,
+        failedConnectMs: this.#options.config.failedConnectMs,
         connect: signal => this.#options.connect(router, signal),
         hasSubscriptions: () => byQueue.size > 0,
         opened: session => this.#sendSubs(link, session),
@@ -244,6 +245,7 @@ export class Sessions {
       if (intents.some(intent => intent.type === 'notifyError'))
         this.#options.listener.failed(subscription.queue, error)
       this.#answer(subscription, error)
+      this.#dropRemoved(link, subscription)
       retry ||= temporary && current
     })
     if (up.length > 0) this.#options.listener.up(link.userId, link.router, up)
@@ -287,15 +289,26 @@ export class Sessions {
       case 'END': {
         const { intents } = this.#decide(subscription, { type: 'subscription.ended', current })
         if (intents.length > 0) this.#options.listener.ended(subscription.queue)
+        this.#dropRemoved(link, subscription)
         return
       }
       case 'DELD':
         this.#decide(subscription, { type: 'queue.deleted' })
         this.#options.listener.deleted(subscription.queue)
+        this.#dropRemoved(link, subscription)
         return
       default:
         return
     }
+  }
+
+  // Nobody waits for the router any more on account of this queue; subscribed again, it gets a new entry and its own SUB.
+  #dropRemoved(link: Link, subscription: Subscription): void {
+    if (subscription.state !== 'removed') return
+    const { queue } = subscription
+    if (link.byQueue.get(queue.queueId) === subscription) link.byQueue.delete(queue.queueId)
+    if (link.byRcvId.get(hex(queue.rcvId)) === subscription) link.byRcvId.delete(hex(queue.rcvId))
+    this.#answer(subscription, subscriptionEnded(link.router))
   }
 
   #deliver({ queue }: Subscription, response: Response): void {
@@ -323,6 +336,11 @@ export class Sessions {
 
 const agentClosed = (router: string): CallError =>
   new CallError('AGENT_CLOSED', 'the agent is closed', { field: router })
+
+const subscriptionEnded = (router: string): RouterError =>
+  new RouterError('SMP_SUBSCRIPTION_ENDED', 'the queue was taken over or deleted while it was being subscribed', {
+    field: router,
+  })
 
 const linkKey = (userId: number, router: string): string => `${userId} ${router}`
 const hex = (bytes: Bytes): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')

@@ -7,7 +7,7 @@ import { parseRouterAddress } from '../../src/smp/protocol/routerAddress.js'
 import type { Dialer } from '../../src/smp/transport/port.js'
 import { rcvQueues } from '../../src/store/agent/connections.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
-import { type ScriptedRouter, scriptedRouter, type SeenCommand } from '../support/scriptedRouter.js'
+import { errorAnswer, type ScriptedRouter, scriptedRouter, type SeenCommand } from '../support/scriptedRouter.js'
 import { type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
 
 let world: ScriptedWorld
@@ -357,5 +357,60 @@ describe('sessions', () => {
     world.cut('alice')
     await world.clock.advance(3_600_000)
     expect(world.router.sessions).toHaveLength(sessions)
+  })
+
+  it.each(['END', 'DELD'] as const)('does not come back for a queue after its %s either', async type => {
+    alice = await world.start('alice')
+    const [connectionId] = await create(alice, 1)
+    const [queue] = world.router.queues
+    queue?.subscriber?.send({ entityId: queue.recipientId, response: { type } })
+    await alice.next(type, connectionId)
+    const sessions = world.router.sessions.length
+    world.cut('alice')
+    await world.clock.advance(3_600_000)
+    expect(world.router.sessions).toHaveLength(sessions)
+  })
+
+  it('does not come back for a queue whose subscription was refused for good', async () => {
+    alice = await world.start('alice')
+    await create(alice, 1)
+    alice = await restart(alice)
+    world.router.react = ({ command }) => (command.type === 'SUB' ? errorAnswer('AUTH') : undefined)
+    expect(await alice.agent.subscribe({})).toMatchObject({ results: [{ ok: false, error: { code: 'AUTH' } }] })
+    const sessions = world.router.sessions.length
+    world.cut('alice')
+    await world.clock.advance(3_600_000)
+    expect(world.router.sessions).toHaveLength(sessions)
+  })
+
+  it('a queue that was taken over can be subscribed again in the same session', async () => {
+    alice = await world.start('alice')
+    const [connectionId] = await create(alice, 1)
+    alice = await restart(alice)
+    await alice.agent.subscribe({})
+    await alice.next('UP')
+    const [queue] = world.router.queues
+    queue?.subscriber?.send({ entityId: queue.recipientId, response: { type: 'END' } })
+    await alice.next('END', connectionId)
+    const again = alice.agent.subscribe({})
+    await alice.next('UP')
+    expect(await again).toEqual({ results: [{ connectionId, ok: true }] })
+    expect(world.router.all('SUB')).toHaveLength(2)
+    expect(await isSubscribed(alice)).toEqual([true])
+  })
+
+  it('a call of subscribe is answered when the queue is deleted before SUB is', async () => {
+    alice = await world.start('alice')
+    const [connectionId] = await create(alice, 1)
+    alice = await restart(alice)
+    const [queue] = world.router.queues
+    world.router.react = ({ command, session }) => {
+      if (command.type !== 'SUB' || queue === undefined) return undefined
+      session.send({ entityId: queue.recipientId, response: { type: 'DELD' } })
+      return 'lose'
+    }
+    const { results } = await alice.agent.subscribe({})
+    expect(results).toMatchObject([{ connectionId, ok: false, error: { code: 'SMP_SUBSCRIPTION_ENDED' } }])
+    expect(await isSubscribed(alice)).toEqual([false])
   })
 })
