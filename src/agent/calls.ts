@@ -84,22 +84,26 @@ const handlers: Handlers = {
 
 /** The public agent: every call of the list, its parameters checked by the list’s schema. */
 export const agentCalls = (context: AgentContext, close: () => Promise<void>): Agent => {
+  let closing: Promise<void> | undefined
   const methods = Object.fromEntries(
     Object.entries(calls).map(([name, call]) => [
       name,
       async (params: unknown) => {
+        if (closing !== undefined) throw agentClosed()
         const handle = handlers[name as CallName] as (context: AgentContext, params: unknown) => Promise<unknown>
         return handle(context, parseParams(call.params, params))
       },
     ]),
   ) as unknown as { [N in CallName]: (params: ParamsOf<N>) => Promise<ResultOf<N>> }
-  let closing: Promise<void> | undefined
   return {
     ...methods,
     events: options => followEvents(context, options),
     close: () => (closing ??= close()),
   }
 }
+
+const agentClosed = (): CallError =>
+  new CallError('AGENT_CLOSED', 'the agent is closed', { field: 'agent', hint: 'open it again with openAgent' })
 
 const parseParams = (schema: z.ZodType, params: unknown): unknown => {
   const parsed = schema.safeParse(params)
@@ -114,6 +118,7 @@ async function* followEvents(
   context: AgentContext,
   { consumer = 'default', after = 0, signal }: EventsOptions = {},
 ): AsyncGenerator<AgentEvent> {
+  if (context.eventLog.closed) return
   await registerConsumer(context, { consumer, from: 'start' })
   let position = after
   while (signal?.aborted !== true) {

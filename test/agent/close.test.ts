@@ -231,11 +231,17 @@ describe('close', () => {
       agent.agent.subscribe({}),
       agent.agent.deleteConnection({ connectionId }),
       agent.agent.listConnections({}),
+      agent.agent.joinConnection({ link: 'x' }),
+      agent.agent.allowConnection({ connectionId, confirmationId: 'x' }),
+      agent.agent.ackMessage({ connectionId, messageId: 1 }),
       agent.agent.ackEvents({ upTo: 5 }),
+      agent.agent.readEvents({}),
+      agent.agent.registerConsumer({ consumer: 'late' }),
+      agent.agent.sendMessage({} as never),
     ]
-    for (const call of calls) {
-      await expect(call).rejects.toMatchObject({ code: expect.stringMatching(/^(AGENT_CLOSED|STORE_CLOSED)$/) })
-    }
+    for (const call of calls)
+      await expect(call).rejects.toMatchObject({ code: 'AGENT_CLOSED', hint: expect.any(String) })
+    for await (const event of agent.agent.events({ consumer: 'new' })) throw new Error(`told ${event.type}`)
     await world.clock.advance(60_000)
     expect(world.network.links({ from: 'alice' })).toEqual([])
   })
