@@ -71,9 +71,9 @@ const main = async (): Promise<void> => {
   process.stdout.write(json ? `${JSON.stringify(asJson(results, options.quick))}\n` : asText(results))
 }
 
-// Whoever waits for a child fails then, and removes its directories and schemas on the way out.
+// Whoever waits for a child fails then, and removes its directories and schemas on the way out; a second signal changes nothing.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
+  process.on(signal, () => {
     stopped = true
     stopChildren()
   })
