@@ -45,9 +45,21 @@ const listConnections: Handlers['listConnections'] = async ({ store, sessions },
   }
 }
 
-const registerConsumer: Handlers['registerConsumer'] = async ({ eventLog, runtime }, { consumer, from }) => {
-  const known = eventLog.registeredFrom(consumer)
-  if (known !== undefined) return { consumer, from: known }
+const registerConsumer: Handlers['registerConsumer'] = async (context, { consumer, from }) => {
+  const known = context.eventLog.registeredFrom(consumer)
+  const fromCursor = known ?? (await register(context, consumer, from))
+  // Nobody else can acknowledge what came before the first consumer. Repeated calls finish what a kill has interrupted.
+  if (from === 'now' && fromCursor > 0 && context.eventLog.isOnlyConsumer(consumer)) {
+    await ackEvents(context, { consumer, upTo: fromCursor })
+  }
+  return { consumer, from: fromCursor }
+}
+
+const register = async (
+  { eventLog, runtime }: AgentContext,
+  consumer: string,
+  from: 'start' | 'now',
+): Promise<number> => {
   const fromCursor = from === 'start' ? 0 : eventLog.lastCursor
   await runtime.run({
     name: 'registerConsumer',
@@ -55,7 +67,7 @@ const registerConsumer: Handlers['registerConsumer'] = async ({ eventLog, runtim
     compute: () => ({ result: undefined, changes: [eventLog.registration(consumer, fromCursor)] }),
   })
   eventLog.registered(consumer, fromCursor)
-  return { consumer, from: fromCursor }
+  return fromCursor
 }
 
 const readEvents: Handlers['readEvents'] = async ({ eventLog }, { consumer, after, limit, waitMs }) => {

@@ -1,8 +1,9 @@
 /** The event log as applications use it: slow readers, several readers, acknowledgements, restarts, a bound. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Agent, AgentEvent } from '../../src/agent/index.js'
+import { type Agent, type AgentEvent, openAgent } from '../../src/agent/index.js'
 import { rcvMessages } from '../../src/store/agent/messages.js'
-import { eventAcks, events } from '../../src/store/eventLog.js'
+import { eventAcks, eventConsumers, events } from '../../src/store/eventLog.js'
+import { put, remove } from '../../src/store/index.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
 import { type Invited, type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
 import { commitGate } from '../support/storeFaults.js'
@@ -435,5 +436,58 @@ describe('events after a restart', () => {
     expect(await aborted).toBe('ended')
     await alice.agent.close()
     expect(await closed).toBe('ended')
+  })
+})
+
+describe('a first consumer that reads from now on', () => {
+  /** An agent whose log has messages that no consumer was there to acknowledge. */
+  const unread = async (): Promise<{ agent: Agent; friends: Invited[]; store: TestAgent['store'] }> => {
+    const first = await world.start('alice')
+    const friends = [await world.befriend(first), await world.befriend(first)]
+    const rows = first.crash()
+    await rows.commit([remove(eventConsumers, { consumer: 'default' })])
+    const { clock, network, router } = world
+    const dialer = network.dialer('alice')
+    const agent = await openAgent({ store: { open: rows }, routers: [router.address], clock, dialer })
+    await agent.subscribe({})
+    for (const { peer } of friends) for (const body of ['one', 'two']) await peer.say(body)
+    await clock.settle()
+    return { agent, friends, store: rows }
+  }
+
+  it('acknowledges what is there, so that no queue waits for ever and nothing counts as unread', async () => {
+    const { agent, store } = await unread()
+    const before = acks()
+    const { from } = await agent.registerConsumer({ consumer: 'late', from: 'now' })
+    await world.clock.settle()
+    expect(acks()).toBe(before + 2)
+    const told = await read(agent, 'late')
+    expect(told.map(event => (event.type === 'MSG' ? textOf(event.body) : event.type))).toEqual(['two', 'two'])
+    expect(told.every(({ cursor }) => cursor > from)).toBe(true)
+    expect(await store.count(events)).toBe(2)
+    await agent.close()
+  })
+
+  it('does so when it is repeated after a kill in between, and takes nothing from it that came later', async () => {
+    const { agent, store } = await unread()
+    await agent.close()
+    const rows = store.reopen()
+    const [last] = await rows.find(events, { orderBy: ['cursor'], descending: true, limit: 1 })
+    await rows.commit([put(eventConsumers, { consumer: 'late', fromCursor: (last?.cursor ?? 0) - 1 })])
+    const { clock, network, router } = world
+    const dialer = network.dialer('alice')
+    const again = await openAgent({ store: { open: rows }, routers: [router.address], clock, dialer })
+    await again.registerConsumer({ consumer: 'late', from: 'now' })
+    expect((await rows.find(events, {})).map(({ cursor }) => cursor)).toEqual([last?.cursor])
+    await again.close()
+  })
+
+  it('leaves to others what they have not read', async () => {
+    alice = await world.start('alice')
+    await world.befriend(alice)
+    const before = await alice.store.count(events)
+    await alice.agent.registerConsumer({ consumer: 'late', from: 'now' })
+    expect(await alice.store.count(events)).toBe(before)
+    expect(await read(alice.agent)).toHaveLength(before)
   })
 })

@@ -104,7 +104,7 @@ export const calls = {
     z.strictObject({ connections: z.array(connectionSummary) }),
   ),
   registerConsumer: call(
-    'Registers a reader of the event log under a name. An event stays in the log until every registered consumer has acknowledged it.',
+    'Registers a reader of the event log under a name. An event stays in the log until every registered consumer has acknowledged it. From `now`, the first consumer of all acknowledges with that what is in the log already.',
     z.strictObject({ consumer: consumerSchema, from: z.enum(['start', 'now']).default('start') }),
     z.strictObject({ consumer: z.string(), from: cursorSchema }),
   ),
