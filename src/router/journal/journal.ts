@@ -135,7 +135,8 @@ export const openJournal = async (dir: string, options: JournalOptions): Promise
       offset += record.length
     }
     await writeAll(segment, chunks, segment.size, offset - segment.size)
-    if (sync) await segment.file.datasync()
+    // Removals alone need not reach the disk: one that is lost means a message delivered again, which its recipient knows.
+    if (sync && group.some(({ body }) => body !== undefined)) await segment.file.datasync()
     totalBytes += offset - segment.size
     segment.size = offset
     groups++
