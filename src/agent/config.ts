@@ -13,6 +13,8 @@ export interface AgentConfig {
   readonly fastRetry: RetryInterval
   readonly slowRetry: RetryInterval
   readonly reconnect: RetryInterval
+  /** How long a failed attempt to connect stands for the next ones, in ms. */
+  readonly failedConnectMs: number
   /** How long a message may wait before it fails, in ms. */
   readonly messageTimeoutMs: number
   readonly helloTimeoutMs: number
@@ -45,6 +47,7 @@ export const defaultConfig: AgentConfig = {
   fastRetry: { initial: 2 * second, growAfter: 10 * second, max: 120 * second },
   slowRetry: { initial: 5 * minute, growAfter: minute, max: 360 * minute },
   reconnect: { initial: 2 * second, growAfter: 10 * second, max: 180 * second },
+  failedConnectMs: 3 * second,
   messageTimeoutMs: 2 * day,
   helloTimeoutMs: 2 * day,
   quotaTimeoutMs: 7 * day,

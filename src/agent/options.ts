@@ -37,6 +37,7 @@ const configSchema = z.strictObject({
   fastRetry: retry,
   slowRetry: retry,
   reconnect: retry,
+  failedConnectMs: positive,
   messageTimeoutMs: positive,
   helloTimeoutMs: positive,
   quotaTimeoutMs: positive,

@@ -9,6 +9,8 @@ export interface RouterLinkOptions {
   readonly router: string
   readonly clock: Clock
   readonly reconnect: RetryInterval
+  /** For so many ms after a failed attempt whoever needs a session is told of that failure, instead of making the next attempt. */
+  readonly failedConnectMs: number
   readonly connect: (signal: AbortSignal) => Promise<RouterSession>
   /** Whether subscriptions wait for this router: then a lost session comes back by itself. */
   readonly hasSubscriptions: () => boolean
@@ -32,6 +34,7 @@ export class RouterLink {
   readonly #waiting = new Set<Waiter>()
   #session: RouterSession | undefined
   #lastError: DuologueError | undefined
+  #failedAt = Number.NEGATIVE_INFINITY
   #closed = false
 
   constructor(options: RouterLinkOptions) {
@@ -64,8 +67,11 @@ export class RouterLink {
   open(timeoutMs: number): Promise<RouterSession> {
     const { session } = this
     if (session !== undefined) return Promise.resolve(session)
+    const { clock, router, failedConnectMs } = this.#options
+    // Many wait for the same dead router, each with its own delay: together they must not keep on knocking.
+    if (this.#lastError !== undefined && clock.now() - this.#failedAt < failedConnectMs)
+      return Promise.reject(this.#lastError)
     return new Promise((resolve, reject) => {
-      const { clock, router } = this.#options
       const done = (): void => {
         clock.clearTimeout(timer)
         this.#waiting.delete(waiter)
@@ -127,6 +133,7 @@ export class RouterLink {
       session = await this.#options.connect(signal)
     } catch (error) {
       this.#lastError = asDuologueError(error)
+      this.#failedAt = this.#options.clock.now()
       this.#options.failed(this.#lastError)
       throw error
     }

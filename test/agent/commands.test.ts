@@ -116,6 +116,8 @@ describe('B53 errors of commands', () => {
     const attempts: number[] = []
     const dialer = world.network.dialer('bob')
     const bob = await world.start('bob', {
+      // Every attempt is one on the network, so that its delays show.
+      config: { failedConnectMs: 1 },
       dialer: {
         dial: (router, how) => {
           attempts.push(world.clock.now())

@@ -119,6 +119,7 @@ describe('createConnection', () => {
     world.network.setReachable(world.router.place, 'refuses')
     await expect(alice.agent.createConnection({})).rejects.toMatchObject({ code: 'TRANSPORT_CONNECT' })
     world.network.setReachable(world.router.place, 'answers')
+    await world.clock.advance(3_000)
     world.router.react = () => ({ type: 'ERR', error: { type: 'AUTH' } })
     await expect(alice.agent.createConnection({})).rejects.toMatchObject({ code: 'AUTH' })
     expect(await countConnections()).toBe(0)

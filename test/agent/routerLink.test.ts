@@ -27,6 +27,7 @@ describe('RouterLink', () => {
       router: 'smp://router',
       clock,
       reconnect: { initial: 2_000, growAfter: 10_000, max: 180_000 },
+      failedConnectMs: 3_000,
       connect: () => (attempts.shift() as () => Promise<RouterSession>)(),
       hasSubscriptions: () => false,
       opened: async () => {},
@@ -35,6 +36,7 @@ describe('RouterLink', () => {
       event: () => {},
     })
     await expect(link.open(1_000)).rejects.toMatchObject({ code: 'TRANSPORT_HANDSHAKE' })
+    await clock.advance(3_000)
     await expect(link.open(1_000)).resolves.toBe(session)
     ended = true
     const refused = link.open(1_000).catch((error: unknown) => error)
@@ -42,6 +44,33 @@ describe('RouterLink', () => {
     const error = await refused
     expect(error).toMatchObject({ code: 'TRANSPORT_CLOSED' })
     expect(isTemporaryError(error)).toBe(true)
+    link.close()
+  })
+
+  it('many that wait for a dead router do not knock again within 3 s of a failed attempt', async () => {
+    const clock = virtualClock()
+    let attempts = 0
+    const link = new RouterLink({
+      router: 'smp://router',
+      clock,
+      reconnect: { initial: 2_000, growAfter: 10_000, max: 180_000 },
+      failedConnectMs: 3_000,
+      connect: () => {
+        attempts++
+        return Promise.reject(new TransportError('TRANSPORT_CONNECT', 'refused'))
+      },
+      hasSubscriptions: () => false,
+      opened: async () => {},
+      lost: () => {},
+      failed: () => {},
+      event: () => {},
+    })
+    const open = () => link.open(1_000).catch((error: unknown) => (error as TransportError).code)
+    for (let ms = 0; ms < 9_000; ms += 100) {
+      expect(await open()).toBe('TRANSPORT_CONNECT')
+      await clock.advance(100)
+    }
+    expect(attempts).toBe(3)
     link.close()
   })
 })
