@@ -42,9 +42,6 @@ export interface Enqueued {
   readonly wake: Wake
 }
 
-/** Types of stored messages, as the sndQueue machine and the delivery rules name them. */
-export const storedType = (content: MessageContent): string => content.type
-
 /** The bytes of a numbered message whose content is encoded already: what the hash chain hashes and the ratchet encrypts. */
 export const numberedMessage = (sendId: number, previousHash: Bytes, content: Bytes): Bytes =>
   concat(ascii('M'), encodeNumber(sendId), short(previousHash, 'previousHash'), content)
@@ -92,7 +89,7 @@ export const enqueueMessage = (
   checkCanPad(plaintext.length, messagePadding)
   const { state, header } = advanceHeader(ratchetOf(connection))
   return enqueued(connection, queue, {
-    type: storedType(content),
+    type: content.type,
     plaintext,
     ratchet: encodeRatchetState(state),
     body,

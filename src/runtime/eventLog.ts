@@ -16,7 +16,7 @@ export interface EventLogOptions {
   readonly maxUnread: number
   /** So old, in ms, the oldest unread event may become before `isFull` says so; no limit when absent. */
   readonly maxUnreadAgeMs?: number | undefined
-  /** Told once, each time that the log becomes full. */
+  /** Told once when the log becomes full, and again only after it was half empty. */
   readonly becameFull?: (unread: number) => void
 }
 
@@ -35,6 +35,7 @@ export class EventLog {
   readonly #consumers = new Map<string, number>()
   readonly #options: EventLogOptions
   #unread: number
+  #toldFull = false
   /** The oldest unread event, as far as known. */
   #oldest: Pick<EventRow, 'cursor' | 'at'> | undefined
   readonly #messageCursors = new Map<string, number>()
@@ -100,10 +101,12 @@ export class EventLog {
 
   /** Takes committed events, in cursor order. Readers are told in a later microtask: the committer may still hold locks. */
   publish(rows: readonly EventRow[]): void {
-    const wasFull = this.isFull
     this.#unread += rows.length
     this.#oldest ??= rows[0]
-    if (this.isFull && !wasFull) this.#options.becameFull?.(this.#unread)
+    if (this.isFull && !this.#toldFull) {
+      this.#toldFull = true
+      this.#options.becameFull?.(this.#unread)
+    }
     for (const row of rows) {
       this.#tail.set(row.cursor, row)
       if (row.messageId !== null) this.#messageCursors.set(messageKey(row), row.cursor)
@@ -134,6 +137,8 @@ export class EventLog {
       this.#forget(row)
       if (row.cursor === this.#oldest?.cursor) this.#findOldest()
     }
+    // Room for one event does not make it worth telling again.
+    if (this.#unread < this.#options.maxUnread / 2 && !this.isFull) this.#toldFull = false
   }
 
   // The next oldest is in memory, unless older ones are in the store only.
