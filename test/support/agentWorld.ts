@@ -89,11 +89,17 @@ export const agentWorld = (): AgentWorld => {
       closing.push(() => (crashed ? Promise.resolve() : agent.close()))
       const events: AgentEvent[] = []
       const taken = new Set<AgentEvent>()
-      void (async () => {
-        for await (const event of agent.events()) events.push(event)
-      })().catch((error: unknown) => {
-        if (!crashed) throw error
-      })
+      const listen = async (): Promise<void> => {
+        for await (const event of agent.events({ after: events.at(-1)?.cursor ?? 0 })) events.push(event)
+      }
+      // A disk that fails ends the reader, not the log: applications ask again.
+      const listenAgain = (error: unknown): Promise<void> => {
+        if (crashed) return Promise.resolve()
+        const { code } = error as { code?: string }
+        if (code === 'STORE_WRITE' || code === 'STORE_UNAVAILABLE') return listen().catch(listenAgain)
+        throw error
+      }
+      void listen().catch(listenAgain)
       return {
         agent,
         store,
