@@ -16,8 +16,8 @@ import { commandDone, dropCommand, runCommand } from './runCommand.js'
 export class CommandWorkers {
   readonly #context: AgentContext
   readonly #workers: Workers<typeof commandWorkerMachine>
-  /** Attempts of commands that are given up after some. */
-  readonly #attempts = new Map<number, number>()
+  /** Commands that have failed and are tried again. */
+  readonly #failing = new Map<number, { readonly attempts: number; readonly told: boolean }>()
   #closed = false
 
   constructor(context: AgentContext) {
@@ -73,7 +73,7 @@ export class CommandWorkers {
     if (command === undefined) return 'empty'
     try {
       const outcome = await runCommand(this.#context, command)
-      this.#attempts.delete(command.commandId)
+      this.#failing.delete(command.commandId)
       return outcome
     } catch (error) {
       return this.#failed(command, error)
@@ -88,13 +88,17 @@ export class CommandWorkers {
     if (this.#closed) return 'empty'
     if (error instanceof StoreError) return 'retry'
     if (isTemporaryOrHostError(error)) {
-      const attempts = (this.#attempts.get(command.commandId) ?? 0) + 1
+      const { attempts: before = 0, told = false } = this.#failing.get(command.commandId) ?? {}
+      const attempts = before + 1
       if (command.type !== 'deleteQueue' || attempts < config.deleteAttempts) {
-        this.#attempts.set(command.commandId, attempts)
+        const tell = !told && isToldAt(command, code, attempts)
+        this.#failing.set(command.commandId, { attempts, told: told || tell })
+        if (attempts === 1 && command.type !== 'deleteQueue') this.#warn(command, code)
+        if (tell) await this.#report(command, error, { keepsTrying: true })
         return 'retry'
       }
     }
-    this.#attempts.delete(command.commandId)
+    this.#failing.delete(command.commandId)
     return command.type === 'deleteQueue' ? this.#giveUpQueue(command, error) : this.#report(command, error)
   }
 
@@ -104,7 +108,12 @@ export class CommandWorkers {
     return queue === undefined ? dropCommand(this.#context, command) : queueGone(this.#context, command, queue, error)
   }
 
-  #report(command: CommandRow, error: unknown): Promise<CommandOutcome> {
+  #warn({ type, connectionId, router }: CommandRow, code: string): void {
+    this.#context.log.warn({ code, command: type, connectionId, router }, 'a command failed: it is tried again')
+  }
+
+  #report(command: CommandRow, error: unknown, { keepsTrying = false } = {}): Promise<CommandOutcome> {
+    const fact = keepsTrying ? { ...errorFact(error), hint: keepsTryingHint } : errorFact(error)
     return this.#context.runtime.run({
       name: 'command.failed',
       internal: true,
@@ -112,13 +121,24 @@ export class CommandWorkers {
       compute: (state): Outcome<CommandOutcome> => {
         const connection = findConnection(state, command.connectionId)
         const correlation = command.correlationId === null ? {} : { correlationId: command.correlationId }
-        const events =
-          connection === undefined ? [] : [eventOf(connection, 'ERR', { error: errorFact(error) }, correlation)]
-        return { result: 'failed', changes: [commandDone(command)], events }
+        const events = connection === undefined ? [] : [eventOf(connection, 'ERR', { error: fact }, correlation)]
+        if (!keepsTrying) return { result: 'failed', changes: [commandDone(command)], events }
+        return { result: 'retry', events: connection?.status === 'deleted' ? [] : events }
       },
     })
   }
 }
+
+/** Says in an ERR event that its command is not given up. */
+export const keepsTryingHint = 'the agent keeps trying'
+
+/** The router is another one than its address names, or pretends to be: more attempts tell nothing new. */
+const provesNothing = new Set(['TRANSPORT_IDENTITY', 'TRANSPORT_CERTIFICATE'])
+
+// A router that is away for a moment is no news; the deletion of a queue reports its end by itself (DEL_RCVQ).
+const isToldAt = ({ type }: CommandRow, code: string, attempts: number): boolean =>
+  type !== 'deleteQueue' && (provesNothing.has(code) || attempts >= attemptsUntilTold)
+const attemptsUntilTold = 3
 
 const splitKey = (key: string): { connectionId: string; router: string } => {
   const space = key.indexOf(' ')

@@ -1,5 +1,5 @@
 /** `duologue agent`: an agent as a process of its own, driven by JSON-RPC. */
-import { Command } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
 import type { Logger } from 'pino'
 import type { AgentOptions } from '../agent/openAgent.js'
 import { serveStdio } from '../service/stdio.js'
@@ -14,6 +14,7 @@ interface Options {
   readonly schema?: string
   readonly router: readonly string[]
   readonly consumer: string
+  readonly maxUnreadEvents?: number
   readonly trace?: string
   readonly logLevel: string
 }
@@ -27,6 +28,7 @@ export const agentCommand = (): Command =>
     .option('--schema <name>', 'schema of the Postgres database')
     .option('--router <address>', 'smp:// address on which queues are made (repeatable)', collect, [])
     .option('--consumer <name>', 'name under which events are read and acknowledged', 'default')
+    .option('--max-unread-events <n>', 'stop receiving while so many events are unacknowledged (100000)', eventCount)
     .option('--trace <file>', 'append every unit of work and transition to this file, as JSON lines')
     .addOption(logLevelOption())
     .option('--json', 'print an error as JSON')
@@ -38,6 +40,12 @@ export const agentCommand = (): Command =>
     })
 
 const collect = (value: string, previous: readonly string[]): string[] => [...previous, value]
+
+const eventCount = (text: string): number => {
+  const count = /^\d+$/.test(text) ? Number(text) : 0
+  if (count < 1 || !Number.isSafeInteger(count)) throw new InvalidArgumentError('a number from 1 on')
+  return count
+}
 
 const storeOf = ({ db, databaseUrl, schema }: Options, command: Command): AgentOptions['store'] => {
   if (databaseUrl !== undefined && db === undefined) {
@@ -62,7 +70,7 @@ const runAgent = async (store: AgentOptions['store'], options: Options): Promise
 
 const serveAgent = async (
   store: AgentOptions['store'],
-  { router, consumer }: Options,
+  { router, consumer, maxUnreadEvents }: Options,
   logger: Logger,
   trace: TraceFile | undefined,
   stop: AbortSignal,
@@ -73,6 +81,7 @@ const serveAgent = async (
     store,
     routers: router,
     logger,
+    ...(maxUnreadEvents === undefined ? {} : { config: { maxUnreadEvents } }),
     ...(trace === undefined ? {} : { trace: trace.write }),
   })
   try {

@@ -1,6 +1,7 @@
 /** Stored commands: who waits for whom, and what becomes of those that fail. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { randomBytes } from 'node:crypto'
+import { TransportError } from '../../src/errors.js'
 import { commands, rcvQueues } from '../../src/store/agent/connections.js'
 import { insert } from '../../src/store/index.js'
 import { type TestAgent } from '../support/agentWorld.js'
@@ -132,7 +133,7 @@ describe('B53 errors of commands', () => {
     expect(waits.slice(0, 8)).toEqual([2_000, 2_000, 2_000, 2_000, 2_000, 3_000, 4_500, 6_750])
     expect(Math.max(...waits)).toBe(120_000)
     expect(waits.slice(-5)).toEqual(Array.from({ length: 5 }, () => 120_000))
-    expect(told(bob, 'ERR')).toEqual([])
+    expect(told(bob, 'ERR')).toHaveLength(1)
     world.network.setReachable(world.router.place, 'answers')
     await alice.next('CONF', aliceId)
   })
@@ -154,7 +155,48 @@ describe('B53 errors of commands', () => {
     await bob.agent.joinConnection({ link })
     await alice.next('CONF', aliceId)
     expect(world.router.all('SKEY')).toHaveLength(4)
-    expect(told(bob, 'ERR')).toEqual([])
+    expect(told(bob, 'ERR')).toHaveLength(1)
+  })
+
+  const joining = async (dial?: () => Promise<never>) => {
+    const alice = await world.start('alice')
+    const { link } = await alice.agent.createConnection({})
+    const warned: object[] = []
+    const quiet = (): void => {}
+    const logger = { debug: quiet, info: quiet, error: quiet, warn: (facts: object) => void warned.push(facts) }
+    const bob = await world.start('bob', { logger, ...(dial === undefined ? {} : { dialer: { dial } }) })
+    return { alice, bob, link, warned }
+  }
+
+  it('B53 temporary: said once, in the log at the first failure and as an event at the third', async () => {
+    const { alice, bob, link, warned } = await joining()
+    world.network.setReachable(world.router.place, 'refuses')
+    const { connectionId } = await bob.agent.joinConnection({ link })
+    await world.clock.advance(1_000)
+    const { address } = world.router
+    const facts = { code: 'TRANSPORT_CONNECT', command: 'secureSend', connectionId, router: address }
+    expect([warned, told(bob, 'ERR')]).toEqual([[facts], []])
+    const before = world.clock.now()
+    const { error } = await bob.next('ERR', connectionId)
+    expect(error).toMatchObject({ code: 'TRANSPORT_CONNECT', hint: 'the agent keeps trying' })
+    expect(world.clock.now() - before).toBeLessThan(5_000)
+    await world.clock.advance(3_600_000)
+    expect([warned.length, told(bob, 'ERR').length]).toEqual([1, 1])
+    world.network.setReachable(world.router.place, 'answers')
+    await alice.next('CONF')
+  })
+
+  it.each(['TRANSPORT_IDENTITY', 'TRANSPORT_CERTIFICATE'])('B53 temporary: %s is told at once', async code => {
+    const { bob, link, warned } = await joining(() =>
+      Promise.reject(new TransportError(code, 'not the router', { hint: 'look at the address' })),
+    )
+    const { connectionId } = await bob.agent.joinConnection({ link })
+    await world.clock.advance(1_000)
+    const [event] = told(bob, 'ERR')
+    expect(event).toMatchObject({ connectionId, error: { code, hint: 'the agent keeps trying' } })
+    await world.clock.advance(600_000)
+    expect([warned.length, told(bob, 'ERR').length]).toEqual([1, 1])
+    expect(await bob.store.find(commands, {})).toHaveLength(1)
   })
 
   it('B53 permanent: reported once, with its code, deleted, and tried no more, after a restart neither', async () => {

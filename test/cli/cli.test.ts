@@ -30,6 +30,10 @@ describe('the command line', () => {
     ['two databases', ['agent', '--stdio', '--db', 'x', '--database-url', 'postgres://x', '--router', nobody]],
     ['a schema without its database', ['agent', '--stdio', '--db', 'x', '--schema', 'y', '--router', nobody]],
     ['an agent without a router', ['agent', '--stdio', '--db', 'x']],
+    [
+      'a bound on events that is none',
+      ['agent', '--stdio', '--db', 'x', '--router', nobody, '--max-unread-events', '0'],
+    ],
     ['a port that is none', ['router', 'init', '--port', '70000']],
     ['a router with two stores', ['router', 'start', '--memory', '--database-url', 'postgres://x']],
   ])('has exit code 2 and a message on stderr for %s', async (_what, args) => {
@@ -95,7 +99,17 @@ describe('duologue router', () => {
 describe('duologue agent --stdio', () => {
   it('answers, traces, and stops in order at the end of the input', async () => {
     const trace = join(directory, 'trace.jsonl')
-    const args = ['--stdio', '--db', join(directory, 'db'), '--router', nobody, '--trace', trace]
+    const args = [
+      '--stdio',
+      '--db',
+      join(directory, 'db'),
+      '--router',
+      nobody,
+      '--trace',
+      trace,
+      '--max-unread-events',
+      '5',
+    ]
     const input = '{"jsonrpc":"2.0","id":1,"method":"listConnections"}\n'
     const { code, stdout, stderr } = await runCli(['agent', ...args], { input })
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })

@@ -46,7 +46,7 @@ export const calls = {
     z.strictObject({ connectionId: connectionIdSchema, link: z.string() }),
   ),
   joinConnection: call(
-    'Joins by an invitation link. The answer comes when the intent is stored; CON tells that the connection is complete, ERR that it failed for good.',
+    'Joins by an invitation link. The answer comes when the intent is stored; CON tells that the connection is complete, ERR that it failed for good, or what it waits for.',
     z.strictObject({
       userId: userIdSchema.default(1),
       link: z.string().max(16_384),
@@ -65,7 +65,7 @@ export const calls = {
     nothing,
   ),
   sendMessage: call(
-    'Accepts a message for delivery: when the call is answered, the message is stored. SENT tells that the router has it, MERR that it failed for good.',
+    'Accepts a message for delivery: when the call is answered, the message is stored. SENT tells that the router has it, MERR that it failed for good, or what it waits for.',
     z.strictObject({
       connectionId: connectionIdSchema,
       body: bodySchema,
