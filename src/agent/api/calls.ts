@@ -65,7 +65,7 @@ export const calls = {
     nothing,
   ),
   sendMessage: call(
-    'Accepts a message for delivery: when the call is answered, the message is stored. SENT tells that the router has it, MERR that it failed for good, or what it waits for.',
+    'Accepts a message for delivery: when the call is answered, the message is stored. SENT tells that the router has it, MERR that it failed for good.',
     z.strictObject({
       connectionId: connectionIdSchema,
       body: bodySchema,
