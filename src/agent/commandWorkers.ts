@@ -121,7 +121,10 @@ export class CommandWorkers {
       compute: (state): Outcome<CommandOutcome> => {
         const connection = findConnection(state, command.connectionId)
         const correlation = command.correlationId === null ? {} : { correlationId: command.correlationId }
-        const events = connection === undefined ? [] : [eventOf(connection, 'ERR', { error: fact }, correlation)]
+        const events =
+          connection === undefined
+            ? []
+            : [eventOf(connection, 'ERR', { error: fact, ...(keepsTrying ? { temporary: true } : {}) }, correlation)]
         if (!keepsTrying) return { result: 'failed', changes: [commandDone(command)], events }
         return { result: 'retry', events: connection?.status === 'deleted' ? [] : events }
       },

@@ -17,7 +17,7 @@ const answerHandshake = (inbox: Inbox, failed: (event: EventLine) => void): Told
     inbox.handle = async event => {
       const { type, connectionId } = event
       if (['CONF', 'INFO', 'CON'].includes(type)) types.push(type)
-      if (type === 'ERR') failed(event)
+      if (type === 'ERR' && event['temporary'] !== true) failed(event)
       if (type === 'CON') resolve()
       if (type !== 'CONF') return
       const confirmationId = event['confirmationId'] as string

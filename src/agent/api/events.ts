@@ -76,8 +76,8 @@ export type EventPayload =
   | { readonly type: 'QCONT' }
   | { readonly type: 'DEL_RCVQ'; readonly router: string; readonly error?: ErrorFact }
   | { readonly type: 'DEL_CONN' }
-  /** Something failed that no call is there to answer for. */
-  | { readonly type: 'ERR'; readonly error: ErrorFact; readonly critical?: boolean }
+  /** Something failed that no call is there to answer for. `temporary`: it is tried again. */
+  | { readonly type: 'ERR'; readonly error: ErrorFact; readonly critical?: boolean; readonly temporary?: boolean }
 
 export type AgentEvent = EventEnvelope & EventPayload
 export type EventType = EventPayload['type']

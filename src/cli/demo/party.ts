@@ -44,7 +44,7 @@ export const readEvents = (agent: Agent): EventReader => {
 
 /** Throws what an event reports that no conversation survives. */
 export const throwIfFailed = (event: AgentEvent): void => {
-  if (event.type !== 'ERR') return
+  if (event.type !== 'ERR' || event.temporary === true) return
   const { code, message, field, hint } = event.error
   throw new CallError(code, message, {
     ...(field === undefined ? {} : { field }),
