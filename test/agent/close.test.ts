@@ -246,6 +246,33 @@ describe('close', () => {
     expect(world.network.links({ from: 'alice' })).toEqual([])
   })
 
+  it('calls that are made while it is closing are answered and leave nothing', async () => {
+    const { agent, friend, clock } = await start()
+    const other = await world.start('other')
+    const { link } = await other.agent.createConnection({})
+    const { connectionId } = friend
+    world.cut('alice')
+    const closing = agent.agent.close()
+    const calls = [
+      agent.agent.subscribe({}),
+      agent.agent.createConnection({}),
+      agent.agent.joinConnection({ link }),
+      agent.agent.sendMessage({ connectionId, body: 'x' }),
+      agent.agent.deleteConnection({ connectionId }),
+    ].map(call =>
+      call.then(
+        () => 'done',
+        (error: unknown) => error,
+      ),
+    )
+    await closing
+    const outcomes = await Promise.race([Promise.all(calls), world.clock.advance(1).then(() => 'never answered')])
+    expect(outcomes).toBeInstanceOf(Array)
+    await world.clock.advance(3_600_000)
+    expect(clock.pending).toBe(0)
+    expect(world.network.links({ from: 'alice' })).toEqual([])
+  })
+
   it('what was under way goes on in the next agent on the same rows', async () => {
     const { agent, friend } = await start()
     holdAll('SEND')

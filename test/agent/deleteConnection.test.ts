@@ -1,7 +1,7 @@
 /** deleteConnection at every moment of a connection’s life: rows, router, events. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { agentTables } from '../../src/store/agent/tables.js'
-import { connections, rcvQueues } from '../../src/store/agent/connections.js'
+import { commands, connections, rcvQueues } from '../../src/store/agent/connections.js'
 import { deliveries } from '../../src/store/agent/messages.js'
 import type { MemoryStore } from '../../src/store/memory.js'
 import type { TestAgent } from '../support/agentWorld.js'
@@ -184,6 +184,25 @@ describe('deleteConnection', () => {
     await alice.next('DEL_CONN')
     await expect(alice.agent.sendMessage({ connectionId, body: 'x' })).rejects.toMatchObject({ code: 'CONN_NOT_FOUND' })
     expect(await alice.agent.listConnections({})).toEqual({ connections: [] })
+  })
+
+  it('nothing that waited is done any more: no message is sent, no other command is run, after a restart neither', async () => {
+    const { connectionId } = await world.befriend(alice)
+    const invited = await world.invite(alice)
+    hold('SEND', 'SKEY', 'DEL')
+    for (const body of ['one', 'two']) await alice.agent.sendMessage({ connectionId, body })
+    await alice.agent.allowConnection({ connectionId: invited.connectionId, confirmationId: invited.confirmationId })
+    await world.clock.settle()
+    for (const id of [connectionId, invited.connectionId]) await alice.agent.deleteConnection({ connectionId: id })
+    expect(await alice.store.find(deliveries, {})).toEqual([])
+    const waiting = await alice.store.find(commands, {})
+    expect(waiting.map(({ type }) => type)).toEqual(['deleteQueue', 'deleteQueue'])
+    const rows = alice.crash()
+    const seen = world.router.seen.length
+    alice = await world.start('alice', { store: { open: rows } })
+    await world.clock.advance(100_000)
+    const later = world.router.seen.slice(seen).map(({ command }) => command.type)
+    expect(new Set(later)).toEqual(new Set(['DEL']))
   })
 
   it('its unread events stay, and can be acknowledged', async () => {
