@@ -1,6 +1,7 @@
 /** close() in the middle of everything: nothing of the agent is left, and whoever waits for it is told. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Clock } from '../../src/runtime/clock.js'
+import { rcvQueues } from '../../src/store/agent/connections.js'
 import { rcvMessages } from '../../src/store/agent/messages.js'
 import { DuologueError } from '../../src/errors.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
@@ -268,6 +269,35 @@ describe('close', () => {
     await closing
     const outcomes = await Promise.race([Promise.all(calls), world.clock.advance(1).then(() => 'never answered')])
     expect(outcomes).toBeInstanceOf(Array)
+    await world.clock.advance(3_600_000)
+    expect(clock.pending).toBe(0)
+    expect(world.network.links({ from: 'alice' })).toEqual([])
+  })
+
+  it('subscribe() whose rows come when the sessions are ended already makes no new one', async () => {
+    const { agent, friend, clock } = await start()
+    const gate = commitGate(agent.store)
+    const find = agent.store.find.bind(agent.store)
+    let letRead: () => void = () => {}
+    const mayRead = new Promise<void>(resolve => {
+      letRead = resolve
+    })
+    agent.store.find = async (table, query) => {
+      if ((table as { name: string }).name === rcvQueues.name) await mayRead
+      return find(table, query)
+    }
+    // A commit under way keeps the store open while the agent closes.
+    gate.close()
+    const sending = agent.agent.sendMessage({ connectionId: friend.connectionId, body: 'last' })
+    const subscribing = agent.agent.subscribe({})
+    await world.clock.settle()
+    const closing = agent.agent.close()
+    await world.clock.settle()
+    letRead()
+    const { results } = await subscribing
+    gate.open()
+    await Promise.all([sending, closing])
+    expect(results).toMatchObject([{ ok: false, error: { code: 'AGENT_CLOSED' } }])
     await world.clock.advance(3_600_000)
     expect(clock.pending).toBe(0)
     expect(world.network.links({ from: 'alice' })).toEqual([])
