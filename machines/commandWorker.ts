@@ -11,6 +11,8 @@ export interface CommandWorkerInput {
 export interface CommandWorkerContext extends CommandWorkerInput {
   delay: number
   elapsed: number
+  /** The agent is being suspended: the run under way is the last one. */
+  stopping: boolean
 }
 
 /** How the run of the head command ended; `done` and `failed` have left their rows and events behind. */
@@ -34,10 +36,13 @@ export const commandWorkerMachine = setup({
   },
   delays: { retry: ({ context }) => context.delay },
   guards: {
+    isStopping: ({ context }) => context.stopping,
     isEmpty: (_, outcome: CommandOutcome) => outcome === 'empty',
     isRetry: (_, outcome: CommandOutcome) => outcome === 'retry',
   },
   actions: {
+    noteStopping: assign({ stopping: true }),
+    forgetStopping: assign({ stopping: false }),
     resetDelay: assign(({ context }) => ({ delay: context.retry.initial, elapsed: 0 })),
     growDelay: assign(({ context }) => ({
       elapsed: context.elapsed + context.delay,
@@ -47,29 +52,35 @@ export const commandWorkerMachine = setup({
 }).createMachine({
   id: 'commandWorker',
   description: 'Runs the stored commands of one connection at one router in order',
-  context: ({ input }) => ({ ...input, delay: input.retry.initial, elapsed: 0 }),
+  context: ({ input }) => ({ ...input, delay: input.retry.initial, elapsed: 0, stopping: false }),
   initial: 'running',
   states: {
     running: {
       description: 'The head command is being run.',
       meta: {
-        spec: ['B50', 'B51'],
-        ignores: {
-          'command.added': 'it is found when its turn comes',
-          'worker.resumed': 'nothing is suspended',
-        },
+        spec: ['B06', 'B50', 'B51'],
+        ignores: { 'command.added': 'it is found when its turn comes' },
       },
       invoke: {
         src: 'runNext',
         input: ({ context }) => ({ connectionId: context.connectionId, router: context.router }),
         onDone: [
-          { guard: { type: 'isEmpty', params: ({ event }) => event.output }, target: 'idle' },
+          {
+            guard: { type: 'isEmpty', params: ({ event }) => event.output },
+            target: 'idle',
+            actions: ['forgetStopping'],
+          },
+          { guard: 'isStopping', target: 'suspended', actions: ['forgetStopping'] },
           { guard: { type: 'isRetry', params: ({ event }) => event.output }, target: 'waiting' },
           { target: 'running', reenter: true, actions: ['resetDelay'] },
         ],
-        onError: 'waiting',
+        onError: [{ guard: 'isStopping', target: 'suspended', actions: ['forgetStopping'] }, { target: 'waiting' }],
       },
-      on: { 'worker.suspended': 'suspended' },
+      on: {
+        // A suspension waits for the run under way, which ends before the next one begins (B06).
+        'worker.suspended': { actions: ['noteStopping'] },
+        'worker.resumed': { actions: ['forgetStopping'] },
+      },
     },
     waiting: {
       description: 'A temporary error: the same command is run again after a delay.',

@@ -1,5 +1,6 @@
 /** Every statechart, by its id: what the visualizer, the review report and the property tests walk through. */
 import { agentOperationsMachine } from './agentOperations.js'
+import { cleanupMachine } from './cleanup.js'
 import { commandWorkerMachine } from './commandWorker.js'
 import { connectionMachine } from './connection.js'
 import { rcvQueueMachine } from './rcvQueue.js'
@@ -22,9 +23,11 @@ export const workerMachines = {
   commandWorker: commandWorkerMachine,
   routerSession: routerSessionMachine,
   agentOperations: agentOperationsMachine,
+  cleanup: cleanupMachine,
 } as const
 
 export * from './agentOperations.js'
+export * from './cleanup.js'
 export * from './commandWorker.js'
 export * from './connection.js'
 export * from './rcvQueue.js'

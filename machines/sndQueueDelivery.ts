@@ -16,6 +16,8 @@ export interface DeliveryContext extends DeliveryInput {
   slowElapsed: number
   /** QCONT came while an attempt was under way: the next wait does not take place. */
   continued: boolean
+  /** The agent is being suspended: the attempt under way is the last one. */
+  stopping: boolean
 }
 
 /** How an attempt to deliver the head of the queue ended, as the sndQueue machine decided. */
@@ -46,6 +48,7 @@ export const sndQueueDeliveryMachine = setup({
     isEmpty: (_, outcome: DeliveryOutcome) => outcome === 'empty',
     isFast: (_, outcome: DeliveryOutcome) => outcome === 'retryFast',
     isSlow: (_, outcome: DeliveryOutcome) => outcome === 'retrySlow',
+    isStopping: ({ context }) => context.stopping,
     isContinued: ({ context }) => context.continued,
     isContinuedRetry: ({ context }, outcome: DeliveryOutcome) =>
       context.continued && (outcome === 'retryFast' || outcome === 'retrySlow'),
@@ -53,6 +56,8 @@ export const sndQueueDeliveryMachine = setup({
   actions: {
     noteContinued: assign({ continued: true }),
     forgetContinued: assign({ continued: false }),
+    noteStopping: assign({ stopping: true }),
+    forgetStopping: assign({ stopping: false }),
     resetDelays: assign(({ context }) => ({
       fastDelay: context.fast.initial,
       slowDelay: context.slow.initial,
@@ -78,17 +83,15 @@ export const sndQueueDeliveryMachine = setup({
     fastElapsed: 0,
     slowElapsed: 0,
     continued: false,
+    stopping: false,
   }),
   initial: 'sending',
   states: {
     sending: {
       description: 'The head of the queue is on its way to the router.',
       meta: {
-        spec: ['B40', 'B44', 'B45'],
-        ignores: {
-          'delivery.added': 'it is found when its turn comes',
-          'delivery.resumed': 'nothing is suspended',
-        },
+        spec: ['B05', 'B40', 'B44', 'B45'],
+        ignores: { 'delivery.added': 'it is found when its turn comes' },
       },
       invoke: {
         src: 'deliverNext',
@@ -97,8 +100,9 @@ export const sndQueueDeliveryMachine = setup({
           {
             guard: { type: 'isEmpty', params: ({ event }) => event.output },
             target: 'idle',
-            actions: ['forgetContinued'],
+            actions: ['forgetContinued', 'forgetStopping'],
           },
+          { guard: 'isStopping', target: 'suspended', actions: ['forgetContinued', 'forgetStopping'] },
           {
             guard: { type: 'isContinuedRetry', params: ({ event }) => event.output },
             target: 'sending',
@@ -110,6 +114,7 @@ export const sndQueueDeliveryMachine = setup({
           { target: 'sending', reenter: true, actions: ['resetDelays'] },
         ],
         onError: [
+          { guard: 'isStopping', target: 'suspended', actions: ['forgetContinued', 'forgetStopping'] },
           { guard: 'isContinued', target: 'sending', reenter: true, actions: ['forgetContinued'] },
           { target: 'waiting.fast' },
         ],
@@ -117,7 +122,9 @@ export const sndQueueDeliveryMachine = setup({
       on: {
         // The answer under way may be older than the room in the queue.
         'queue.continued': { actions: ['noteContinued'] },
-        'delivery.suspended': 'suspended',
+        // A suspension waits for the attempt under way.
+        'delivery.suspended': { actions: ['noteStopping'] },
+        'delivery.resumed': { actions: ['forgetStopping'] },
       },
     },
     waiting: {

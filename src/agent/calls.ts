@@ -5,6 +5,7 @@ import type { Agent, EventsOptions } from './api/agent.js'
 import { type CallName, calls, type ParamsOf, type ParsedParamsOf, type ResultOf } from './api/calls.js'
 import type { AgentEvent } from './api/events.js'
 import { ackEvents, ackMessage } from './acknowledge.js'
+import { foregroundAgent, getStatistics, resetStatistics, suspendAgent } from './agentOperations.js'
 import { allowConnection } from './allowConnection.js'
 import type { AgentContext } from './context.js'
 import { createConnection } from './createConnection.js'
@@ -13,6 +14,8 @@ import { toAgentEvent } from './events.js'
 import { joinConnection } from './joinConnection.js'
 import { sendMessage } from './sendMessage.js'
 import { subscribe } from './subscribe.js'
+import { testRouter } from './testRouter.js'
+import { createUser, deleteUser, listUsers, setConnectionUser, setRouters, setUserHidden } from './users.js'
 
 type Handlers = {
   readonly [N in CallName]: (context: AgentContext, params: ParsedParamsOf<N>) => Promise<ResultOf<N>>
@@ -92,6 +95,17 @@ const handlers: Handlers = {
   registerConsumer,
   readEvents,
   ackEvents,
+  createUser,
+  listUsers,
+  setUserHidden,
+  deleteUser,
+  setRouters,
+  testRouter,
+  setConnectionUser,
+  suspendAgent,
+  foregroundAgent,
+  getStatistics,
+  resetStatistics,
 }
 
 /** The public agent: every call of the list, its parameters checked by the list’s schema. */

@@ -25,7 +25,10 @@ export class CommandWorkers {
     const machine = commandWorkerMachine.provide({
       actors: {
         runNext: fromPromise<CommandOutcome, { connectionId: string; router: string }>(({ input }) =>
-          this.#runNext(input.connectionId, input.router),
+          this.#runNext(input.connectionId, input.router).catch((error: unknown) => {
+            this.#unexpected(input, error)
+            throw error
+          }),
         ),
       },
     }) as typeof commandWorkerMachine
@@ -34,8 +37,23 @@ export class CommandWorkers {
       clock: context.clock,
       input: key => ({ ...splitKey(key), retry: context.config.fastRetry }),
       workAdded: { type: 'command.added' },
-      crashed: (key, error) => context.log.error({ code: asDuologueError(error).code, key }, 'a command worker failed'),
+      attempts: {
+        state: 'running',
+        began: () => context.operations.began('sending'),
+        ended: () => context.operations.ended('sending'),
+      },
+      pausing: { paused: { type: 'worker.suspended' }, resumed: { type: 'worker.resumed' } },
+      crashed: (key, error) => context.supervisor.crashed('commandWorker', key, error),
     })
+  }
+
+  /** Runs no more commands until `resume` (B06); the one under way is finished. */
+  pause(): void {
+    this.#workers.pause()
+  }
+
+  unpause(): void {
+    this.#workers.resume()
   }
 
   wake(key: string): void {
@@ -61,6 +79,12 @@ export class CommandWorkers {
   close(): void {
     this.#closed = true
     this.#workers.stop()
+  }
+
+  // The machine tries again, whatever it was; a bug must be told of.
+  #unexpected({ connectionId, router }: { connectionId: string; router: string }, error: unknown): void {
+    if (error instanceof StoreError || this.#closed) return
+    this.#context.supervisor.crashed('commandWorker', commandWorkerKey(connectionId, router), error)
   }
 
   async #runNext(connectionId: string, router: string): Promise<CommandOutcome> {

@@ -28,6 +28,14 @@ export interface AgentConfig {
   readonly subscribeBatch: number
   /** Attempts to delete a queue at its router before it is given up. */
   readonly deleteAttempts: number
+  /** The cleanup: until the first, between two, between two steps of one, in ms (B07). */
+  readonly cleanupInitialMs: number
+  readonly cleanupIntervalMs: number
+  readonly cleanupPauseMs: number
+  /** How long what messages leave behind is kept, in ms. */
+  readonly storedDataMs: number
+  /** Restarts of one worker in a minute, before its crash is CRITICAL (B02). */
+  readonly maxWorkerRestartsPerMinute: number
   /** Sent messages of one queue whose completion may still be on its way to the disk. */
   readonly deliveriesAhead: number
   /** Unread events: at this many the agent stops receiving, so that none is ever dropped. Acknowledge events of every type. */
@@ -57,6 +65,11 @@ export const defaultConfig: AgentConfig = {
   backgroundCommandMs: 30 * second,
   subscribeBatch: 1350,
   deleteAttempts: 10,
+  cleanupInitialMs: 30 * second,
+  cleanupIntervalMs: 5 * minute,
+  cleanupPauseMs: 200,
+  storedDataMs: 21 * day,
+  maxWorkerRestartsPerMinute: 5,
   deliveriesAhead: 64,
   maxUnreadEvents: 100_000,
 }

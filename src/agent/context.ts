@@ -2,12 +2,18 @@ import type { Random } from '../crypto/index.js'
 import type { Clock } from '../runtime/clock.js'
 import type { EventLog } from '../runtime/eventLog.js'
 import type { Runtime } from '../runtime/runtime.js'
-import type { RouterAddressWithAuth } from '../smp/protocol/routerAddress.js'
+import type { NewEvent } from '../runtime/unit.js'
+import type { RouterSession } from '../smp/client.js'
 import type { Store } from '../store/index.js'
 import type { ResultOf } from './api/calls.js'
 import type { AgentConfig } from './config.js'
 import type { Inbox } from './inbox.js'
+import type { Operations } from './operations.js'
+import type { Routers } from './routers.js'
 import type { Sessions } from './sessions.js'
+import type { Statistics } from './statistics.js'
+import type { Supervisor } from './supervisor.js'
+import type { Users } from './users.js'
 
 /** A logger as pino's: words and plain facts, never keys, bodies or links. */
 export interface Logger {
@@ -30,8 +36,15 @@ export interface AgentContext {
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
-  /** Routers that new queues are made on. */
-  readonly routers: readonly RouterAddressWithAuth[]
+  readonly operations: Operations
+  readonly supervisor: Supervisor
+  readonly users: Users
+  readonly routers: Routers
+  readonly statistics: Statistics
+  /** A session of the caller’s own, who closes it. */
+  readonly connect: (router: string, timeoutMs: number) => Promise<RouterSession>
+  /** Stores an event that belongs to no other change. Never throws. */
+  readonly publish: (event: NewEvent) => void
   /** Calls of createConnection that wait for their router, by connection. */
   readonly creating: Map<string, Promise<ResultOf<'createConnection'>>>
   /** The next id of a stored command: rising, so that commands run in the order in which they were stored. */

@@ -3,24 +3,13 @@ import { decodeE2ePrivateKeys, e2eParamsOf, encodeE2ePrivateKeys, generateE2ePar
 import { formatConnectionRequest } from '../smp/protocol/connectionRequest.js'
 import { e2eParamsForLink } from '../smp/protocol/e2eParams.js'
 import type { QueueIds } from '../smp/protocol/responses.js'
-import { formatRouterAddress } from '../smp/protocol/routerAddress.js'
 import { connections, rcvQueues } from '../store/agent/connections.js'
 import { insert, patch, remove, removeWhere } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import type { AgentContext } from './context.js'
 import { decideConnection } from './decideConnection.js'
 import { connectionByKey, isCreated, keyOfAnotherCall, newConnection, onceByKey } from './newConnection.js'
-import {
-  abandonQueue,
-  createdQueue,
-  newId,
-  newQueueCommand,
-  newRcvQueue,
-  passwordOf,
-  pickRouter,
-  queueCreated,
-  queueInfoOf,
-} from './queues.js'
+import { abandonQueue, createdQueue, newId, newQueueCommand, newRcvQueue, queueCreated, queueInfoOf } from './queues.js'
 import { type ConnectionRow, findConnection, type RcvQueueRow, rcvQueuesOf, requireConnection } from './rows.js'
 
 /**
@@ -61,15 +50,10 @@ const requestQueue = async (
   context: AgentContext,
   { connection, queue }: Intent,
 ): Promise<ResultOf<'createConnection'>> => {
-  const { response, session } = await context.sessions.request(
-    queue.userId,
-    queue.router,
-    {
-      command: newQueueCommand(queue, passwordOf(context.routers, queue.router)),
-      entityId: Buffer.alloc(0),
-      key: { algorithm: 'ed25519', privateKey: queue.rcvPrivateKey },
-    },
-    'interactive',
+  const command = newQueueCommand(queue, context.routers.passwordOf(queue.userId, queue.router))
+  const key = { algorithm: 'ed25519', privateKey: queue.rcvPrivateKey } as const
+  const { response, session } = await context.operations.during('sending', () =>
+    context.sessions.request(queue.userId, queue.router, { command, entityId: Buffer.alloc(0), key }, 'interactive'),
   )
   if (response.type !== 'IDS')
     throw new InternalError(`NEW was answered with ${response.type}`, { field: queue.router })
@@ -88,6 +72,7 @@ const storeIntent = async (
   context: AgentContext,
   { userId, idempotencyKey }: ParsedParamsOf<'createConnection'>,
 ): Promise<Intent> => {
+  context.users.require(userId)
   const known = await connectionByKey(context, userId, idempotencyKey)
   const store = (row: ConnectionRow | undefined): Promise<Intent> =>
     intentOf(context, { userId, idempotencyKey, known: row })
@@ -124,7 +109,7 @@ const intentOf = (
         idempotencyKey,
         now: state.now,
       })
-      const router = formatRouterAddress(pickRouter(context.routers, context.random).router)
+      const router = context.routers.pick(userId, context.random)
       const queue = newRcvQueue(context.random, connection, router, context.config.clientVersions.max, state.now)
       return { result: { connection, queue }, changes: [insert(connections, connection), insert(rcvQueues, queue)] }
     },

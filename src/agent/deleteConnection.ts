@@ -94,7 +94,7 @@ export const queueGone = (
   })
 
 /** Every row of a connection but its unread events. */
-const purge = (connectionId: string): Change[] => [
+export const purge = (connectionId: string): Change[] => [
   removeWhere(commands, { connectionId }),
   removeWhere(deliveries, { connectionId }),
   removeWhere(sndMessages, { connectionId }),

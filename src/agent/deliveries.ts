@@ -1,6 +1,6 @@
 import { fromPromise } from 'xstate'
 import { type DeliveryOutcome, sndQueueDeliveryMachine } from '../../machines/sndQueueDelivery.js'
-import { asDuologueError } from '../errors.js'
+import { asDuologueError, StoreError } from '../errors.js'
 import { Workers } from '../runtime/workers.js'
 import { sndQueues } from '../store/agent/connections.js'
 import { deliveries, sndMessages } from '../store/agent/messages.js'
@@ -44,7 +44,12 @@ export class Deliveries {
     this.#context = context
     const machine = sndQueueDeliveryMachine.provide({
       actors: {
-        deliverNext: fromPromise<DeliveryOutcome, { queueId: string }>(({ input }) => this.#deliverNext(input.queueId)),
+        deliverNext: fromPromise<DeliveryOutcome, { queueId: string }>(({ input: { queueId } }) =>
+          this.#deliverNext(queueId).catch((error: unknown) => {
+            this.#unexpected(queueId, error)
+            throw error
+          }),
+        ),
       },
     }) as typeof sndQueueDeliveryMachine
     const { fastRetry: fast, slowRetry: slow } = context.config
@@ -53,8 +58,13 @@ export class Deliveries {
       clock: context.clock,
       input: queueId => ({ queueId, fast, slow }),
       workAdded: { type: 'delivery.added' },
-      crashed: (key, error) =>
-        context.log.error({ code: asDuologueError(error).code, key }, 'a delivery worker failed'),
+      attempts: {
+        state: 'sending',
+        began: () => context.operations.began('delivery'),
+        ended: () => context.operations.ended('delivery'),
+      },
+      pausing: { paused: { type: 'delivery.suspended' }, resumed: { type: 'delivery.resumed' } },
+      crashed: (key, error) => context.supervisor.crashed('sndQueueDelivery', key, error),
       idle: queueId => {
         if (this.#memories.size > idleQueues) this.#memories.delete(queueId)
       },
@@ -96,6 +106,15 @@ export class Deliveries {
     }
   }
 
+  /** Sends no more messages until `unpause`; the one under way is finished (B05). */
+  pause(): void {
+    this.#workers.pause()
+  }
+
+  unpause(): void {
+    this.#workers.resume()
+  }
+
   /** Forgets a deleted queue; what is on its way finds its rows gone. */
   forget(queueId: string): void {
     this.#memories.delete(queueId)
@@ -123,6 +142,12 @@ export class Deliveries {
     return memory
   }
 
+  // The machine tries again, whatever it was; a bug must be told of.
+  #unexpected(queueId: string, error: unknown): void {
+    if (error instanceof StoreError || this.#closed) return
+    this.#context.supervisor.crashed('sndQueueDelivery', queueId, error)
+  }
+
   // A worker’s turn: messages are sent one after the other without asking the machine in between, as long as all goes well.
   async #deliverNext(queueId: string): Promise<DeliveryOutcome> {
     const memory = this.#memoryOf(queueId)
@@ -130,6 +155,7 @@ export class Deliveries {
     memory.deferred = undefined
     if (deferred !== undefined) return deferred
     for (let sent = 0; sent < messagesPerTurn; sent++) {
+      if (sent > 0 && this.#context.operations.isStopped('delivery')) break
       const outcome = await this.#deliverHead(queueId, memory)
       if (outcome === 'sent') continue
       if (sent === 0) return outcome

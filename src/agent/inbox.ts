@@ -23,6 +23,8 @@ export class Inbox {
   readonly #kept = new Map<string, Unacknowledged>()
   /** ACKs held back while the event log is full: receiving stops before an event is ever dropped. */
   readonly #heldBack = new Set<Unacknowledged>()
+  /** Messages that came while the agent is suspended: at most one per queue. */
+  #arrived: DeliveredMessage[] = []
   #closed = false
   #processing = 0
   readonly #idle: Array<() => void> = []
@@ -39,11 +41,23 @@ export class Inbox {
   /** Processes a message. Never throws and never blocks its caller. */
   accept(message: DeliveredMessage): void {
     if (this.#closed) return
+    const { operations } = this.#context
+    if (operations.isStopped('receiving')) {
+      this.#arrived.push(message)
+      return
+    }
+    operations.began('receiving')
     this.#processing++
     void this.#process(message).finally(() => {
+      operations.ended('receiving')
       this.#processing--
       if (this.#processing === 0) for (const resolve of this.#idle.splice(0)) resolve()
     })
+  }
+
+  /** Goes on after a suspension: what came meanwhile is processed. */
+  resume(): void {
+    for (const message of this.#arrived.splice(0)) this.accept(message)
   }
 
   /** The router’s message waits for the application’s acknowledgement. */

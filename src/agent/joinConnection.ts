@@ -13,7 +13,6 @@ import {
 import { follow } from '../runtime/follow.js'
 import { type InvitationRequest, parseConnectionRequest } from '../smp/protocol/connectionRequest.js'
 import { e2eParamsAt } from '../smp/protocol/e2eParams.js'
-import { formatRouterAddress } from '../smp/protocol/routerAddress.js'
 import { connections, rcvQueues, sndQueues } from '../store/agent/connections.js'
 import { insert } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
@@ -23,7 +22,7 @@ import type { AgentContext } from './context.js'
 import { decideConnection } from './decideConnection.js'
 import { connectionByKey, isCreated, keyOfAnotherCall, newConnection, onceByKey } from './newConnection.js'
 import { checkInfoLength } from './outgoing.js'
-import { compatibleQueue, newId, newRcvQueue, newSndQueue, pickRouter } from './queues.js'
+import { compatibleQueue, newId, newRcvQueue, newSndQueue } from './queues.js'
 import type { ConnectionRow } from './rows.js'
 
 /**
@@ -35,6 +34,7 @@ export const joinConnection = async (
   { userId, link, info = Buffer.alloc(0), idempotencyKey }: ParsedParamsOf<'joinConnection'>,
 ): Promise<ResultOf<'joinConnection'>> => {
   const { config } = context
+  context.users.require(userId)
   checkInfoLength(info.length)
   const known = await connectionByKey(context, userId, idempotencyKey)
   if (known !== undefined) return joinedBefore(known)
@@ -71,7 +71,7 @@ const storeJoin = (
       const { ratchet, params } = joinerRatchet(invitation, peer.e2eVersion, config)
       const owner = { connectionId, userId }
       const sndQueue = newSndQueue(random, owner, peer.queue, state.now)
-      const replyRouter = formatRouterAddress(pickRouter(context.routers, random, sndQueue.router).router)
+      const replyRouter = context.routers.pick(userId, random, sndQueue.router)
       const replyQueue = newRcvQueue(random, owner, replyRouter, peer.queue.clientVersion, state.now)
       const connection = newConnection({
         ...owner,

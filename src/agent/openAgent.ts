@@ -1,11 +1,12 @@
 import { type Random, systemRandom } from '../crypto/index.js'
+import type { Operation } from '../../machines/agentOperations.js'
 import { asDuologueError, ConfigError, type StoreError } from '../errors.js'
 import { type Clock, systemClock } from '../runtime/clock.js'
 import { EventLog } from '../runtime/eventLog.js'
 import { type Ownership, ownsEverything, type Trace } from '../runtime/ports.js'
 import { Runtime } from '../runtime/runtime.js'
-import type { Wake } from '../runtime/unit.js'
-import { connectRouter } from '../smp/client.js'
+import type { NewEvent, Wake } from '../runtime/unit.js'
+import { connectRouter, type RouterSession } from '../smp/client.js'
 import {
   parseRouterAddress,
   parseRouterAddressWithAuth,
@@ -13,22 +14,29 @@ import {
 } from '../smp/protocol/routerAddress.js'
 import type { Dialer } from '../smp/transport/port.js'
 import { tlsDialer } from '../smp/transport/tls.js'
-import { commands, users } from '../store/agent/connections.js'
+import { commands } from '../store/agent/connections.js'
 import { connectionTables } from '../store/agent/tables.js'
-import { insert, type Store } from '../store/index.js'
+import type { Store } from '../store/index.js'
 import type { Agent } from './api/agent.js'
 import type { KeptMessage } from './arrival.js'
 import { agentCalls } from './calls.js'
+import { Cleanup } from './cleanup.js'
 import { CommandWorkers } from './commandWorkers.js'
 import type { AgentConfig } from './config.js'
 import { type AgentContext, type Logger, silentLogger } from './context.js'
 import { Deliveries } from './deliveries.js'
 import { Inbox } from './inbox.js'
+import { agentSuspended, type Operating, Operations } from './operations.js'
 import { checkOptions, configOf } from './options.js'
 import type { QueuedDelivery } from './outgoing.js'
 import { type OwnedClock, ownedClock } from './ownedClock.js'
+import { Routers } from './routers.js'
+import { eventOf } from './rows.js'
 import { sessionsListener } from './sessionEvents.js'
 import { Sessions } from './sessions.js'
+import { Statistics } from './statistics.js'
+import { Supervisor } from './supervisor.js'
+import { removeUserIfEmpty, Users } from './users.js'
 
 export { maxInfoLength, maxMessageLength } from './outgoing.js'
 
@@ -49,6 +57,8 @@ export interface AgentOptions {
   readonly logger?: Logger
   /** Hears of every unit of work and every transition, as plain data without secrets. */
   readonly trace?: Trace
+  /** Receiving only, for a process that lives for a moment: no cleanup, and statistics are neither restored nor saved (B01). */
+  readonly background?: boolean
   readonly config?: Partial<AgentConfig>
 }
 
@@ -85,10 +95,20 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
   const random = options.random ?? systemRandom
   const dialer = options.dialer ?? tlsDialer()
   const log = options.logger ?? silentLogger
-  await addFirstUser(store, clock.now())
+  const connectionDeleted = (userId: number): void => {
+    if (context.users.find(userId)?.deleted !== true) return
+    removeUserIfEmpty(context, userId).catch((error: unknown) =>
+      log.error({ code: asDuologueError(error).code, userId }, 'a deleted user could not be removed yet'),
+    )
+  }
   // The parts know each other through the context; it is complete before anything runs.
   let context: AgentContext
   let eventLog: EventLog | undefined
+  const operations = new Operations({
+    clock,
+    operating: operation => operating[operation],
+    suspended: () => tellSuspended(context),
+  })
   const runtime = await Runtime.open({
     store,
     aggregateTables: connectionTables,
@@ -97,8 +117,12 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     random,
     ...(options.trace === undefined ? {} : { trace: options.trace }),
     failed: error => log.error({ code: asDuologueError(error).code }, 'a listener of the runtime failed'),
-    published: rows => eventLog?.publish(rows),
+    published: rows => {
+      eventLog?.publish(rows)
+      for (const row of rows) if (row.type === 'DEL_CONN') connectionDeleted(row.userId)
+    },
     woken: wake => woken(wake),
+    busy: busy => (busy ? operations.began('database') : operations.ended('database')),
   })
   const { lastCursor } = runtime
   eventLog = await EventLog.open(store, {
@@ -112,12 +136,36 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
         'too many events are unread: receiving stops until some are acknowledged, of whatever type',
       ),
   })
-  const limits = { connectTimeoutMs: config.backgroundConnectMs, requestTimeoutMs: config.backgroundCommandMs }
+  const users = await Users.open(store, clock.now())
+  const statistics =
+    options.background === true ? Statistics.empty(clock.now()) : await Statistics.open(store, clock.now())
+  const publish = (event: NewEvent): void => {
+    runtime
+      .run({ name: 'event', internal: true, locks: [], compute: () => ({ result: undefined, events: [event] }) })
+      .catch((error: unknown) => log.error({ code: asDuologueError(error).code, type: event.type }, 'event not stored'))
+  }
+  const connect = (router: string, connectTimeoutMs: number, signal?: AbortSignal): Promise<RouterSession> =>
+    connectRouter({
+      dialer,
+      router: parseRouterAddress(router),
+      clock,
+      random,
+      ...(signal === undefined ? {} : { signal }),
+      limits: { connectTimeoutMs, requestTimeoutMs: config.backgroundCommandMs },
+    })
   const sessions = new Sessions({
     config,
     clock,
-    connect: (router, signal) =>
-      connectRouter({ dialer, router: parseRouterAddress(router), clock, random, signal, limits }),
+    connect: async (userId, router, signal) => {
+      try {
+        const session = await connect(router, config.backgroundConnectMs, signal)
+        statistics.count(userId, router, 'connect')
+        return statistics.counted(userId, router, session)
+      } catch (error) {
+        statistics.count(userId, router, `connect ${asDuologueError(error).code}`)
+        throw error
+      }
+    },
     listener: sessionsListener(() => context, options.trace),
   })
   let lastCommandId = await highestCommandId(store)
@@ -131,13 +179,40 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     clock,
     random,
     log,
-    routers,
+    operations,
+    supervisor: new Supervisor({
+      clock,
+      log,
+      maxRestartsPerMinute: config.maxWorkerRestartsPerMinute,
+      publish,
+    }),
+    users,
+    routers: await Routers.open(store, routers),
+    statistics,
+    connect,
+    publish,
     creating: new Map(),
     nextCommandId: () => ++lastCommandId,
     forgetDelivery: queueId => deliveries.forget(queueId),
   }
   const deliveries = new Deliveries(context)
   const commandWorkers = new CommandWorkers(context)
+  const cleanup = options.background === true ? undefined : new Cleanup(context)
+  const operating: Readonly<Record<Operation, Operating>> = {
+    receiving: { stop: () => {}, resume: () => context.inbox.resume() },
+    delivery: { stop: () => deliveries.pause(), resume: () => deliveries.unpause() },
+    sending: { stop: () => commandWorkers.pause(), resume: () => commandWorkers.unpause() },
+    database: {
+      stop: () => {
+        cleanup?.pause()
+        runtime.pause(agentSuspended)
+      },
+      resume: () => {
+        runtime.resume()
+        cleanup?.resume()
+      },
+    },
+  }
   const woken = ({ worker, key, hint }: Wake): void => {
     if (worker === 'delivery') deliveries.wake(key, hint as QueuedDelivery | undefined)
     else if (worker === 'command') commandWorkers.wake(key)
@@ -150,25 +225,53 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
   })
   await Promise.all([deliveries.resume(), commandWorkers.resume()])
   return agentCalls(context, async () => {
-    await closeAgent(context, deliveries, commandWorkers)
+    context.supervisor.dispose()
+    cleanup?.close()
+    operations.close()
+    runtime.resume()
+    await closeAgent(context, deliveries, commandWorkers, options.background === true)
     clock.close()
   })
 }
 
 // In the reverse order of opening: nothing new comes in, what runs is finished, then the store is released.
 const closeAgent = async (
-  { runtime, sessions, inbox, eventLog, store }: AgentContext,
+  context: AgentContext,
   deliveries: Deliveries,
   commandWorkers: CommandWorkers,
+  background: boolean,
 ): Promise<void> => {
+  const { runtime, sessions, inbox, eventLog, store } = context
   eventLog.close()
   commandWorkers.close()
   await inbox.close()
   const delivered = deliveries.close()
   sessions.close()
   await delivered
+  if (!background) await saveStatistics(context)
   await runtime.close()
   await store.close()
+}
+
+const saveStatistics = async ({ runtime, statistics, log }: AgentContext): Promise<void> => {
+  const changes = statistics.save()
+  await runtime
+    .run({ name: 'statistics', internal: true, locks: [], compute: () => ({ result: undefined, changes }) })
+    .catch((error: unknown) => log.warn({ code: asDuologueError(error).code }, 'statistics were not saved'))
+}
+
+// The last unit before everything stands still.
+const tellSuspended = ({ runtime, log }: AgentContext): void => {
+  const events = [eventOf({ connectionId: '', userId: 1 }, 'SUSPENDED', {})]
+  runtime
+    .run({
+      name: 'suspended',
+      internal: true,
+      whilePaused: true,
+      locks: [],
+      compute: () => ({ result: undefined, events }),
+    })
+    .catch((error: unknown) => log.error({ code: asDuologueError(error).code }, 'SUSPENDED was not stored'))
 }
 
 const parseConfigured = (address: string): RouterAddressWithAuth => {
@@ -204,11 +307,6 @@ const openAgentStore = async ({ store }: AgentOptions, lost: (error: StoreError)
   // The database drivers are loaded only where they are used.
   const { openStore } = await import('../store/open.js')
   return openStore({ ...store, scope: 'agent', lost })
-}
-
-const addFirstUser = async (store: Store, now: number): Promise<void> => {
-  const [first] = await store.find(users, { where: { userId: 1 } })
-  if (first === undefined) await store.commit([insert(users, { userId: 1, name: '', createdAt: now })])
 }
 
 const highestCommandId = async (store: Store): Promise<number> => {

@@ -47,6 +47,11 @@ const configSchema = z.strictObject({
   backgroundCommandMs: positive,
   subscribeBatch: count,
   deleteAttempts: count,
+  cleanupInitialMs: positive,
+  cleanupIntervalMs: positive,
+  cleanupPauseMs: positive,
+  storedDataMs: positive,
+  maxWorkerRestartsPerMinute: count,
   deliveriesAhead: count,
   maxUnreadEvents: count,
   maxUnreadAgeMs: positive,
@@ -61,6 +66,7 @@ const optionsSchema = z.strictObject({
   ownership: z.custom<object>(value => typeof value === 'object' && value !== null, 'must be an object').optional(),
   logger: withMethods('debug', 'info', 'warn', 'error').optional(),
   trace: aFunction.optional(),
+  background: z.boolean().optional(),
   config: configSchema.partial().optional(),
 })
 

@@ -4,12 +4,7 @@ import { asDuologueError, CallError, InternalError } from '../errors.js'
 import type { Command } from '../smp/protocol/commands.js'
 import { type QueueInfo, type QueueUri, queueInfoAt, senderCanSecure } from '../smp/protocol/queueInfo.js'
 import type { QueueIds } from '../smp/protocol/responses.js'
-import {
-  formatRouterAddress,
-  parseRouterAddress,
-  type RouterAddressWithAuth,
-  sameRouterPlace,
-} from '../smp/protocol/routerAddress.js'
+import { formatRouterAddress, parseRouterAddress } from '../smp/protocol/routerAddress.js'
 import type { AgentConfig } from './config.js'
 import type { AgentContext } from './context.js'
 import type { RcvQueueRow, SndQueueRow } from './rows.js'
@@ -152,27 +147,3 @@ export const abandonQueue = ({ sessions, log }: Pick<AgentContext, 'sessions' | 
 
 /** Whether the sender secures the queue itself (SKEY): the fast handshake. */
 export const isSecurable = (queue: { readonly queueMode: string | null }): boolean => queue.queueMode === 'messaging'
-
-/**
- * The router for a new queue: one of the user's, at random, and another one than the other party's if there is one.
- * Throws CallError `CONFIG_NO_ROUTERS`.
- */
-export const pickRouter = (
-  routers: readonly RouterAddressWithAuth[],
-  random: Random,
-  other?: string,
-): RouterAddressWithAuth => {
-  const used = other === undefined ? undefined : parseRouterAddress(other)
-  const unused = used === undefined ? [] : routers.filter(({ router }) => !sameRouterPlace(router, used))
-  const candidates = unused.length > 0 ? unused : routers
-  const picked = candidates[Buffer.from(random(4)).readUInt32BE() % Math.max(1, candidates.length)]
-  if (picked !== undefined) return picked
-  throw new CallError('CONFIG_NO_ROUTERS', 'no routers are configured', {
-    field: 'routers',
-    hint: 'give the agent at least one router address (smp://…)',
-  })
-}
-
-/** The password of a configured router, for NEW. */
-export const passwordOf = (routers: readonly RouterAddressWithAuth[], router: string): string | undefined =>
-  routers.find(known => formatRouterAddress(known.router) === router)?.basicAuth

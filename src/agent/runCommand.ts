@@ -15,7 +15,7 @@ import { queueGone } from './deleteConnection.js'
 import { decideConnection, statusChange } from './decideConnection.js'
 import { decodeJoin } from './joinConnection.js'
 import { enqueueConfirmation } from './outgoing.js'
-import { abandonQueue, createdQueue, newQueueCommand, passwordOf, queueCreated, queueInfoOf } from './queues.js'
+import { abandonQueue, createdQueue, newQueueCommand, queueCreated, queueInfoOf } from './queues.js'
 import { findConnection, findRcvQueue, findSndQueue, type RcvQueueRow, type SndQueueRow } from './rows.js'
 
 /** What a command names in its row. */
@@ -196,7 +196,7 @@ const makeQueue = async (
   queue: RcvQueueRow,
 ): Promise<{ readonly ids: QueueIds; readonly session: RouterSession }> => {
   const { response, session } = await context.sessions.request(queue.userId, queue.router, {
-    command: newQueueCommand(queue, passwordOf(context.routers, queue.router)),
+    command: newQueueCommand(queue, context.routers.passwordOf(queue.userId, queue.router)),
     entityId: Buffer.alloc(0),
     key: { algorithm: 'ed25519', privateKey: queue.rcvPrivateKey },
   })

@@ -1,4 +1,4 @@
-import { asDuologueError, type DuologueError } from '../errors.js'
+import type { DuologueError } from '../errors.js'
 import type { Trace } from '../runtime/ports.js'
 import type { NewEvent } from '../runtime/unit.js'
 import type { AgentContext } from './context.js'
@@ -8,12 +8,7 @@ import type { SessionsListener, SubscribedQueue } from './sessions.js'
 
 /** What sessions tell becomes events of the log (B60), and their messages go to the inbox. */
 export const sessionsListener = (context: () => AgentContext, trace: Trace | undefined): SessionsListener => {
-  const publish = (event: NewEvent): void => {
-    const { runtime, log } = context()
-    runtime
-      .run({ name: 'session', internal: true, locks: [], compute: () => ({ result: undefined, events: [event] }) })
-      .catch((error: unknown) => log.error({ code: asDuologueError(error).code, type: event.type }, 'event not stored'))
-  }
+  const publish = (event: NewEvent): void => context().publish(event)
   const ofRouter = (type: 'UP' | 'DOWN', userId: number, router: string, connectionIds: readonly string[]): void =>
     publish(eventOf({ connectionId: '', userId }, type, { router, connectionIds }))
   const ofQueue = (queue: SubscribedQueue, type: string, error?: DuologueError): void =>

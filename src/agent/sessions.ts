@@ -40,7 +40,7 @@ export interface SessionsListener {
 export interface SessionsOptions {
   readonly config: AgentConfig
   readonly clock: Clock
-  readonly connect: (router: string, signal: AbortSignal) => Promise<RouterSession>
+  readonly connect: (userId: number, router: string, signal: AbortSignal) => Promise<RouterSession>
   readonly listener: SessionsListener
 }
 
@@ -148,6 +148,16 @@ export class Sessions {
     this.#answer(subscription, undefined)
   }
 
+  /** Ends the sessions of a user that receives no more. */
+  removeUser(userId: number): void {
+    for (const [key, link] of this.#links) {
+      if (link.userId !== userId) continue
+      for (const { queue } of link.byQueue.values()) this.remove(queue)
+      link.link.close()
+      this.#links.delete(key)
+    }
+  }
+
   /** Ends every session and answers whoever waits for one. */
   close(): void {
     this.#closed = true
@@ -174,7 +184,7 @@ export class Sessions {
         clock: this.#options.clock,
         reconnect: this.#options.config.reconnect,
         failedConnectMs: this.#options.config.failedConnectMs,
-        connect: signal => this.#options.connect(router, signal),
+        connect: signal => this.#options.connect(userId, router, signal),
         hasSubscriptions: () => byQueue.size > 0,
         opened: session => this.#sendSubs(link, session),
         lost: () => this.#lost(link),

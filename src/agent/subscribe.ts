@@ -24,7 +24,8 @@ export const subscribe = async (
 type Result = ResultOf<'subscribe'>['results'][number]
 
 const subscribeNamed = async (context: AgentContext, connectionIds: readonly string[]): Promise<Result[]> => {
-  const known = await context.store.find(connections, { where: { connectionId: { in: [...connectionIds] } } })
+  const rows = await context.store.find(connections, { where: { connectionId: { in: [...connectionIds] } } })
+  const known = rows.filter(row => context.users.receives(row.userId))
   const queues = await context.store.find(rcvQueues, { where: { connectionId: { in: [...connectionIds] } } })
   const live = new Set(known.filter(row => row.status !== 'deleted').map(row => row.connectionId))
   const missing = connectionIds
@@ -54,7 +55,7 @@ const subscribeAll = async (context: AgentContext): Promise<Result[]> => {
     })
     const last = page.at(-1)
     if (last === undefined) break
-    const ids = page.map(row => row.connectionId)
+    const ids = page.filter(row => context.users.receives(row.userId)).map(row => row.connectionId)
     const queues = await context.store.find(rcvQueues, { where: { connectionId: { in: ids } } })
     pages.push(subscribeQueues(context, queues))
     after = last.connectionId

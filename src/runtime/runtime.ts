@@ -25,6 +25,8 @@ export interface RuntimeOptions {
   readonly woken: (wake: Wake) => void
   /** Hears what `published`, `woken` or `trace` threw, which is a bug in them. Default: an uncaught exception. */
   readonly failed?: (error: unknown) => void
+  /** Hears when units begin to run and when none runs any more. */
+  readonly busy?: (busy: boolean) => void
   /** Gives trace ids. */
   readonly random?: Random
   /** Aggregates kept loaded. */
@@ -72,6 +74,8 @@ export class Runtime {
   readonly #cache: AggregateCache
   readonly #locks: Locks<Item>
   #closed = false
+  /** While paused: why calls are refused, and the agent's own units that wait. */
+  #paused: { readonly reason: () => CallError; readonly waiting: Array<() => void> } | undefined
   #looking = false
   #idle: Array<() => void> = []
 
@@ -102,6 +106,32 @@ export class Runtime {
    * computation, with StoreError when the commit failed, and with CallError `AGENT_CLOSED` or `AGENT_OVERLOADED`.
    */
   run<Loaded, Result>(unit: Unit<Loaded, Result>): Promise<Result> {
+    const paused = unit.whilePaused === true ? undefined : this.#paused
+    if (paused !== undefined && unit.internal !== true && !this.#closed) return Promise.reject(paused.reason())
+    if (paused === undefined) return this.#submit(unit)
+    return new Promise<void>(resolve => paused.waiting.push(resolve)).then(() => this.run(unit))
+  }
+
+  /**
+   * From now on calls are refused with `reason`, and the agent's own units wait for `resume`; what runs is finished (B04).
+   */
+  pause(reason: () => CallError): void {
+    this.#paused ??= { reason, waiting: [] }
+  }
+
+  /** Ends a pause: what waited runs, in its order. */
+  resume(): void {
+    const paused = this.#paused
+    this.#paused = undefined
+    for (const start of paused?.waiting ?? []) start()
+  }
+
+  /** Whether units of work are running or waiting for their locks. */
+  get isBusy(): boolean {
+    return this.#locks.size > 0
+  }
+
+  #submit<Loaded, Result>(unit: Unit<Loaded, Result>): Promise<Result> {
     return new Promise<Result>((resolve, reject) => {
       if (this.#closed) throw new CallError('AGENT_CLOSED', 'the agent is closed', { field: unit.name })
       const foreign = unit.locks.find(id => !this.#options.ownership.owns(id))
@@ -114,6 +144,7 @@ export class Runtime {
         resolve: resolve as (result: unknown) => void,
         reject,
       }
+      if (!this.isBusy) this.#options.busy?.(true)
       this.#locks.submit(unit.locks, item, unit.internal)
     })
   }
@@ -121,7 +152,8 @@ export class Runtime {
   /** Refuses new units and waits for those that run. */
   async close(): Promise<void> {
     this.#closed = true
-    if (this.#locks.size > 0) await new Promise<void>(resolve => this.#idle.push(resolve))
+    this.resume()
+    if (this.isBusy) await new Promise<void>(resolve => this.#idle.push(resolve))
     await this.#writer.idle()
   }
 
@@ -137,7 +169,9 @@ export class Runtime {
     }
     return () => {
       notify()
-      if (this.#locks.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
+      if (this.isBusy) return
+      for (const resolve of this.#idle.splice(0)) resolve()
+      this.#options.busy?.(false)
     }
   }
 

@@ -16,6 +16,8 @@ export interface Unit<Loaded, Result> {
    * such unit at a time for each queue or worker, which bounds them.
    */
   readonly internal?: boolean
+  /** Runs although the runtime is paused: it tells of the pause itself. */
+  readonly whilePaused?: boolean
   /**
    * Reads what the aggregates' own tables do not hold. Whatever the decision rests on is read through `read`: it sees the
    * changes of the units before this one, also those that wait for the same commit.

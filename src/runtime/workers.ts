@@ -14,6 +14,15 @@ interface Worker<M extends AnyStateMachine> {
   readonly actor: Actor<M>
   /** Work came while the worker was running: it may have looked already. */
   more: boolean
+  /** Whether an attempt is under way and was counted. */
+  working: boolean
+}
+
+/** A state of a worker machine in which an attempt is under way, and who counts those. */
+export interface Attempts {
+  readonly state: string
+  began(): void
+  ended(): void
 }
 
 export interface WorkersOptions<M extends AnyStateMachine> {
@@ -27,8 +36,15 @@ export interface WorkersOptions<M extends AnyStateMachine> {
   readonly traced?: (key: string, event: string, to: string) => void
   /** Called when a worker has been thrown away. */
   readonly idle?: (key: string) => void
-  /** Called when a worker's machine has thrown, which is a bug; its next wake starts it again. */
-  readonly crashed?: (key: string, error: unknown) => void
+  /** Counts attempts: one begins before its worker starts (B05). */
+  readonly attempts?: Attempts
+  /** What a worker hears when all are paused and resumed. */
+  readonly pausing?: { readonly paused: EventFrom<M>; readonly resumed: EventFrom<M> }
+  /**
+   * Called when a worker's machine has thrown, which is a bug. Answers whether the worker is started again at once; if not, its next
+   * wake starts it.
+   */
+  readonly crashed?: (key: string, error: unknown) => boolean
 }
 
 /**
@@ -38,6 +54,8 @@ export interface WorkersOptions<M extends AnyStateMachine> {
 export class Workers<M extends AnyStateMachine> {
   readonly #options: WorkersOptions<M>
   readonly #workers = new Map<string, Worker<M>>()
+  /** Keys that were woken while all workers are paused. */
+  #held: Set<string> | undefined
   #stopped = false
 
   constructor(options: WorkersOptions<M>) {
@@ -52,7 +70,8 @@ export class Workers<M extends AnyStateMachine> {
   wake(key: string): void {
     if (this.#stopped) return
     const worker = this.#workers.get(key)
-    if (worker === undefined) this.#start(key)
+    if (worker === undefined && this.#held !== undefined) this.#held.add(key)
+    else if (worker === undefined) this.#start(key)
     else {
       worker.more = true
       worker.actor.send(this.#options.workAdded)
@@ -68,6 +87,22 @@ export class Workers<M extends AnyStateMachine> {
     for (const { actor } of this.#workers.values()) actor.send(event)
   }
 
+  /** No attempt begins from now on; those under way are finished. May be repeated. */
+  pause(): void {
+    if (this.#held !== undefined) return
+    this.#held = new Set()
+    if (this.#options.pausing !== undefined) this.sendAll(this.#options.pausing.paused)
+  }
+
+  /** Ends a pause; who was woken meanwhile starts now. */
+  resume(): void {
+    const held = this.#held
+    if (held === undefined) return
+    this.#held = undefined
+    if (this.#options.pausing !== undefined) this.sendAll(this.#options.pausing.resumed)
+    for (const key of held) this.wake(key)
+  }
+
   /** The state of a worker's machine, or undefined when none runs. */
   stateOf(key: string): string | undefined {
     const worker = this.#workers.get(key)
@@ -77,7 +112,7 @@ export class Workers<M extends AnyStateMachine> {
   /** Throws all workers away. Work under way notices it when it comes back. */
   stop(): void {
     this.#stopped = true
-    for (const { actor } of this.#workers.values()) actor.stop()
+    for (const worker of this.#workers.values()) this.#end(worker)
     this.#workers.clear()
   }
 
@@ -98,19 +133,39 @@ export class Workers<M extends AnyStateMachine> {
             },
           }),
     } as never) as Actor<M>
-    const worker: Worker<M> = { actor, more: false }
+    const worker: Worker<M> = { actor, more: false, working: false }
     this.#workers.set(key, worker)
+    this.#count(worker, true)
     actor.subscribe({
       next: () => {
-        if (stateValueOf(actor) === 'idle') queueMicrotask(() => this.#settle(key, worker))
+        const state = stateValueOf(actor)
+        this.#count(worker, state === this.#options.attempts?.state)
+        if (state === 'idle') queueMicrotask(() => this.#settle(key, worker))
       },
-      // A machine never throws by itself; a failing worker is thrown away and started again by the next wake.
-      error: error => {
-        if (this.#workers.get(key) === worker) this.#workers.delete(key)
-        this.#options.crashed?.(key, error)
-      },
+      error: error => this.#crashed(key, worker, error),
     })
     actor.start()
+  }
+
+  // A machine never throws by itself: a failing worker is thrown away, and started again as long as that may help.
+  #crashed(key: string, worker: Worker<M>, error: unknown): void {
+    this.#count(worker, false)
+    if (this.#workers.get(key) !== worker) return
+    this.#workers.delete(key)
+    if (this.#options.crashed?.(key, error) === true) this.wake(key)
+  }
+
+  #count(worker: Worker<M>, working: boolean): void {
+    const { attempts } = this.#options
+    if (attempts === undefined || worker.working === working) return
+    worker.working = working
+    if (working) attempts.began()
+    else attempts.ended()
+  }
+
+  #end(worker: Worker<M>): void {
+    worker.actor.stop()
+    this.#count(worker, false)
   }
 
   #settle(key: string, worker: Worker<M>): void {
@@ -121,7 +176,7 @@ export class Workers<M extends AnyStateMachine> {
       return
     }
     this.#workers.delete(key)
-    worker.actor.stop()
+    this.#end(worker)
     this.#options.idle?.(key)
   }
 }

@@ -6,7 +6,6 @@ import * as fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { StoreError, TransportError } from '../../src/errors.js'
 import type { AgentEvent } from '../../src/agent/index.js'
-import { keepsTryingHint } from '../../src/agent/commandWorkers.js'
 import { deliveries } from '../../src/store/agent/messages.js'
 import { events } from '../../src/store/eventLog.js'
 import { openMemoryStore } from '../../src/store/memory.js'
@@ -209,7 +208,7 @@ class App {
 
   async #hear(agent: TestAgent, event: AgentEvent): Promise<void> {
     // A join that meets a router that is away says so, and goes on.
-    const goesOn = event.type === 'ERR' && event.error.hint === keepsTryingHint
+    const goesOn = event.type === 'ERR' && event.temporary === true
     if (['ERR', 'MERR', 'MERRS', 'END'].includes(event.type) && !goesOn) this.wrong.push(JSON.stringify(event))
     if (event.type === 'CONF') await this.#allow(agent, event.connectionId, event.confirmationId)
     if (event.type === 'CON') {

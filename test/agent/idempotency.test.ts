@@ -128,7 +128,8 @@ describe('createConnection', () => {
 
   it('the same key of two users means two connections', async () => {
     const one = await alice.agent.createConnection({ idempotencyKey })
-    const two = await alice.agent.createConnection({ idempotencyKey, userId: 2 })
+    const { userId } = await alice.agent.createUser({})
+    const two = await alice.agent.createConnection({ idempotencyKey, userId })
     expect(one.connectionId).not.toBe(two.connectionId)
   })
 })

@@ -297,8 +297,9 @@ describe('B62 a router that answers SUB with the message itself', () => {
 })
 
 describe('sessions', () => {
-  it('two users at one router have a session each', async () => {
+  it('B22 two users at one router have a session each', async () => {
     alice = await world.start('alice')
+    await alice.agent.createUser({})
     await create(alice, 2, 1)
     await create(alice, 2, 2)
     const sessions = new Set(world.router.all('NEW').map(({ session }) => session))

@@ -2,6 +2,8 @@ import type { AnyEventObject, AnyStateMachine } from 'xstate'
 import {
   type AgentOperationsEvent,
   agentOperationsMachine,
+  type CleanupEvent,
+  cleanupMachine,
   type CommandOutcome,
   type CommandWorkerEvent,
   commandWorkerMachine,
@@ -116,14 +118,23 @@ const sessionEvents: Variants<RouterSessionEvent> = {
   'session.released': [{ type: 'session.released' }],
 }
 
+const idle = { receiving: 0, delivery: 0, sending: 0, database: 0 }
 const operationsEvents: Variants<AgentOperationsEvent> = {
   'operation.began': operations.map(operation => ({ type: 'operation.began', operation })),
   'operation.ended': operations.map(operation => ({ type: 'operation.ended', operation })),
   'agent.suspend': [
-    { type: 'agent.suspend', maxDelay: 0 },
-    { type: 'agent.suspend', maxDelay: 1000 },
+    { type: 'agent.suspend', maxDelay: 0, inProgress: idle },
+    { type: 'agent.suspend', maxDelay: 1000, inProgress: idle },
+    ...operations.map(
+      operation => ({ type: 'agent.suspend', maxDelay: 1000, inProgress: { ...idle, [operation]: 1 } }) as const,
+    ),
   ],
   'agent.foreground': [{ type: 'agent.foreground' }],
+}
+
+const cleanupEvents: Variants<CleanupEvent> = {
+  'cleanup.suspended': [{ type: 'cleanup.suspended' }],
+  'cleanup.resumed': [{ type: 'cleanup.resumed' }],
 }
 
 const done = (invoked: string, output?: unknown): AnyEventObject => ({ type: `xstate.done.actor.${invoked}`, output })
@@ -195,6 +206,19 @@ export const workerWalks: readonly Walk[] = [
     contexts: [],
     events: operationsEvents,
     internal: [{ type: 'xstate.after.suspendTimeout.agentOperations.suspending.network' }],
+  },
+  {
+    name: 'cleanup',
+    machines: [cleanupMachine.provide({ actions: { notifyFailed: () => {} } })],
+    input: { steps: ['first', 'second'], initial: 1, interval: 2, pause: 1 },
+    contexts: [],
+    events: cleanupEvents,
+    internal: [
+      done('0.cleanup.cleaning'),
+      failed('0.cleanup.cleaning'),
+      { type: 'xstate.after.cycle.cleanup.waiting' },
+      { type: 'xstate.after.pause.cleanup.pausing' },
+    ],
   },
 ]
 

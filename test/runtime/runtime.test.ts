@@ -440,4 +440,40 @@ describe('Runtime', () => {
     ])
     expect(published[0]?.traceId).toBe(traceId)
   })
+
+  it('B04 paused: calls are refused with the reason, own units wait and run in their order at the resume, what runs is finished', async () => {
+    const busy: boolean[] = []
+    const { runtime, store } = await openRuntime({ busy: now => busy.push(now) })
+    const hold = gate()
+    store.beforeCommit = () => hold.passed
+    const running = runtime.run(unit('a', () => made('a')))
+    await settled()
+    runtime.pause(() => new CallError('AGENT_SUSPENDED', 'not now'))
+    await expect(runtime.run(unit('b', () => made('b')))).rejects.toMatchObject({ code: 'AGENT_SUSPENDED' })
+    const ran: string[] = []
+    const own = ['c', 'd'].map(name =>
+      runtime.run({ ...unit(name, () => (ran.push(name), made(name))), internal: true }),
+    )
+    expect(busy).toEqual([true])
+    hold.open()
+    expect(await running).toBe('a')
+    await settled()
+    expect(busy).toEqual([true, false])
+    expect(ran).toEqual([])
+    expect(await runtime.run({ ...unit('e', () => made('e')), internal: true, whilePaused: true })).toBe('e')
+    runtime.resume()
+    await Promise.all(own)
+    expect(ran).toEqual(['c', 'd'])
+    await runtime.close()
+    expect(busy.filter(now => now)).toHaveLength(busy.filter(now => !now).length)
+  })
+
+  it('B04 closing a paused runtime refuses what waited', async () => {
+    const { runtime } = await openRuntime()
+    runtime.pause(() => new CallError('AGENT_SUSPENDED', 'not now'))
+    const waiting = runtime.run({ ...unit('a', () => made('a')), internal: true })
+    const refused = expect(waiting).rejects.toMatchObject({ code: 'AGENT_CLOSED' })
+    await runtime.close()
+    await refused
+  })
 })

@@ -218,7 +218,10 @@ describe('Workers', () => {
       clock,
       input: () => undefined as never,
       workAdded: { type: 'go' },
-      crashed: (key, error) => crashes.push(`${key}: ${(error as Error).message}`),
+      crashed: (key, error) => {
+        crashes.push(`${key}: ${(error as Error).message}`)
+        return false
+      },
     })
     workers.wake('a')
     workers.wake('b')
@@ -230,5 +233,66 @@ describe('Workers', () => {
     workers.wake('a')
     expect(workers.stateOf('a')).toBe('busy')
     workers.stop()
+  })
+
+  it('B05 B06 paused: the attempt under way is finished and counted until then, no other begins; who was woken meanwhile starts at the resume', async () => {
+    const clock = virtualClock(0)
+    const finish = gate()
+    let counted = 0
+    const ran: string[] = []
+    const machine = commandWorkerMachine.provide({
+      actors: {
+        runNext: fromPromise<CommandOutcome, { connectionId: string; router: string }>(async ({ input }) => {
+          if (ran.includes(input.connectionId)) return 'empty'
+          ran.push(input.connectionId)
+          if (input.connectionId === 'a') await finish.passed
+          return 'done'
+        }),
+      },
+    }) as typeof commandWorkerMachine
+    const workers = new Workers({
+      machine,
+      clock,
+      input: key => ({ connectionId: key, router: 'r', retry }),
+      workAdded: { type: 'command.added' },
+      attempts: { state: 'running', began: () => counted++, ended: () => counted-- },
+      pausing: { paused: { type: 'worker.suspended' }, resumed: { type: 'worker.resumed' } },
+    })
+    workers.wake('a')
+    expect(counted).toBe(1)
+    workers.pause()
+    workers.pause()
+    workers.wake('b')
+    await clock.settle()
+    expect([ran, counted, workers.stateOf('a')]).toEqual([['a'], 1, 'running'])
+    finish.open()
+    await clock.settle()
+    expect([counted, workers.stateOf('a'), workers.stateOf('b')]).toEqual([0, 'suspended', undefined])
+    workers.resume()
+    workers.resume()
+    await clock.settle()
+    expect(ran).toEqual(['a', 'b'])
+    expect([counted, workers.size]).toEqual([0, 0])
+  })
+
+  it('B05 a worker that is thrown away or crashes is not counted any more', async () => {
+    const clock = virtualClock(0)
+    let counted = 0
+    const workers = new Workers({
+      machine: commandWorkerMachine.provide({
+        actors: {
+          runNext: fromPromise<CommandOutcome, { connectionId: string; router: string }>(() => new Promise(() => {})),
+        },
+      }) as typeof commandWorkerMachine,
+      clock,
+      input: key => ({ connectionId: key, router: 'r', retry }),
+      workAdded: { type: 'command.added' },
+      attempts: { state: 'running', began: () => counted++, ended: () => counted-- },
+    })
+    workers.wake('a')
+    workers.wake('b')
+    expect(counted).toBe(2)
+    workers.stop()
+    expect(counted).toBe(0)
   })
 })

@@ -26,6 +26,8 @@ const eventTypes: Record<EventType, true> = {
   QCONT: true,
   DEL_RCVQ: true,
   DEL_CONN: true,
+  DEL_USER: true,
+  SUSPENDED: true,
   ERR: true,
 }
 

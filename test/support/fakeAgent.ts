@@ -4,14 +4,14 @@
  * lose, repeat or swap messages, which the real one must never do.
  */
 import type { Agent } from '../../src/agent/api/agent.js'
-import type { ParamsOf } from '../../src/agent/api/calls.js'
+import { calls, type ParamsOf } from '../../src/agent/api/calls.js'
 import type { AgentEvent, EventPayload } from '../../src/agent/api/events.js'
 import { bodySchema } from '../../src/agent/api/schemas.js'
 import { CallError } from '../../src/errors.js'
 
 export interface FakeNetwork {
   /** Agents by the link of a connection that waits to be joined. */
-  readonly links: Map<string, { agent: FakeAgent; connectionId: string }>
+  readonly links: Map<string, { agent: PlayedAgent; connectionId: string }>
   /** What happens to the n-th message of the network (from 0): how often it arrives, and whether after the next one. */
   readonly fate: (n: number) => { copies: number; late?: boolean }
   sent: number
@@ -24,12 +24,12 @@ export const fakeNetwork = (fate: FakeNetwork['fate'] = () => ({ copies: 1 })): 
 })
 
 interface Connection {
-  peer?: { agent: FakeAgent; connectionId: string }
+  peer?: { agent: PlayedAgent; connectionId: string }
   nextMessageId: number
   late: Uint8Array[]
 }
 
-export class FakeAgent implements Agent {
+class PlayedAgent {
   readonly connections = new Map<string, Connection>()
   /** The event log: acknowledged events leave it. */
   log: AgentEvent[] = []
@@ -200,3 +200,14 @@ export class FakeAgent implements Agent {
     })
   }
 }
+
+// A call that this double does not play fails by its name.
+for (const name of Object.keys(calls)) {
+  if (name in PlayedAgent.prototype) continue
+  Object.defineProperty(PlayedAgent.prototype, name, {
+    value: () => Promise.reject(new CallError('CMD_PROHIBITED', `the double does not play ${name}`, { field: name })),
+  })
+}
+
+export type FakeAgent = PlayedAgent & Agent
+export const FakeAgent = PlayedAgent as unknown as new (name: string, network?: FakeNetwork) => FakeAgent

@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import { call } from './call.js'
+import { operationCalls } from './operationCalls.js'
 import {
   bodySchema,
   connectionIdSchema,
@@ -8,22 +10,7 @@ import {
   messageIdSchema,
   userIdSchema,
 } from './schemas.js'
-
-/**
- * The one list of public calls: name, what it does, parameters, result. The library's `Agent` has a method for each, the
- * RPC transports serve each under the same name, and docs/RPC.md is checked against it.
- */
-export interface Call<Params extends z.ZodType = z.ZodType, Result extends z.ZodType = z.ZodType> {
-  readonly summary: string
-  readonly params: Params
-  readonly result: Result
-}
-
-const call = <P extends z.ZodType, R extends z.ZodType>(summary: string, params: P, result: R): Call<P, R> => ({
-  summary,
-  params,
-  result,
-})
+import { userCalls } from './userCalls.js'
 
 const nothing = z.strictObject({})
 const connectionSummary = z.strictObject({
@@ -39,6 +26,10 @@ const connectionSummary = z.strictObject({
   subscribed: z.boolean(),
 })
 
+/**
+ * The one list of public calls: name, what it does, parameters, result. The library's `Agent` has a method for each, the
+ * RPC transports serve each under the same name, and docs/RPC.md is checked against it.
+ */
 export const calls = {
   createConnection: call(
     'Creates a connection and its receive queue, and returns the invitation link for the other party.',
@@ -123,6 +114,8 @@ export const calls = {
     z.strictObject({ consumer: consumerSchema, cursor: cursorSchema.optional(), upTo: cursorSchema.optional() }),
     nothing,
   ),
+  ...userCalls,
+  ...operationCalls,
 } as const
 
 export type Calls = typeof calls

@@ -76,6 +76,10 @@ export type EventPayload =
   | { readonly type: 'QCONT' }
   | { readonly type: 'DEL_RCVQ'; readonly router: string; readonly error?: ErrorFact }
   | { readonly type: 'DEL_CONN' }
+  /** A deleted user is gone with all of its connections. */
+  | { readonly type: 'DEL_USER'; readonly deletedUserId: number }
+  /** A gradual suspension has come to its end: nothing runs. */
+  | { readonly type: 'SUSPENDED' }
   /** Something failed that no call is there to answer for. `temporary`: it is tried again. */
   | { readonly type: 'ERR'; readonly error: ErrorFact; readonly critical?: boolean; readonly temporary?: boolean }
 

@@ -1,8 +1,5 @@
 import { boolean, bytes, defineTable, integer, json, nullable, text } from '../table.js'
 
-/** Who owns connections; user 1 exists from the start. */
-export const users = defineTable('users', { userId: integer, name: text, createdAt: integer }, { key: ['userId'] })
-
 /**
  * A connection: the aggregate root. `status` is the connection machine's state; ids, hashes and the ratchet are what a
  * message changes, so that a message of a connection is one update of one row.
@@ -37,6 +34,7 @@ export const connections = defineTable(
   {
     key: ['connectionId'],
     unique: [['userId', 'idempotencyKey']],
+    indexes: [['userId', 'connectionId']],
     aggregate: 'connectionId',
   },
 )

@@ -24,7 +24,7 @@ export const sndMessages = defineTable(
     idempotencyKey: nullable(text),
     createdAt: integer,
   },
-  { key: ['connectionId', 'messageId'], unique: [['connectionId', 'idempotencyKey']] },
+  { key: ['connectionId', 'messageId'], unique: [['connectionId', 'idempotencyKey']], indexes: [['createdAt']] },
 )
 
 /** A message that waits for a send queue; the row goes when the router has it or it has failed for good (B48). */
@@ -60,5 +60,5 @@ export const rcvMessages = defineTable(
     attempts: integer,
     createdAt: integer,
   },
-  { key: ['connectionId', 'messageId'], indexes: [['connectionId', 'encryptedHash']] },
+  { key: ['connectionId', 'messageId'], indexes: [['connectionId', 'encryptedHash'], ['createdAt']] },
 )

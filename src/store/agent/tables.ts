@@ -1,11 +1,14 @@
 import { counters, eventAcks, eventConsumers, events } from '../eventLog.js'
 import type { Table } from '../table.js'
-import { commands, confirmations, connections, rcvQueues, skippedKeys, sndQueues, users } from './connections.js'
+import { commands, confirmations, connections, rcvQueues, skippedKeys, sndQueues } from './connections.js'
 import { deliveries, rcvMessages, sndMessages } from './messages.js'
+import { statistics, userRouters, users } from './users.js'
 
 /** Every table of an agent's store, as migrations/agent makes them. */
 export const agentTables: readonly Table[] = [
   users,
+  userRouters,
+  statistics,
   connections,
   rcvQueues,
   sndQueues,

@@ -1,0 +1,127 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Router } from '../../src/router/router.js'
+import { type AgentWorld, agentWorld, type TestAgent, textOf } from '../support/agentWorld.js'
+
+let world: AgentWorld
+let router: Router
+let alice: TestAgent
+let bob: TestAgent
+let ids: { initiatorId: string; joinerId: string }
+
+beforeEach(async () => {
+  world = agentWorld()
+  router = await world.startRouter()
+  alice = await world.startAgent('alice', [router])
+  bob = await world.startAgent('bob', [router])
+  ids = await world.connect(alice, bob)
+})
+afterEach(() => world.close())
+
+const sendFrom = (side: TestAgent, body: string) =>
+  side.agent.sendMessage({ connectionId: side === alice ? ids.initiatorId : ids.joinerId, body })
+
+describe('suspension', () => {
+  it('B04 gradual: SUSPENDED comes when nothing is under way; calls that change something are refused until the agent is in the foreground again', async () => {
+    expect(await alice.agent.suspendAgent({ maxDelayMs: 10_000 })).toEqual({ state: 'suspended' })
+    await alice.next('SUSPENDED')
+    await expect(sendFrom(alice, 'no')).rejects.toMatchObject({ code: 'AGENT_SUSPENDED' })
+    await expect(alice.agent.createConnection({})).rejects.toMatchObject({ code: 'AGENT_SUSPENDED' })
+    const { connections } = await alice.agent.listConnections({})
+    expect(connections).toHaveLength(1)
+    await alice.agent.foregroundAgent({})
+    await sendFrom(alice, 'yes')
+    expect(textOf((await bob.next('MSG')).body)).toBe('yes')
+  })
+
+  it('B04 immediate: suspended at once and silently', async () => {
+    expect(await alice.agent.suspendAgent({})).toEqual({ state: 'suspended' })
+    await world.clock.advance(60_000)
+    expect(alice.events.map(event => event.type)).not.toContain('SUSPENDED')
+    await expect(sendFrom(alice, 'no')).rejects.toMatchObject({ code: 'AGENT_SUSPENDED' })
+    await alice.agent.foregroundAgent({})
+  })
+
+  it('B04 what arrives while the agent is suspended is stored by nobody, and processed once when it is in the foreground', async () => {
+    await bob.agent.suspendAgent({ maxDelayMs: 1_000 })
+    await bob.next('SUSPENDED')
+    await sendFrom(alice, 'one')
+    await sendFrom(alice, 'two')
+    await world.clock.advance(600_000)
+    expect(bob.events.filter(event => event.type === 'MSG')).toEqual([])
+    await bob.agent.foregroundAgent({})
+    const first = await bob.next('MSG')
+    expect(textOf(first.body)).toBe('one')
+    await bob.agent.ackMessage({ connectionId: ids.joinerId, messageId: first.messageId })
+    expect(textOf((await bob.next('MSG')).body)).toBe('two')
+    expect(bob.events.filter(event => event.type === 'MSG')).toHaveLength(2)
+  })
+
+  it('B05 a message that was accepted before the suspension is delivered before SUSPENDED', async () => {
+    const sent = sendFrom(alice, 'last')
+    // The unit of work has begun, its delivery has not.
+    const suspending = alice.agent.suspendAgent({ maxDelayMs: 10_000 })
+    expect(await suspending).toEqual({ state: 'suspending' })
+    await sent
+    await alice.next('SUSPENDED')
+    await alice.agent.foregroundAgent({})
+    await alice.next('SENT')
+    expect(textOf((await bob.next('MSG')).body)).toBe('last')
+  })
+
+  it('B05 an attempt under way holds the suspension up: SENT stands before SUSPENDED in the log', async () => {
+    world.network.setLatency(50)
+    await sendFrom(alice, 'on its way')
+    expect(await alice.agent.suspendAgent({ maxDelayMs: 10_000 })).toEqual({ state: 'suspending' })
+    await alice.next('SUSPENDED')
+    const types = alice.events.map(event => event.type)
+    expect(types.indexOf('SENT')).toBeGreaterThan(-1)
+    expect(types.indexOf('SENT')).toBeLessThan(types.indexOf('SUSPENDED'))
+    world.network.setLatency(0)
+    await alice.agent.foregroundAgent({})
+  })
+
+  it('B06 a delivery that waits for its next attempt lets SUSPENDED out, and is tried again at once in the foreground', async () => {
+    cutOff('alice')
+    await sendFrom(alice, 'later')
+    await world.clock.advance(100_000)
+    await alice.agent.suspendAgent({ maxDelayMs: 60_000 })
+    await alice.next('SUSPENDED')
+    world.network.setReachable(place(), 'answers')
+    await world.clock.advance(600_000)
+    expect(alice.events.map(event => event.type)).not.toContain('SENT')
+    const resumedAt = world.clock.now()
+    await alice.agent.foregroundAgent({})
+    await alice.next('SENT')
+    expect(world.clock.now() - resumedAt).toBeLessThan(1_000)
+  })
+
+  it('B06 a command that waits for its next attempt lets SUSPENDED out, and does not run until the foreground', async () => {
+    cutOff('alice')
+    await alice.agent.deleteConnection({ connectionId: ids.initiatorId })
+    await world.clock.advance(5_000)
+    await alice.agent.suspendAgent({ maxDelayMs: 60_000 })
+    await alice.next('SUSPENDED')
+    world.network.setReachable(place(), 'answers')
+    await world.clock.advance(600_000)
+    expect(alice.events.map(event => event.type)).not.toContain('DEL_CONN')
+    await alice.agent.foregroundAgent({})
+    await alice.next('DEL_CONN')
+  })
+
+  it('B04 closing a suspended agent ends: what waited is stored or comes again', async () => {
+    await bob.agent.suspendAgent({})
+    await sendFrom(alice, 'while away')
+    await world.clock.advance(1_000)
+    await bob.agent.close()
+    await expect(bob.agent.foregroundAgent({})).rejects.toMatchObject({ code: 'AGENT_CLOSED' })
+    const again = await world.startAgent('bob', [router], { store: { open: bob.store.reopen() } })
+    await again.agent.subscribe({})
+    expect(textOf((await again.next('MSG')).body)).toBe('while away')
+  })
+})
+
+const place = (): string => `localhost:${/:(\d+)$/.exec(router.address)?.[1]}`
+const cutOff = (name: string): void => {
+  world.network.setReachable(place(), 'refuses')
+  for (const link of world.network.links({ from: name })) link.cut()
+}
