@@ -323,6 +323,8 @@ const talk = async (settled: boolean, faults: readonly Fault[]): Promise<void> =
         throw new Error(`${error.message}: ${report()}`)
       })
     await world.clock.advance(300_000)
+    // A crash may have waited for the commit of the cleanup.
+    for (const app of both) await app.start()
     for (const app of both) expect(app.wrong).toEqual([])
     expect(apps.bob.received).toEqual(apps.alice.wanted)
     expect(apps.alice.received).toEqual(apps.bob.wanted)
