@@ -3,6 +3,8 @@ import { agentOperationsMachine } from './agentOperations.js'
 import { cleanupMachine } from './cleanup.js'
 import { commandWorkerMachine } from './commandWorker.js'
 import { connectionMachine } from './connection.js'
+import { rcvQueueSwitchMachine, sndQueueSwitchMachine } from './queueSwitch.js'
+import { ratchetSyncMachine } from './ratchetSync.js'
 import { rcvQueueMachine } from './rcvQueue.js'
 import { routerSessionMachine } from './routerSession.js'
 import { sndQueueMachine } from './sndQueue.js'
@@ -15,6 +17,9 @@ export const protocolMachines = {
   rcvQueue: rcvQueueMachine,
   sndQueue: sndQueueMachine,
   subscription: subscriptionMachine,
+  rcvQueueSwitch: rcvQueueSwitchMachine,
+  sndQueueSwitch: sndQueueSwitchMachine,
+  ratchetSync: ratchetSyncMachine,
 } as const
 
 /** Live actors with invoked work, retries and delays. */
@@ -30,6 +35,8 @@ export * from './agentOperations.js'
 export * from './cleanup.js'
 export * from './commandWorker.js'
 export * from './connection.js'
+export * from './queueSwitch.js'
+export * from './ratchetSync.js'
 export * from './rcvQueue.js'
 export * from './retry.js'
 export * from './routerSession.js'

@@ -12,12 +12,18 @@ import {
   type DeliveryEvent,
   type DeliveryOutcome,
   operations,
+  type RatchetSyncEvent,
+  ratchetSyncMachine,
   type RcvQueueEvent,
   rcvQueueMachine,
+  type RcvQueueSwitchEvent,
+  rcvQueueSwitchMachine,
   type RouterSessionEvent,
   routerSessionMachine,
   type SentMessageType,
   type SndQueueEvent,
+  type SndQueueSwitchEvent,
+  sndQueueSwitchMachine,
   sndQueueDeliveryMachine,
   sndQueueMachine,
   type SubscriptionEvent,
@@ -99,6 +105,44 @@ const subscriptionEvents: Variants<SubscriptionEvent> = {
   'queue.deleted': [{ type: 'queue.deleted' }],
 }
 
+const rcvSwitchEvents: Variants<RcvQueueSwitchEvent> = {
+  'switch.start': perFlag(synchronized => [{ type: 'switch.start', synchronized }]),
+  'switch.abort': perFlag(synchronized => [{ type: 'switch.abort', synchronized }]),
+  'queue.created': [{ type: 'queue.created' }],
+  'queue.lost': [{ type: 'queue.lost' }],
+  'key.received': perFlag(known => [{ type: 'key.received', known }]),
+  'queue.secured': [{ type: 'queue.secured' }],
+  'message.received': [{ type: 'message.received' }],
+  'queue.deleted': [{ type: 'queue.deleted' }],
+  'sync.ended': [{ type: 'sync.ended' }],
+}
+
+const sndSwitchEvents: Variants<SndQueueSwitchEvent> = {
+  'queue.offered': [
+    { type: 'queue.offered', queue: 'new' },
+    { type: 'queue.offered', queue: 'known' },
+  ],
+  'key.sent': [{ type: 'key.sent' }],
+  'queue.used': [{ type: 'queue.used' }],
+  'test.sent': [{ type: 'test.sent' }],
+  'queue.lost': [{ type: 'queue.lost' }],
+  'sync.ended': [{ type: 'sync.ended' }],
+}
+
+const ratchetSyncEvents: Variants<RatchetSyncEvent> = {
+  'message.undecryptable': [
+    { type: 'message.undecryptable', need: 'allowed' },
+    { type: 'message.undecryptable', need: 'required' },
+  ],
+  'message.decrypted': [{ type: 'message.decrypted' }],
+  'sync.start': perFlag(force => [{ type: 'sync.start', force }]),
+  'key.received': [
+    { type: 'key.received', role: 'receiving' },
+    { type: 'key.received', role: 'sending' },
+  ],
+  'backup.restored': [{ type: 'backup.restored' }],
+}
+
 const deliveryEvents: Variants<DeliveryEvent> = {
   'delivery.added': [{ type: 'delivery.added' }],
   'queue.continued': [{ type: 'queue.continued' }],
@@ -156,6 +200,21 @@ export const protocolWalks: readonly Walk[] = [
   },
   { name: 'sndQueue', machines: [sndQueueMachine], contexts: [{}], events: sndQueueEvents, internal: [] },
   { name: 'subscription', machines: [subscriptionMachine], contexts: [{}], events: subscriptionEvents, internal: [] },
+  {
+    name: 'rcvQueueSwitch',
+    machines: [rcvQueueSwitchMachine],
+    contexts: [{}],
+    events: rcvSwitchEvents,
+    internal: [],
+  },
+  {
+    name: 'sndQueueSwitch',
+    machines: [sndQueueSwitchMachine],
+    contexts: [{}],
+    events: sndSwitchEvents,
+    internal: [],
+  },
+  { name: 'ratchetSync', machines: [ratchetSyncMachine], contexts: [{}], events: ratchetSyncEvents, internal: [] },
 ]
 
 const retry = { initial: 2, growAfter: 4, max: 5 }
