@@ -3,6 +3,11 @@ import type { ChangeOf, Query, Row, Table, Where } from './table.js'
 /** Any change of any table, as a unit of work hands it to the writer. */
 export type Change = ChangeOf<Table>
 
+export interface StoreIdentity {
+  readonly systemId: string
+  readonly timeline: number
+}
+
 /**
  * The store port: rows are the truth. Three implementations (Postgres, PGlite, memory) pass one compliance suite.
  * A store has exactly one owner: opening it takes a lock and raises the owner epoch, and every commit checks that epoch,
@@ -26,6 +31,11 @@ export interface Store {
    * when that takes too long it is `STORE_UNAVAILABLE`: the commit may or may not have happened, and rows must be read anew.
    */
   commit(changes: readonly Change[]): Promise<void>
+  /**
+   * The database's own identity, where it has one that a restored backup does not share: a Postgres's system identifier and timeline.
+   * Undefined where that is not to be known. Throws StoreError.
+   */
+  identity?(): Promise<StoreIdentity | undefined>
   /** Releases the lock and every connection; further calls throw `STORE_CLOSED`. */
   close(): Promise<void>
 }

@@ -3,7 +3,7 @@ import { StoreError } from '../errors.js'
 import { coalesce, type Step } from './coalesce.js'
 import { notOwner, storeClosed } from './memory.js'
 import { migrate, type MigrationFile } from './migrate.js'
-import type { Change, Store } from './port.js'
+import type { Change, Store, StoreIdentity } from './port.js'
 import type { Rows, SqlSession } from './session.js'
 import { countStatement, decodeRow, findStatement, type Statement, writeStatements } from './sql.js'
 import type { Query, Row, Table, Where } from './table.js'
@@ -123,6 +123,20 @@ export class SqlStore implements Store {
   async inspect(text: string): Promise<Rows> {
     this.#checkOpen()
     return this.#read({ text, types: [], params: [] })
+  }
+
+  async identity(): Promise<StoreIdentity | undefined> {
+    if (this.kind !== 'postgres') return undefined
+    try {
+      const [row] = await this.inspect(
+        'SELECT system_identifier::text, timeline_id::text FROM pg_control_system(), pg_control_checkpoint()',
+      )
+      return { systemId: row?.[0] ?? '', timeline: Number(row?.[1]) }
+    } catch (error) {
+      // Some services do not let their users see it.
+      if (error instanceof StoreError && error.code !== 'STORE_UNAVAILABLE') return undefined
+      throw error
+    }
   }
 
   get schema(): string {
