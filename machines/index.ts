@@ -32,6 +32,7 @@ export const workerMachines = {
 } as const
 
 export * from './agentOperations.js'
+export * from './behaviours.js'
 export * from './cleanup.js'
 export * from './commandWorker.js'
 export * from './connection.js'
