@@ -7,6 +7,7 @@ import type { RouterSession } from '../smp/client.js'
 import type { Store } from '../store/index.js'
 import type { ResultOf } from './api/calls.js'
 import type { AgentConfig } from './config.js'
+import type { WaitingDelivery } from './deliveries.js'
 import type { Inbox } from './inbox.js'
 import type { Operations } from './operations.js'
 import type { Routers } from './routers.js'
@@ -51,4 +52,6 @@ export interface AgentContext {
   readonly nextCommandId: () => number
   /** Drops what the delivery worker of a deleted queue has in memory. */
   readonly forgetDelivery: (queueId: string) => void
+  /** Why the first message of a send queue waits, after an attempt has failed. */
+  readonly waitingDelivery: (queueId: string) => WaitingDelivery | undefined
 }

@@ -64,14 +64,22 @@ export const attemptEvent = (
 ): SndQueueEvent => {
   const messageType = message.type as SentMessageType
   if (error === undefined) return { type: 'message.sent', messageType, securable: isSecurable(queue) }
-  const waited = now - delivery.createdAt
-  if (error instanceof RouterError && error.code === 'QUOTA') {
-    return { type: 'message.overQuota', messageType, expired: waited > config.quotaTimeoutMs }
-  }
+  const expired = now > expiryOf({ message, delivery }, error, config)
+  if (isQuota(error)) return { type: 'message.overQuota', messageType, expired }
   if (error instanceof RouterError && error.code === 'AUTH') return { type: 'message.unauthorized', messageType }
-  if (isTemporaryOrHostError(error)) {
-    const timeout = message.type === 'HELLO' ? config.helloTimeoutMs : config.messageTimeoutMs
-    return { type: 'message.unreached', messageType, host: isHostError(error), expired: waited > timeout }
-  }
+  if (isTemporaryOrHostError(error))
+    return { type: 'message.unreached', messageType, host: isHostError(error), expired }
   return { type: 'message.failed', messageType }
 }
+
+const isQuota = (error: unknown): boolean => error instanceof RouterError && error.code === 'QUOTA'
+
+/** How long a message of a type may wait behind attempts that fail with an error, in ms (B41, B43). */
+export const timeoutOf = (messageType: string, error: unknown, config: AgentConfig): number => {
+  if (isQuota(error)) return config.quotaTimeoutMs
+  return messageType === 'HELLO' ? config.helloTimeoutMs : config.messageTimeoutMs
+}
+
+/** The time, in ms since 1970, after which an attempt that fails with this error is the last one. */
+export const expiryOf = ({ message, delivery }: QueuedDelivery, error: unknown, config: AgentConfig): number =>
+  delivery.createdAt + timeoutOf(message.type, error, config)

@@ -4,8 +4,10 @@ import { asDuologueError, StoreError } from '../errors.js'
 import { Workers } from '../runtime/workers.js'
 import { sndQueues } from '../store/agent/connections.js'
 import { deliveries, sndMessages } from '../store/agent/messages.js'
+import type { ErrorFact } from './api/events.js'
 import type { AgentContext } from './context.js'
-import { attemptEvent, sendRequest } from './deliverMessage.js'
+import { attemptEvent, expiryOf, sendRequest } from './deliverMessage.js'
+import { errorFact } from './events.js'
 import type { QueuedDelivery } from './outgoing.js'
 import type { SndQueueRow } from './rows.js'
 import { settleDelivery } from './settleDelivery.js'
@@ -18,6 +20,21 @@ const messagesPerTurn = 64
 /** Queues whose (empty) memory is kept while they are idle. */
 const idleQueues = 10_000
 
+/** What the first message of a send queue waits for, after an attempt has failed. Times in ms since 1970. */
+export interface WaitingDelivery {
+  readonly messageId: number
+  readonly messageType: string
+  readonly queuedAt: number
+  /** Failed attempts in this process. */
+  readonly attempts: number
+  readonly lastAttemptAt: number
+  readonly lastError: ErrorFact
+  /** When it is tried again; absent while an attempt is under way. */
+  readonly nextAttemptAt?: number
+  /** From when on an attempt that fails in the same way is the last one. */
+  readonly expiresAt: number
+}
+
 /** What the worker of one send queue has in memory; the rows are the truth. */
 interface QueueMemory {
   queue: SndQueueRow | undefined
@@ -29,6 +46,8 @@ interface QueueMemory {
   lastMessageId: number
   /** How the last turn ended, after messages that it sent. */
   deferred: DeliveryOutcome | undefined
+  /** The failed attempts of the first message; the wait began when the last of them was over. */
+  failed: (Omit<WaitingDelivery, 'nextAttemptAt'> & { readonly waitsSince: number }) | undefined
   /** Completions of sent messages that are on their way to the disk. */
   readonly completing: Set<Promise<void>>
 }
@@ -115,6 +134,20 @@ export class Deliveries {
     this.#workers.resume()
   }
 
+  /**
+   * Why the first message of a queue waits, or undefined: none waits, or none of its attempts has failed in this process. Not
+   * stored: a restarted agent tries at once.
+   */
+  waiting(queueId: string): WaitingDelivery | undefined {
+    const { failed } = this.#memories.get(queueId) ?? {}
+    if (failed === undefined) return undefined
+    const { waitsSince, ...waiting } = failed
+    const { state, context } = this.#workers.snapshotOf(queueId) ?? {}
+    const delay =
+      state === 'waiting.fast' ? context?.fastDelay : state === 'waiting.slow' ? context?.slowDelay : undefined
+    return delay === undefined ? waiting : { ...waiting, nextAttemptAt: waitsSince + delay }
+  }
+
   /** Forgets a deleted queue; what is on its way finds its rows gone. */
   forget(queueId: string): void {
     this.#memories.delete(queueId)
@@ -136,6 +169,7 @@ export class Deliveries {
       missed: false,
       lastMessageId: 0,
       deferred: undefined,
+      failed: undefined,
       completing: new Set(),
     }
     this.#memories.set(queueId, memory)
@@ -173,20 +207,40 @@ export class Deliveries {
     const error = await this.#attempt(memory.queue, item)
     if (this.#closed) return 'empty'
     const { config, clock } = this.#context
-    const event = attemptEvent(item, memory.queue, error, config, clock.now())
+    const attemptedAt = clock.now()
+    const event = attemptEvent(item, memory.queue, error, config, attemptedAt)
     if (event.type === 'message.sent' && item.message.type === 'A_MSG') {
       if (memory.completing.size >= config.deliveriesAhead) await Promise.race(memory.completing)
       memory.items.shift()
+      memory.failed = undefined
       this.#completeLater(queueId, memory, item, event)
       return 'sent'
     }
     const outcome = await settleDelivery(this.#context, item, event, error)
-    if (outcome === 'sent' || outcome === 'dropped') {
-      // What expired with it is gone too: the rest is read again.
-      if ('expired' in event && event.expired) this.#reset(memory)
-      else memory.items.shift()
+    if (outcome === 'retryFast' || outcome === 'retrySlow') {
+      this.#noteFailure(memory, item, error, attemptedAt)
+      return outcome
     }
+    memory.failed = undefined
+    // What expired with it is gone too: the rest is read again.
+    if ('expired' in event && event.expired) this.#reset(memory)
+    else memory.items.shift()
     return outcome
+  }
+
+  #noteFailure(memory: QueueMemory, item: QueuedDelivery, error: unknown, lastAttemptAt: number): void {
+    const { config, clock } = this.#context
+    const { delivery, message } = item
+    memory.failed = {
+      messageId: message.messageId,
+      messageType: message.type,
+      queuedAt: delivery.createdAt,
+      attempts: (memory.failed?.attempts ?? 0) + 1,
+      lastAttemptAt,
+      lastError: errorFact(error),
+      expiresAt: expiryOf(item, error, config),
+      waitsSince: clock.now(),
+    }
   }
 
   async #attempt(queue: SndQueueRow, { message }: QueuedDelivery): Promise<unknown> {

@@ -194,6 +194,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     creating: new Map(),
     nextCommandId: () => ++lastCommandId,
     forgetDelivery: queueId => deliveries.forget(queueId),
+    waitingDelivery: queueId => deliveries.waiting(queueId),
   }
   const deliveries = new Deliveries(context)
   const commandWorkers = new CommandWorkers(context)

@@ -1,6 +1,7 @@
 import {
   type Actor,
   type AnyStateMachine,
+  type ContextFrom,
   createActor,
   type EventFrom,
   type InputFrom,
@@ -105,8 +106,15 @@ export class Workers<M extends AnyStateMachine> {
 
   /** The state of a worker's machine, or undefined when none runs. */
   stateOf(key: string): string | undefined {
+    return this.snapshotOf(key)?.state
+  }
+
+  /** State and context of a worker's machine, or undefined when none runs. */
+  snapshotOf(key: string): { readonly state: string; readonly context: ContextFrom<M> } | undefined {
     const worker = this.#workers.get(key)
-    return worker === undefined ? undefined : stateName(stateValueOf(worker.actor))
+    if (worker === undefined) return undefined
+    const { context } = worker.actor.getSnapshot() as { context: ContextFrom<M> }
+    return { state: stateName(stateValueOf(worker.actor)), context }
   }
 
   /** Throws all workers away. Work under way notices it when it comes back. */
