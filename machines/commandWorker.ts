@@ -13,12 +13,19 @@ export interface CommandWorkerContext extends CommandWorkerInput {
   elapsed: number
   /** The agent is being suspended: the run under way is the last one. */
   stopping: boolean
+  /** Rows were changed while a command was being run: the next wait does not take place. */
+  changed: boolean
 }
 
 /** How the run of the head command ended; `done` and `failed` have left their rows and events behind. */
 export type CommandOutcome = 'done' | 'failed' | 'moved' | 'empty' | 'retry'
 
-export type CommandWorkerEvent = { type: 'command.added' } | { type: 'worker.suspended' } | { type: 'worker.resumed' }
+export type CommandWorkerEvent =
+  | { type: 'command.added' }
+  /** Stored commands were taken away, or what one waits for has happened: look again at once. */
+  | { type: 'commands.changed' }
+  | { type: 'worker.suspended' }
+  | { type: 'worker.resumed' }
 
 /**
  * Runs the stored commands of one (connection, router) in their order (worker machine, B50): temporary errors are retried,
@@ -39,10 +46,14 @@ export const commandWorkerMachine = setup({
     isStopping: ({ context }) => context.stopping,
     isEmpty: (_, outcome: CommandOutcome) => outcome === 'empty',
     isRetry: (_, outcome: CommandOutcome) => outcome === 'retry',
+    isChanged: ({ context }) => context.changed,
+    isChangedRetry: ({ context }, outcome: CommandOutcome) => context.changed && outcome === 'retry',
   },
   actions: {
     noteStopping: assign({ stopping: true }),
     forgetStopping: assign({ stopping: false }),
+    noteChanged: assign({ changed: true }),
+    forgetChanged: assign({ changed: false }),
     resetDelay: assign(({ context }) => ({ delay: context.retry.initial, elapsed: 0 })),
     growDelay: assign(({ context }) => ({
       elapsed: context.elapsed + context.delay,
@@ -52,7 +63,7 @@ export const commandWorkerMachine = setup({
 }).createMachine({
   id: 'commandWorker',
   description: 'Runs the stored commands of one connection at one router in order',
-  context: ({ input }) => ({ ...input, delay: input.retry.initial, elapsed: 0, stopping: false }),
+  context: ({ input }) => ({ ...input, delay: input.retry.initial, elapsed: 0, stopping: false, changed: false }),
   initial: 'running',
   states: {
     running: {
@@ -68,15 +79,27 @@ export const commandWorkerMachine = setup({
           {
             guard: { type: 'isEmpty', params: ({ event }) => event.output },
             target: 'idle',
-            actions: ['forgetStopping'],
+            actions: ['forgetStopping', 'forgetChanged'],
           },
-          { guard: 'isStopping', target: 'suspended', actions: ['forgetStopping'] },
+          { guard: 'isStopping', target: 'suspended', actions: ['forgetStopping', 'forgetChanged'] },
+          {
+            guard: { type: 'isChangedRetry', params: ({ event }) => event.output },
+            target: 'running',
+            reenter: true,
+            actions: ['forgetChanged', 'resetDelay'],
+          },
           { guard: { type: 'isRetry', params: ({ event }) => event.output }, target: 'waiting' },
-          { target: 'running', reenter: true, actions: ['resetDelay'] },
+          { target: 'running', reenter: true, actions: ['forgetChanged', 'resetDelay'] },
         ],
-        onError: [{ guard: 'isStopping', target: 'suspended', actions: ['forgetStopping'] }, { target: 'waiting' }],
+        onError: [
+          { guard: 'isStopping', target: 'suspended', actions: ['forgetStopping', 'forgetChanged'] },
+          { guard: 'isChanged', target: 'running', reenter: true, actions: ['forgetChanged'] },
+          { target: 'waiting' },
+        ],
       },
       on: {
+        // What the run has read may be older than the change.
+        'commands.changed': { actions: ['noteChanged'] },
         // A suspension waits for the run under way, which ends before the next one begins (B06).
         'worker.suspended': { actions: ['noteStopping'] },
         'worker.resumed': { actions: ['forgetStopping'] },
@@ -92,7 +115,10 @@ export const commandWorkerMachine = setup({
         },
       },
       after: { retry: { target: 'running', actions: ['growDelay'] } },
-      on: { 'worker.suspended': 'suspended' },
+      on: {
+        'commands.changed': { target: 'running', actions: ['resetDelay'] },
+        'worker.suspended': 'suspended',
+      },
     },
     suspended: {
       description: 'The agent is suspended; commands are in rows.',
@@ -100,6 +126,7 @@ export const commandWorkerMachine = setup({
         spec: ['B04', 'B06'],
         ignores: {
           'command.added': 'it is found after the resume',
+          'commands.changed': 'they are read after the resume',
           'worker.suspended': 'suspended already',
         },
       },
@@ -110,6 +137,7 @@ export const commandWorkerMachine = setup({
       meta: {
         spec: ['B50'],
         ignores: {
+          'commands.changed': 'no command is left',
           'worker.suspended': 'nothing runs',
           'worker.resumed': 'nothing is suspended',
         },

@@ -20,7 +20,10 @@ export type ConnectionEvent =
   | { type: 'message.send'; early: boolean }
   /** A message was decrypted. */
   | { type: 'message.received' }
-  | { type: 'connection.delete' }
+  /** OFF is wanted at the routers. `receives`: the routers have made queues of this connection. */
+  | { type: 'connection.suspend'; receives: boolean }
+  /** `waiting`: messages wait that are to be delivered before. */
+  | { type: 'connection.delete'; waiting: boolean }
 
 const repeatedConfirmation =
   'the first one was processed and this one fails to decrypt as a new one: rcvQueue re-acknowledges it'
@@ -47,13 +50,22 @@ export const connectionMachine = setup({
     refuse: intent<{ reason: string }>(),
     acceptMessage: intent(),
     deliverMessage: intent(),
+    suspendQueues: intent(),
+    /** Stored commands mean nothing any more; calls among them are answered with an error. */
+    dropCommands: intent(),
+    dropDeliveries: intent(),
     deleteQueues: intent(),
+    /** The end of the deletion is a stored command: it waits for the deliveries. */
+    commandFinishDeletion: intent(),
+    finishDeletion: intent(),
   },
   guards: {
     withReply: ({ event }) => event.type === 'confirmation.received' && event.form === 'infoWithReply',
     plainInfo: ({ event }) => event.type === 'confirmation.received' && event.form === 'info' && !event.senderKey,
     early: ({ event }) => event.type === 'message.send' && event.early,
     fast: ({ event }) => event.type === 'confirmation.sent' && event.secured,
+    receives: ({ event }) => event.type === 'connection.suspend' && event.receives,
+    waiting: ({ event }) => event.type === 'connection.delete' && event.waiting,
   },
 }).createMachine({
   id: 'connection',
@@ -61,7 +73,14 @@ export const connectionMachine = setup({
   initial: 'new',
   context: {},
   on: {
-    'connection.delete': { target: '.deleted', actions: ['deleteQueues'] },
+    'connection.suspend': [
+      { guard: 'receives', actions: ['suspendQueues'] },
+      { actions: [{ type: 'refuse', params: { reason: 'no router has made a queue of this connection' } }] },
+    ],
+    'connection.delete': [
+      { guard: 'waiting', target: '.closing', actions: ['dropCommands', 'deleteQueues', 'commandFinishDeletion'] },
+      { target: '.deleted', actions: ['dropCommands', 'dropDeliveries', 'deleteQueues'] },
+    ],
   },
   states: {
     new: {
@@ -220,6 +239,31 @@ export const connectionMachine = setup({
         'message.received': { actions: ['deliverMessage'] },
       },
     },
+    closing: {
+      description: 'Deleted by the user, and its messages are still being delivered; nothing is received any more.',
+      meta: {
+        spec: ['B21', 'B90'],
+        ignores: {
+          'queue.created': 'the queue is deleted as soon as it is known',
+          'reply.created': 'the queue is deleted as soon as it is known',
+          'confirmation.received': 'nobody waits for it',
+          'confirmation.sent': 'nobody waits for it',
+          'confirmation.refused': 'nobody waits for it',
+          'message.received': 'nobody waits for it',
+        },
+      },
+      on: {
+        'connection.delete': [
+          // Repeated: the command that ends the deletion is stored already.
+          { guard: 'waiting' },
+          { target: 'deleted', actions: ['dropDeliveries', 'finishDeletion'] },
+        ],
+        'connection.suspend': { actions: [{ type: 'refuse', params: { reason: 'the connection is deleted' } }] },
+        'connection.join': { actions: [{ type: 'refuse', params: { reason: 'the connection is deleted' } }] },
+        'connection.allow': { actions: [{ type: 'refuse', params: { reason: 'the connection is deleted' } }] },
+        'message.send': { actions: [{ type: 'refuse', params: { reason: 'the connection is deleted' } }] },
+      },
+    },
     deleted: {
       description: 'Deleted by the user; the row stays until its queues are deleted at their routers.',
       meta: {
@@ -236,6 +280,7 @@ export const connectionMachine = setup({
       },
       on: {
         'connection.delete': {},
+        'connection.suspend': { actions: [{ type: 'refuse', params: { reason: 'the connection is deleted' } }] },
         'connection.join': { actions: [{ type: 'refuse', params: { reason: 'the connection is deleted' } }] },
         'connection.allow': { actions: [{ type: 'refuse', params: { reason: 'the connection is deleted' } }] },
         'message.send': { actions: [{ type: 'refuse', params: { reason: 'the connection is deleted' } }] },

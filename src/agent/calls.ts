@@ -2,23 +2,39 @@ import type { z } from 'zod'
 import { CallError } from '../errors.js'
 import { connections, rcvQueues, sndQueues } from '../store/agent/connections.js'
 import type { Agent, EventsOptions } from './api/agent.js'
-import { type CallName, calls, type ParamsOf, type ParsedParamsOf, type ResultOf } from './api/calls.js'
+import { directNameOf } from './api/asyncCalls.js'
+import {
+  type CallName,
+  calls,
+  type DirectCallName,
+  type ParamsOf,
+  type ParsedParamsOf,
+  type ResultOf,
+} from './api/calls.js'
 import type { AgentEvent } from './api/events.js'
+import { abandonRouter } from './abandonRouter.js'
 import { ackEvents, ackMessage } from './acknowledge.js'
 import { foregroundAgent, getStatistics, resetStatistics, suspendAgent } from './agentOperations.js'
 import { allowConnection } from './allowConnection.js'
-import type { AgentContext } from './context.js'
+import { type AgentContext, byApplication, type Calling } from './context.js'
 import { createConnection } from './createConnection.js'
-import { deleteConnection } from './deleteConnection.js'
+import { deleteConnection, deleteConnections } from './deleteConnection.js'
 import { toAgentEvent } from './events.js'
+import { inspectConnection } from './inspectConnection.js'
 import { joinConnection } from './joinConnection.js'
 import { sendMessage } from './sendMessage.js'
+import { storeCall } from './storeCall.js'
 import { subscribe } from './subscribe.js'
+import { suspendConnection } from './suspendConnection.js'
 import { testRouter } from './testRouter.js'
 import { createUser, deleteUser, listUsers, setConnectionUser, setRouters, setUserHidden } from './users.js'
 
 type Handlers = {
-  readonly [N in CallName]: (context: AgentContext, params: ParsedParamsOf<N>) => Promise<ResultOf<N>>
+  readonly [N in DirectCallName]: (
+    context: AgentContext,
+    params: ParsedParamsOf<N>,
+    calling: Calling,
+  ) => Promise<ResultOf<N>>
 }
 
 /** Waits of readers that follow the log, in ms: how long one read may take until it looks again. */
@@ -83,7 +99,8 @@ const readEvents: Handlers['readEvents'] = async ({ eventLog }, { consumer, afte
   }
 }
 
-const handlers: Handlers = {
+/** How each call is done. */
+export const handlers: Handlers = {
   createConnection,
   joinConnection,
   allowConnection,
@@ -91,6 +108,10 @@ const handlers: Handlers = {
   ackMessage,
   subscribe,
   deleteConnection,
+  deleteConnections,
+  suspendConnection,
+  abandonRouter,
+  inspectConnection,
   listConnections,
   registerConsumer,
   readEvents,
@@ -116,8 +137,7 @@ export const agentCalls = (context: AgentContext, close: () => Promise<void>): A
       name,
       async (params: unknown) => {
         if (closing !== undefined) throw agentClosed()
-        const handle = handlers[name as CallName] as (context: AgentContext, params: unknown) => Promise<unknown>
-        return handle(context, parseParams(call.params, params))
+        return answerCall(context, name, parseParams(call.params, params))
       },
     ]),
   ) as unknown as { [N in CallName]: (params: ParamsOf<N>) => Promise<ResultOf<N>> }
@@ -128,12 +148,23 @@ export const agentCalls = (context: AgentContext, close: () => Promise<void>): A
   }
 }
 
+const answerCall = (context: AgentContext, name: string, params: object): Promise<unknown> => {
+  const stored = directNameOf(name)
+  if (stored !== undefined) return storeCall(context, stored as DirectCallName, params as { correlationId: string })
+  const handle = handlers[name as DirectCallName] as (
+    context: AgentContext,
+    params: object,
+    calling: Calling,
+  ) => Promise<unknown>
+  return handle(context, params, byApplication)
+}
+
 const agentClosed = (): CallError =>
   new CallError('AGENT_CLOSED', 'the agent is closed', { field: 'agent', hint: 'open it again with openAgent' })
 
-const parseParams = (schema: z.ZodType, params: unknown): unknown => {
+const parseParams = (schema: z.ZodType, params: unknown): object => {
   const parsed = schema.safeParse(params)
-  if (parsed.success) return parsed.data
+  if (parsed.success) return parsed.data as object
   const [issue] = parsed.error.issues
   throw new CallError('CMD_PARAMS', issue?.message ?? 'wrong parameters', {
     field: issue === undefined ? 'params' : issue.path.join('.') || 'params',
@@ -145,7 +176,7 @@ async function* followEvents(
   { consumer = 'default', after = 0, signal }: EventsOptions = {},
 ): AsyncGenerator<AgentEvent> {
   if (context.eventLog.closed) return
-  await registerConsumer(context, { consumer, from: 'start' })
+  await registerConsumer(context, { consumer, from: 'start' }, byApplication)
   let position = after
   while (signal?.aborted !== true) {
     const acknowledged = context.eventLog.watch(consumer)

@@ -4,8 +4,8 @@ import { connections, rcvQueues } from '../store/agent/connections.js'
 import { deliveries, rcvMessages, sndMessages } from '../store/agent/messages.js'
 import { type Change, remove } from '../store/index.js'
 import type { AgentContext } from './context.js'
-import { purge } from './deleteConnection.js'
 import { errorFact } from './events.js'
+import { connectionGone } from './finishDeletion.js'
 import { eventOf } from './rows.js'
 import { deleteConnectionsOf, removeUserIfEmpty } from './users.js'
 
@@ -72,7 +72,7 @@ const deletedConnections: Step = async context => {
         const [connection] = state.rows(connections, connectionId)
         const left = state.rows(rcvQueues, connectionId).some(queue => queue.rcvId !== null)
         if (connection?.status !== 'deleted' || left) return { result: undefined }
-        return { result: undefined, changes: purge(connectionId), events: [eventOf(connection, 'DEL_CONN', {})] }
+        return { result: undefined, ...connectionGone(connection) }
       },
     })
   }

@@ -1,13 +1,32 @@
-import type { Wake } from '../runtime/unit.js'
+import type { CommandOutcome } from '../../machines/commandWorker.js'
+import type { Outcome, UnitState, Wake } from '../runtime/unit.js'
 import { commands } from '../store/agent/connections.js'
-import { type Change, insert, type Json, type Row } from '../store/index.js'
+import { type Change, insert, type Json, patch, remove, type Row } from '../store/index.js'
 import type { AgentContext } from './context.js'
 
 export type CommandRow = Row<typeof commands>
-export type CommandType = 'secureSend' | 'createReply' | 'allowSecure' | 'deleteQueue'
+export type CommandType =
+  | 'secureSend'
+  | 'createReply'
+  | 'allowSecure'
+  | 'deleteQueue'
+  | 'finishDeletion'
+  | 'ack'
+  | 'ackDelete'
+  /** An asynchronous call of the application (B21). */
+  | 'call'
+
+/** What stands for the router in a command that needs no certain one. */
+export const noRouter = ''
 
 /** The worker of a command: one for each connection and router (B50). */
 export const commandWorkerKey = (connectionId: string, router: string): string => `${connectionId} ${router}`
+
+/** Tells the worker of a command that it need not wait any longer: rows have changed. */
+export const commandsChanged = ({ connectionId, router }: Pick<CommandRow, 'connectionId' | 'router'>): Wake => ({
+  worker: 'commandsChanged',
+  key: commandWorkerKey(connectionId, router),
+})
 
 /** A command as a row, with the wake-up of its worker. */
 export const storedCommand = (
@@ -36,3 +55,55 @@ export const storedCommand = (
     wake: { worker: 'command', key: commandWorkerKey(command.connectionId, command.router) },
   }
 }
+
+export const commandDone = ({ commandId }: Pick<CommandRow, 'commandId'>): Change => remove(commands, { commandId })
+
+/**
+ * The commit that ends a command, or leaves it for the next attempt. A command that was taken away while it ran (its connection was
+ * deleted, its router given up) changes nothing any more: `gone` is the result then. What `retry` and `moved` return stays stored.
+ */
+export const endCommand = <Result>(
+  context: Pick<AgentContext, 'runtime'>,
+  command: CommandRow,
+  how: {
+    readonly name: string
+    readonly gone: Result
+    readonly compute: (state: UnitState) => Outcome<Result>
+  },
+): Promise<Result> =>
+  context.runtime.run({
+    name: how.name,
+    internal: true,
+    locks: [command.connectionId],
+    load: read => read(commands, { where: { commandId: command.commandId } }),
+    compute: (state, [stored]): Outcome<Result> => {
+      if (stored === undefined) return { result: how.gone }
+      const outcome = how.compute(state)
+      if (outcome.result === 'retry' || outcome.result === 'moved') return outcome
+      return {
+        ...outcome,
+        changes: [commandDone(command), ...(outcome.changes ?? [])],
+        wakes: [commandsChanged(command), ...(outcome.wakes ?? [])],
+      }
+    },
+  })
+
+/** Takes a command away that means nothing any more, or that no version knows (B51). */
+export const dropCommand = (context: AgentContext, command: CommandRow): Promise<CommandOutcome> =>
+  endCommand<CommandOutcome>(context, command, {
+    name: 'command.dropped',
+    gone: 'done',
+    compute: () => ({ result: 'done' }),
+  })
+
+/** Hands a command over to the worker of another router (B52). */
+export const moveCommand = (context: AgentContext, command: CommandRow, router: string): Promise<CommandOutcome> =>
+  endCommand<CommandOutcome>(context, command, {
+    name: 'command.moved',
+    gone: 'done',
+    compute: () => ({
+      result: 'moved',
+      changes: [patch(commands, { commandId: command.commandId }, { router })],
+      wakes: [{ worker: 'command', key: commandWorkerKey(command.connectionId, router) }],
+    }),
+  })

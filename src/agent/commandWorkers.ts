@@ -1,23 +1,40 @@
 import { fromPromise } from 'xstate'
 import { type CommandOutcome, commandWorkerMachine } from '../../machines/commandWorker.js'
-import { asDuologueError, StoreError } from '../errors.js'
-import type { Outcome } from '../runtime/unit.js'
+import { asDuologueError, type DuologueError, StoreError } from '../errors.js'
 import { Workers } from '../runtime/workers.js'
 import { isTemporaryOrHostError } from '../smp/client.js'
-import { commands, rcvQueues } from '../store/agent/connections.js'
+import { commands } from '../store/agent/connections.js'
 import { type CommandRow, commandWorkerKey } from './commandRows.js'
 import type { AgentContext } from './context.js'
-import { queueGone } from './deleteConnection.js'
-import { errorFact } from './events.js'
-import { eventOf, findConnection } from './rows.js'
-import { commandDone, dropCommand, runCommand } from './runCommand.js'
+import { giveUpCommand, tellKeepsTrying } from './failCommand.js'
+import { runCommand } from './runCommand.js'
+import { isNotNow } from './triedAgain.js'
+
+/** A command that has failed and is tried again. */
+interface Failing {
+  readonly commandId: number
+  readonly attempts: number
+  readonly told: boolean
+  readonly error: DuologueError
+  readonly at: number
+}
+
+/** How far the first command of a worker has come. */
+export interface CommandProgress {
+  readonly commandId: number
+  /** Failed attempts since the agent was opened. */
+  readonly attempts: number
+  readonly lastError: DuologueError
+  /** Undefined while an attempt is under way. */
+  readonly nextAttemptAt: number | undefined
+}
 
 /** The command workers: one commandWorker machine for each (connection, router) that has stored commands (B50). */
 export class CommandWorkers {
   readonly #context: AgentContext
   readonly #workers: Workers<typeof commandWorkerMachine>
-  /** Commands that have failed and are tried again. */
-  readonly #failing = new Map<number, { readonly attempts: number; readonly told: boolean }>()
+  /** By worker: its first command, once that has failed. */
+  readonly #failing = new Map<string, Failing>()
   #closed = false
 
   constructor(context: AgentContext) {
@@ -43,8 +60,13 @@ export class CommandWorkers {
         ended: () => context.operations.ended('sending'),
       },
       pausing: { paused: { type: 'worker.suspended' }, resumed: { type: 'worker.resumed' } },
+      idle: key => void this.#failing.delete(key),
       crashed: (key, error) => context.supervisor.crashed('commandWorker', key, error),
     })
+  }
+
+  get closed(): boolean {
+    return this.#closed
   }
 
   /** Runs no more commands until `resume` (B06); the one under way is finished. */
@@ -58,6 +80,21 @@ export class CommandWorkers {
 
   wake(key: string): void {
     if (!this.#closed) this.#workers.wake(key)
+  }
+
+  /** Rows of a worker’s commands were changed: if it waits for its next attempt, it looks again at once. */
+  changed(key: string): void {
+    this.#workers.send(key, { type: 'commands.changed' })
+  }
+
+  /** What the worker of a key is at, if its first command has failed. */
+  progressOf(key: string): CommandProgress | undefined {
+    const failing = this.#failing.get(key)
+    if (failing === undefined) return undefined
+    const { commandId, attempts, error: lastError, at } = failing
+    const worker = this.#workers.snapshotOf(key)
+    const nextAttemptAt = worker?.state === 'waiting' ? at + worker.context.delay : undefined
+    return { commandId, attempts, lastError, nextAttemptAt }
   }
 
   /** Starts the workers of all stored commands. */
@@ -95,76 +132,57 @@ export class CommandWorkers {
       limit: 1,
     })
     if (command === undefined) return 'empty'
+    const key = commandWorkerKey(connectionId, router)
     try {
       const outcome = await runCommand(this.#context, command)
-      this.#failing.delete(command.commandId)
+      if (outcome !== 'retry') this.#failing.delete(key)
       return outcome
     } catch (error) {
-      return this.#failed(command, error)
+      return this.#failed(key, command, error)
     }
   }
 
   // Temporary errors are tried again, permanent ones are reported and delete the command (B53).
-  async #failed(command: CommandRow, error: unknown): Promise<CommandOutcome> {
-    const { log, config } = this.#context
-    const { code } = asDuologueError(error)
-    log.debug({ code, command: command.type, connectionId: command.connectionId }, 'command failed')
+  async #failed(key: string, command: CommandRow, error: unknown): Promise<CommandOutcome> {
+    const { log, config, clock } = this.#context
+    const cause = asDuologueError(error)
+    log.debug({ code: cause.code, command: command.type, connectionId: command.connectionId }, 'command failed')
     if (this.#closed) return 'empty'
-    if (error instanceof StoreError) return 'retry'
-    if (isTemporaryOrHostError(error)) {
-      const { attempts: before = 0, told = false } = this.#failing.get(command.commandId) ?? {}
-      const attempts = before + 1
-      if (command.type !== 'deleteQueue' || attempts < config.deleteAttempts) {
-        const tell = !told && isToldAt(command, code, attempts)
-        this.#failing.set(command.commandId, { attempts, told: told || tell })
-        if (attempts === 1 && command.type !== 'deleteQueue') this.#warn(command, code)
-        if (tell) await this.#report(command, error, { keepsTrying: true })
-        return 'retry'
-      }
+    if (isNotNow(error)) return 'retry'
+    const before = this.#failing.get(key)
+    const known = before?.commandId === command.commandId ? before : undefined
+    const attempts = (known?.attempts ?? 0) + 1
+    if (!isTemporaryOrHostError(error) || (command.type === 'deleteQueue' && attempts >= config.deleteAttempts)) {
+      this.#failing.delete(key)
+      return giveUpCommand(this.#context, command, error)
     }
-    this.#failing.delete(command.commandId)
-    return command.type === 'deleteQueue' ? this.#giveUpQueue(command, error) : this.#report(command, error)
+    const tell = known?.told !== true && isToldAt(command, error, attempts)
+    const failing = { commandId: command.commandId, attempts, told: known?.told === true || tell, error: cause }
+    this.#failing.set(key, { ...failing, at: clock.now() })
+    if (attempts === 1 && !isQuiet(command)) this.#warn(command, cause.code)
+    if (tell) return tellKeepsTrying(this.#context, command, error)
+    return (await this.#isStored(command)) ? 'retry' : 'done'
   }
 
-  async #giveUpQueue(command: CommandRow, error: unknown): Promise<CommandOutcome> {
-    const { queueId = '' } = command.argument as { queueId?: string }
-    const [queue] = await this.#context.store.find(rcvQueues, { where: { queueId } })
-    return queue === undefined ? dropCommand(this.#context, command) : queueGone(this.#context, command, queue, error)
+  // Taken away while it ran, a command is not waited for.
+  async #isStored({ commandId }: CommandRow): Promise<boolean> {
+    return (await this.#context.store.count(commands, { commandId })) > 0
   }
 
   #warn({ type, connectionId, router }: CommandRow, code: string): void {
     this.#context.log.warn({ code, command: type, connectionId, router }, 'a command failed: it is tried again')
   }
-
-  #report(command: CommandRow, error: unknown, { keepsTrying = false } = {}): Promise<CommandOutcome> {
-    const fact = keepsTrying ? { ...errorFact(error), hint: keepsTryingHint } : errorFact(error)
-    return this.#context.runtime.run({
-      name: 'command.failed',
-      internal: true,
-      locks: [command.connectionId],
-      compute: (state): Outcome<CommandOutcome> => {
-        const connection = findConnection(state, command.connectionId)
-        const correlation = command.correlationId === null ? {} : { correlationId: command.correlationId }
-        const events =
-          connection === undefined
-            ? []
-            : [eventOf(connection, 'ERR', { error: fact, ...(keepsTrying ? { temporary: true } : {}) }, correlation)]
-        if (!keepsTrying) return { result: 'failed', changes: [commandDone(command)], events }
-        return { result: 'retry', events: connection?.status === 'deleted' ? [] : events }
-      },
-    })
-  }
 }
-
-/** Says in an ERR event that its command is not given up. */
-export const keepsTryingHint = 'the agent keeps trying'
 
 /** The router is another one than its address names, or pretends to be: more attempts tell nothing new. */
 const provesNothing = new Set(['TRANSPORT_IDENTITY', 'TRANSPORT_CERTIFICATE'])
 
-// A router that is away for a moment is no news; the deletion of a queue reports its end by itself (DEL_RCVQ).
-const isToldAt = ({ type }: CommandRow, code: string, attempts: number): boolean =>
-  type !== 'deleteQueue' && (provesNothing.has(code) || attempts >= attemptsUntilTold)
+// The deletion of a queue reports its end by itself (DEL_RCVQ).
+const isQuiet = ({ type }: CommandRow): boolean => type === 'deleteQueue'
+
+// A router that is away for a moment is no news.
+const isToldAt = (command: CommandRow, error: unknown, attempts: number): boolean =>
+  !isQuiet(command) && (provesNothing.has(asDuologueError(error).code) || attempts >= attemptsUntilTold)
 const attemptsUntilTold = 3
 
 const splitKey = (key: string): { connectionId: string; router: string } => {

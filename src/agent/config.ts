@@ -28,6 +28,8 @@ export interface AgentConfig {
   readonly subscribeBatch: number
   /** Attempts to delete a queue at its router before it is given up. */
   readonly deleteAttempts: number
+  /** How long the deletion of a connection may wait for its messages, in ms (B90). */
+  readonly deleteDeliveryTimeoutMs: number
   /** The cleanup: until the first, between two, between two steps of one, in ms (B07). */
   readonly cleanupInitialMs: number
   readonly cleanupIntervalMs: number
@@ -70,6 +72,7 @@ export const defaultConfig: AgentConfig = {
   cleanupPauseMs: 200,
   storedDataMs: 21 * day,
   maxWorkerRestartsPerMinute: 5,
+  deleteDeliveryTimeoutMs: 2 * day,
   deliveriesAhead: 64,
   maxUnreadEvents: 100_000,
 }

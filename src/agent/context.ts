@@ -6,6 +6,7 @@ import type { NewEvent } from '../runtime/unit.js'
 import type { RouterSession } from '../smp/client.js'
 import type { Store } from '../store/index.js'
 import type { ResultOf } from './api/calls.js'
+import type { CommandProgress } from './commandWorkers.js'
 import type { AgentConfig } from './config.js'
 import type { WaitingDelivery } from './deliveries.js'
 import type { Inbox } from './inbox.js'
@@ -25,6 +26,17 @@ export interface Logger {
 }
 
 export const silentLogger: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+
+/** Who makes a call: the application, which waits for the answer, or the worker of a stored call (B21). */
+export interface Calling {
+  readonly urgency: 'interactive' | 'background'
+  /** The command of a stored call. */
+  readonly commandId?: number
+  /** The idempotency key of a stored call whose caller gave none: nobody else comes back under it. */
+  readonly key?: string
+}
+
+export const byApplication: Calling = { urgency: 'interactive' }
 
 /** What the parts of one agent share. Each field has one owner: openAgent, which closes them in reverse order. */
 export interface AgentContext {
@@ -52,6 +64,12 @@ export interface AgentContext {
   readonly nextCommandId: () => number
   /** Drops what the delivery worker of a deleted queue has in memory. */
   readonly forgetDelivery: (queueId: string) => void
+  /** Whether the agent is being closed: what comes back now may be so because of that, and is not to be told. */
+  readonly isClosing: () => boolean
+  /** How far the first command of a worker has come, after an attempt has failed. */
+  readonly commandProgress: (workerKey: string) => CommandProgress | undefined
+  /** Send queues of which messages were given up while an attempt at one may have been under way. */
+  readonly contestedQueues: Set<string>
   /** Why the first message of a send queue waits, after an attempt has failed. */
   readonly waitingDelivery: (queueId: string) => WaitingDelivery | undefined
 }

@@ -6,11 +6,12 @@ import type { QueueIds } from '../smp/protocol/responses.js'
 import { connections, rcvQueues } from '../store/agent/connections.js'
 import { insert, patch, remove, removeWhere } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
-import type { AgentContext } from './context.js'
+import type { AgentContext, Calling } from './context.js'
 import { decideConnection } from './decideConnection.js'
 import { connectionByKey, isCreated, keyOfAnotherCall, newConnection, onceByKey } from './newConnection.js'
 import { abandonQueue, createdQueue, newId, newQueueCommand, newRcvQueue, queueCreated, queueInfoOf } from './queues.js'
 import { type ConnectionRow, findConnection, type RcvQueueRow, rcvQueuesOf, requireConnection } from './rows.js'
+import { isTriedAgain } from './triedAgain.js'
 
 /**
  * createConnection: keys and intent are stored, then the router is asked for a queue (NEW), then the link is stored and returned.
@@ -19,15 +20,25 @@ import { type ConnectionRow, findConnection, type RcvQueueRow, rcvQueuesOf, requ
 export const createConnection = async (
   context: AgentContext,
   params: ParsedParamsOf<'createConnection'>,
+  calling: Calling,
 ): Promise<ResultOf<'createConnection'>> => {
   const intent = await storeIntent(context, params)
   try {
-    return await makeQueue(context, intent)
+    return await makeQueue(context, intent, calling)
   } catch (error) {
-    // Nobody can come back to it without a key.
-    if (params.idempotencyKey === undefined) await forgetIntent(context, intent.connection.connectionId)
+    if (!comesBack(params, calling, error)) await forgetIntent(context, intent.connection.connectionId)
     throw error
   }
+}
+
+// Nobody can come back to it without a key, nor under that of a stored call that is not run again.
+const comesBack = (
+  { idempotencyKey }: ParsedParamsOf<'createConnection'>,
+  calling: Calling,
+  error: unknown,
+): boolean => {
+  if (idempotencyKey === undefined) return false
+  return idempotencyKey !== calling.key || isTriedAgain(error)
 }
 
 interface Intent {
@@ -36,12 +47,12 @@ interface Intent {
 }
 
 // Calls that are repeated at the same moment share one NEW: the router would make a queue for each.
-const makeQueue = (context: AgentContext, intent: Intent): Promise<ResultOf<'createConnection'>> => {
+const makeQueue = (context: AgentContext, intent: Intent, calling: Calling): Promise<ResultOf<'createConnection'>> => {
   const { connectionId, link } = intent.connection
   if (link !== null) return Promise.resolve({ connectionId, link })
   const running = context.creating.get(connectionId)
   if (running !== undefined) return running
-  const making = requestQueue(context, intent).finally(() => context.creating.delete(connectionId))
+  const making = requestQueue(context, intent, calling).finally(() => context.creating.delete(connectionId))
   context.creating.set(connectionId, making)
   return making
 }
@@ -49,11 +60,12 @@ const makeQueue = (context: AgentContext, intent: Intent): Promise<ResultOf<'cre
 const requestQueue = async (
   context: AgentContext,
   { connection, queue }: Intent,
+  { urgency }: Calling,
 ): Promise<ResultOf<'createConnection'>> => {
   const command = newQueueCommand(queue, context.routers.passwordOf(queue.userId, queue.router))
   const key = { algorithm: 'ed25519', privateKey: queue.rcvPrivateKey } as const
   const { response, session } = await context.operations.during('sending', () =>
-    context.sessions.request(queue.userId, queue.router, { command, entityId: Buffer.alloc(0), key }, 'interactive'),
+    context.sessions.request(queue.userId, queue.router, { command, entityId: Buffer.alloc(0), key }, urgency),
   )
   if (response.type !== 'IDS')
     throw new InternalError(`NEW was answered with ${response.type}`, { field: queue.router })
@@ -116,9 +128,11 @@ const intentOf = (
   })
 }
 
-const forgetIntent = (context: AgentContext, connectionId: string): Promise<void> =>
+/** Takes away a connection that no router knows of yet. */
+export const forgetIntent = (context: AgentContext, connectionId: string): Promise<void> =>
   context.runtime.run({
     name: 'createConnection.failed',
+    internal: true,
     locks: [connectionId],
     compute: state =>
       findConnection(state, connectionId)?.status === 'new'

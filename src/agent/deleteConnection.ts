@@ -1,107 +1,181 @@
-import type { CommandOutcome } from '../../machines/commandWorker.js'
-import { type Effects, follow } from '../runtime/follow.js'
-import type { Outcome } from '../runtime/unit.js'
-import { commands, confirmations, connections, rcvQueues, skippedKeys, sndQueues } from '../store/agent/connections.js'
-import { deliveries, rcvMessages, sndMessages } from '../store/agent/messages.js'
-import { type Change, patch, remove, removeWhere } from '../store/index.js'
+import { CallError } from '../errors.js'
+import { follow } from '../runtime/follow.js'
+import type { NewEvent, Outcome, Read, UnitState } from '../runtime/unit.js'
+import { commands, connections } from '../store/agent/connections.js'
+import { deliveries } from '../store/agent/messages.js'
+import { patch, removeWhere } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
-import { type CommandRow, storedCommand } from './commandRows.js'
-import type { AgentContext } from './context.js'
+import { type CommandRow, commandDone, commandsChanged, storedCommand } from './commandRows.js'
+import type { AgentContext, Calling } from './context.js'
 import { decideConnection } from './decideConnection.js'
 import { errorFact } from './events.js'
+import { connectionGone, deletionRouter } from './finishDeletion.js'
 import { type ConnectionRow, eventOf, findConnection, type RcvQueueRow, rcvQueuesOf, sndQueuesOf } from './rows.js'
 
 /**
- * deleteConnection: what waits is dropped and the deletion of the queues at their routers is stored, in one commit (B90). DEL_RCVQ
- * tells of each queue, DEL_CONN of the end. A repeated call changes nothing, nor does one for a connection that is gone.
+ * deleteConnection: what is stored for the connection is dropped and the deletion of the queues at their routers is stored, in one commit
+ * (B90). With `waitDelivery` the waiting messages stay until they are delivered, at most `deleteDeliveryTimeoutMs`. DEL_RCVQ tells of
+ * each queue, DEL_CONN of the end. A repeated call changes nothing, nor does one for a connection that is gone.
  */
 export const deleteConnection = async (
   context: AgentContext,
-  { connectionId }: ParsedParamsOf<'deleteConnection'>,
+  { connectionId, waitDelivery }: ParsedParamsOf<'deleteConnection'>,
+  calling: Calling,
 ): Promise<ResultOf<'deleteConnection'>> => {
-  const { queues, sndQueueIds } = await context.runtime.run({
+  const { queues, droppedQueueIds } = await context.runtime.run({
     name: 'deleteConnection',
     locks: [connectionId],
-    compute: (state): Outcome<{ queues: readonly RcvQueueRow[]; sndQueueIds: readonly string[] }> => {
-      const connection = findConnection(state, connectionId)
-      if (connection === undefined || connection.status === 'deleted')
-        return { result: { queues: [], sndQueueIds: [] } }
-      const decision = decideConnection(state, connection, { type: 'connection.delete' })
-      const queues = rcvQueuesOf(state, connectionId)
-      const sndQueueIds = sndQueuesOf(state, connectionId).map(queue => queue.queueId)
-      const effects = follow(decision, {
-        deleteQueues: () => queueDeletions(context, connection, queues, state.now),
-      })
-      const changes = [
-        removeWhere(commands, { connectionId }),
-        removeWhere(deliveries, { connectionId }),
-        patch(connections, { connectionId }, { status: decision.to, link: null, x3dhKeys: null, ratchet: null }),
-        ...effects.changes,
-      ]
-      return { result: { queues, sndQueueIds }, ...effects, changes }
-    },
+    load: read => readStored(read, connectionId),
+    compute: (state, stored) => deletion(context, state, { connectionId, waitDelivery, stored, calling }),
   })
   for (const queue of queues) context.sessions.remove(queue)
-  for (const queueId of sndQueueIds) context.forgetDelivery(queueId)
+  for (const queueId of droppedQueueIds) context.forgetDelivery(queueId)
   context.inbox.forget(connectionId)
   return {}
 }
 
-// DEL for the queues that routers have made; without any the connection is gone at once.
-const queueDeletions = (
+/** Connections that are deleted at the same time. */
+const deletedTogether = 500
+
+/**
+ * deleteConnections: each as deleteConnection, in the order of their ids; the writer merges their commits. One that fails answers for
+ * itself.
+ */
+export const deleteConnections = async (
   context: AgentContext,
-  connection: ConnectionRow,
-  queues: readonly RcvQueueRow[],
-  now: number,
-): Effects => {
-  const { connectionId, userId } = connection
-  const known = queues.filter(queue => queue.rcvId !== null)
-  if (known.length === 0) return { changes: purge(connectionId), events: [eventOf(connection, 'DEL_CONN', {})] }
-  const deletions = known.map(({ router, queueId }) =>
-    storedCommand(context, { connectionId, userId, router, type: 'deleteQueue', argument: { queueId }, now }),
-  )
-  return { changes: deletions.flatMap(({ changes }) => changes), wakes: deletions.map(({ wake }) => wake) }
+  { connectionIds, waitDelivery }: ParsedParamsOf<'deleteConnections'>,
+  calling: Calling,
+): Promise<ResultOf<'deleteConnections'>> => {
+  const sorted = [...new Set(connectionIds)].sort()
+  const errors = new Map<string, object>()
+  const deleteOne = async (connectionId: string): Promise<void> => {
+    try {
+      await deleteConnection(context, { connectionId, waitDelivery }, calling)
+    } catch (error) {
+      errors.set(connectionId, errorFact(error))
+    }
+  }
+  for (let start = 0; start < sorted.length; start += deletedTogether) {
+    await Promise.all(sorted.slice(start, start + deletedTogether).map(deleteOne))
+  }
+  return {
+    results: connectionIds.map(connectionId => {
+      const error = errors.get(connectionId)
+      return error === undefined ? { connectionId, ok: true } : { connectionId, ok: false, error }
+    }),
+  }
 }
 
-/** A queue is deleted at its router, or given up with an error: its row goes, and with the last one the connection. */
-export const queueGone = (
+/** What is stored for a connection and not loaded with it. */
+interface Stored {
+  readonly commands: readonly CommandRow[]
+  readonly waiting: boolean
+}
+
+const readStored = async (read: Read, connectionId: string): Promise<Stored> => {
+  const [rows, waiting] = await Promise.all([
+    read(commands, { where: { connectionId }, orderBy: ['commandId'] }),
+    read(deliveries, { where: { connectionId }, limit: 1 }),
+  ])
+  return { commands: rows, waiting: waiting.length > 0 }
+}
+
+interface Deleted {
+  readonly queues: readonly RcvQueueRow[]
+  /** Send queues whose deliveries are given up. */
+  readonly droppedQueueIds: readonly string[]
+}
+
+interface Deletion {
+  readonly connectionId: string
+  readonly waitDelivery: boolean
+  readonly stored: Stored
+  readonly calling: Calling
+}
+
+const deletion = (
   context: AgentContext,
-  command: CommandRow,
-  queue: RcvQueueRow,
-  error?: unknown,
-): Promise<CommandOutcome> =>
-  context.runtime.run({
-    name: 'deleteQueue',
-    internal: true,
-    locks: [command.connectionId],
-    compute: (state): Outcome<CommandOutcome> => {
-      const { connectionId } = command
-      const connection = findConnection(state, connectionId)
-      const changes: Change[] = [
-        remove(commands, { commandId: command.commandId }),
-        remove(rcvQueues, { queueId: queue.queueId }),
-      ]
-      if (connection === undefined) return { result: 'done', changes }
-      const payload = { router: queue.router, ...(error === undefined ? {} : { error: errorFact(error) }) }
-      const events = [eventOf(connection, 'DEL_RCVQ', payload)]
-      const left = rcvQueuesOf(state, connectionId).some(row => row.queueId !== queue.queueId && row.rcvId !== null)
-      if (connection.status === 'deleted' && !left) {
-        changes.push(...purge(connectionId))
-        events.push(eventOf(connection, 'DEL_CONN', {}))
+  state: UnitState,
+  { connectionId, waitDelivery, stored, calling }: Deletion,
+): Outcome<Deleted> => {
+  const connection = findConnection(state, connectionId)
+  if (connection === undefined) return { result: { queues: [], droppedQueueIds: [] } }
+  const waiting = waitDelivery && stored.waiting
+  const decision = decideConnection(state, connection, { type: 'connection.delete', waiting })
+  if (decision.from === decision.to) return { result: { queues: [], droppedQueueIds: [] } }
+  const queues = rcvQueuesOf(state, connectionId)
+  const { userId } = connection
+  let droppedQueueIds: readonly string[] = []
+  const { changes, events, wakes } = follow(decision, {
+    dropCommands: () => {
+      const dropped = stored.commands.filter(({ commandId }) => commandId !== calling.commandId)
+      return {
+        changes: dropped.map(commandDone),
+        events: dropped.flatMap(row => unansweredCall(connection, row)),
+        wakes: dropped.map(commandsChanged),
       }
-      return { result: error === undefined ? 'done' : 'failed', changes, events }
+    },
+    dropDeliveries: () => {
+      droppedQueueIds = sndQueuesOf(state, connectionId).map(({ queueId }) => queueId)
+      return { changes: [removeWhere(deliveries, { connectionId })] }
+    },
+    // DEL for the queues that routers have made; without any the connection may be gone at once.
+    deleteQueues: () => {
+      const known = queues.filter(queue => queue.rcvId !== null)
+      const deletions = known.map(({ router, queueId }) =>
+        storedCommand(context, {
+          connectionId,
+          userId,
+          router,
+          type: 'deleteQueue',
+          argument: { queueId },
+          now: state.now,
+        }),
+      )
+      const gone = known.length === 0 && decision.to === 'deleted' ? connectionGone(connection) : {}
+      return {
+        ...gone,
+        changes: [...(gone.changes ?? []), ...deletions.flatMap(({ changes }) => changes)],
+        wakes: deletions.map(({ wake }) => wake),
+      }
+    },
+    // Stored behind the deletions of the queues, which do not wait.
+    commandFinishDeletion: () => {
+      const { changes, wake } = storedCommand(context, {
+        connectionId,
+        userId,
+        router: deletionRouter(state, connectionId),
+        type: 'finishDeletion',
+        argument: {},
+        now: state.now,
+      })
+      return { changes, wakes: [wake] }
+    },
+    // Deleted at once after all: the queues’ own commands go on, or are done.
+    finishDeletion: () => {
+      const ending = stored.commands.filter(({ type }) => type === 'finishDeletion')
+      const gone = queues.some(queue => queue.rcvId !== null) ? {} : connectionGone(connection)
+      return {
+        ...gone,
+        changes: [...ending.map(commandDone), ...(gone.changes ?? [])],
+        wakes: ending.map(commandsChanged),
+      }
     },
   })
+  const secrets = { status: decision.to, link: null, x3dhKeys: null, ratchet: null }
+  return {
+    result: { queues, droppedQueueIds },
+    changes: [patch(connections, { connectionId }, secrets), ...changes],
+    events,
+    wakes,
+  }
+}
 
-/** Every row of a connection but its unread events. */
-export const purge = (connectionId: string): Change[] => [
-  removeWhere(commands, { connectionId }),
-  removeWhere(deliveries, { connectionId }),
-  removeWhere(sndMessages, { connectionId }),
-  removeWhere(rcvMessages, { connectionId }),
-  removeWhere(skippedKeys, { connectionId }),
-  removeWhere(confirmations, { connectionId }),
-  removeWhere(rcvQueues, { connectionId }),
-  removeWhere(sndQueues, { connectionId }),
-  remove(connections, { connectionId }),
-]
+// Whoever waits for the answer of a stored call gets one.
+const unansweredCall = (connection: ConnectionRow, { type, correlationId }: CommandRow): NewEvent[] =>
+  type === 'call' && correlationId !== null
+    ? [eventOf(connection, 'ERR', { error: errorFact(deletedFirst(connection.connectionId)) }, { correlationId })]
+    : []
+
+const deletedFirst = (connectionId: string): CallError =>
+  new CallError('CMD_PROHIBITED', 'the connection was deleted before the call was done', { field: connectionId })

@@ -148,6 +148,12 @@ export class Deliveries {
     return delay === undefined ? waiting : { ...waiting, nextAttemptAt: waitsSince + delay }
   }
 
+  /** Waiting messages were given up: what is in memory is not to be sent any more, and what is left need not wait. */
+  abandoned(queueId: string): void {
+    this.#memories.delete(queueId)
+    this.continue(queueId)
+  }
+
   /** Forgets a deleted queue; what is on its way finds its rows gone. */
   forget(queueId: string): void {
     this.#memories.delete(queueId)
@@ -191,6 +197,8 @@ export class Deliveries {
     for (let sent = 0; sent < messagesPerTurn; sent++) {
       if (sent > 0 && this.#context.operations.isStopped('delivery')) break
       const outcome = await this.#deliverHead(queueId, memory)
+      // Forgotten meanwhile: what it holds is not to be sent any more.
+      if (this.#memories.get(queueId) !== memory) return outcome
       if (outcome === 'sent') continue
       if (sent === 0) return outcome
       // The machine hears of the success first: it resets the delays.

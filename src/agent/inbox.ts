@@ -1,10 +1,13 @@
+import { type Bytes, toBase64url } from '../encoding/index.js'
 import { asDuologueError, RouterError, StoreError } from '../errors.js'
 import { ownedBytes } from '../runtime/rows.js'
 import { isTemporaryError } from '../smp/client.js'
 import type { KeptMessage } from './arrival.js'
+import { storedCommand } from './commandRows.js'
 import type { AgentContext } from './context.js'
 import { receive } from './receive.js'
-import type { DeliveredMessage } from './sessions.js'
+import { findRcvQueue } from './rows.js'
+import type { DeliveredMessage, SubscribedQueue } from './sessions.js'
 
 /** What an ACK names. */
 type Unacknowledged = Pick<DeliveredMessage, 'queue' | 'messageId'>
@@ -74,6 +77,25 @@ export class Inbox {
     this.#sendAck(message, 0)
   }
 
+  /**
+   * ACK for a message of a queue. Rejects with the router’s or the network’s error; a message that the router does not have any more
+   * counts as acknowledged.
+   */
+  async sendAck(queue: SubscribedQueue, messageId: Bytes): Promise<void> {
+    try {
+      const { response } = await this.#context.sessions.request(queue.userId, queue.router, {
+        command: { type: 'ACK', messageId },
+        entityId: queue.rcvId,
+        key: { algorithm: 'ed25519', privateKey: queue.rcvPrivateKey },
+      })
+      // Routers of older versions answer ACK with the next message.
+      if (response.type === 'MSG') this.accept({ queue, messageId: response.messageId, body: response.body })
+    } catch (error) {
+      // NO_MSG: acknowledged before, or expired at the router.
+      if (!(error instanceof RouterError) || error.code !== 'NO_MSG') throw error
+    }
+  }
+
   /** Sends the ACKs that were held back, when there is room again. */
   release(): void {
     for (const message of this.#heldBack) {
@@ -126,13 +148,7 @@ export class Inbox {
     const { sessions, clock, log } = this.#context
     const { queue, messageId } = message
     try {
-      const { response } = await sessions.request(queue.userId, queue.router, {
-        command: { type: 'ACK', messageId },
-        entityId: queue.rcvId,
-        key: { algorithm: 'ed25519', privateKey: queue.rcvPrivateKey },
-      })
-      // Routers of older versions answer ACK with the next message.
-      if (response.type === 'MSG') this.accept({ queue, messageId: response.messageId, body: response.body })
+      await this.sendAck(queue, messageId)
     } catch (error) {
       const { code } = asDuologueError(error)
       const delay = ackRetryMs[attempt]
@@ -140,9 +156,30 @@ export class Inbox {
         clock.setTimeout(() => this.#sendAck(message, attempt + 1), delay)
         return
       }
-      // NO_MSG: acknowledged before, or expired at the router.
-      if (error instanceof RouterError && error.code === 'NO_MSG') return
       log.warn({ code, connectionId: queue.connectionId, router: queue.router }, 'ACK failed')
+      // No new session will deliver the message again, so nothing else would ever acknowledge it.
+      if (isTemporaryError(error) && sessions.stateOf(queue) === 'active') await this.#storeAck(message)
+    }
+  }
+
+  // The command worker goes on trying (B51).
+  async #storeAck({ queue, messageId }: Unacknowledged): Promise<void> {
+    const { connectionId, userId, router, queueId } = queue
+    const argument = { queueId, brokerId: toBase64url(messageId) }
+    try {
+      await this.#context.runtime.run({
+        name: 'ack.stored',
+        internal: true,
+        locks: [connectionId],
+        compute: state => {
+          if (findRcvQueue(state, connectionId, queueId) === undefined) return { result: undefined }
+          const command = { connectionId, userId, router, type: 'ack', argument, now: state.now } as const
+          const { changes, wake } = storedCommand(this.#context, command)
+          return { result: undefined, changes, wakes: [wake] }
+        },
+      })
+    } catch (error) {
+      this.#context.log.error({ code: asDuologueError(error).code, connectionId }, 'an ACK could not be stored')
     }
   }
 }

@@ -23,7 +23,7 @@ import { decideConnection } from './decideConnection.js'
 import { connectionByKey, isCreated, keyOfAnotherCall, newConnection, onceByKey } from './newConnection.js'
 import { checkInfoLength } from './outgoing.js'
 import { compatibleQueue, newId, newRcvQueue, newSndQueue } from './queues.js'
-import type { ConnectionRow } from './rows.js'
+import { type ConnectionRow, isDeleted } from './rows.js'
 
 /**
  * joinConnection: ratchet, both queues’ keys and the command to go on are stored in one commit; the command worker then secures the
@@ -45,7 +45,7 @@ export const joinConnection = async (
 }
 
 const joinedBefore = (connection: ConnectionRow): ResultOf<'joinConnection'> => {
-  if (isCreated(connection) || connection.status === 'deleted') throw keyOfAnotherCall()
+  if (isCreated(connection) || isDeleted(connection)) throw keyOfAnotherCall()
   return { connectionId: connection.connectionId }
 }
 

@@ -194,6 +194,9 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     creating: new Map(),
     nextCommandId: () => ++lastCommandId,
     forgetDelivery: queueId => deliveries.forget(queueId),
+    isClosing: () => commandWorkers.closed,
+    commandProgress: key => commandWorkers.progressOf(key),
+    contestedQueues: new Set(),
     waitingDelivery: queueId => deliveries.waiting(queueId),
   }
   const deliveries = new Deliveries(context)
@@ -217,6 +220,8 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
   const woken = ({ worker, key, hint }: Wake): void => {
     if (worker === 'delivery') deliveries.wake(key, hint as QueuedDelivery | undefined)
     else if (worker === 'command') commandWorkers.wake(key)
+    else if (worker === 'commandsChanged') commandWorkers.changed(key)
+    else if (worker === 'abandoned') deliveries.abandoned(key)
     else if (worker === 'continue') deliveries.continue(key)
     else if (worker === 'kept' && hint !== undefined) context.inbox.keep(hint as KeptMessage)
   }

@@ -52,6 +52,7 @@ const configSchema = z.strictObject({
   cleanupPauseMs: positive,
   storedDataMs: positive,
   maxWorkerRestartsPerMinute: count,
+  deleteDeliveryTimeoutMs: positive,
   deliveriesAhead: count,
   maxUnreadEvents: count,
   maxUnreadAgeMs: positive,

@@ -44,6 +44,7 @@ export const newRcvQueue = (
   primary: true,
   replaces: null,
   switchStatus: null,
+  suspended: false,
   createdAt: now,
 })
 

@@ -13,7 +13,15 @@ import { openDelivered, openSent } from './incoming.js'
 import { enqueueMessage } from './outgoing.js'
 import { receiveConfirmation } from './receiveConfirmation.js'
 import { receiveMessage } from './receiveMessage.js'
-import { type ConnectionRow, eventOf, findConnection, findRcvQueue, type RcvQueueRow, sndQueuesOf } from './rows.js'
+import {
+  type ConnectionRow,
+  eventOf,
+  findConnection,
+  findRcvQueue,
+  isDeleted,
+  type RcvQueueRow,
+  sndQueuesOf,
+} from './rows.js'
 import type { DeliveredMessage } from './sessions.js'
 
 type RcvMessageRow = Row<typeof rcvMessages>
@@ -38,7 +46,7 @@ const arrived = (context: AgentContext, state: UnitState, message: DeliveredMess
   const connection = findConnection(state, connectionId)
   const queue = findRcvQueue(state, connectionId, queueId)
   // Nobody waits for what comes to a deleted connection.
-  if (connection === undefined || queue === undefined || connection.status === 'deleted')
+  if (connection === undefined || queue === undefined || isDeleted(connection))
     return { result: { type: 'acknowledge' } }
   try {
     const { received, changes, events, wakes } = process(context, state, connection, queue, message)

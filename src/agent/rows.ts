@@ -21,6 +21,10 @@ export const requireConnection = (state: UnitState, connectionId: string): Conne
   })
 }
 
+/** Whether the user has deleted the connection: it may still deliver what waits, and nothing else becomes of it. */
+export const isDeleted = ({ status }: Pick<ConnectionRow, 'status'>): boolean =>
+  status === 'deleted' || status === 'closing'
+
 export const rcvQueuesOf = (state: UnitState, connectionId: string): readonly RcvQueueRow[] =>
   state.rows(rcvQueues, connectionId)
 

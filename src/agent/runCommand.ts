@@ -1,28 +1,33 @@
 import { sndQueueMachine } from '../../machines/sndQueue.js'
 import type { CommandOutcome } from '../../machines/commandWorker.js'
 import { publicKeyOf } from '../crypto/index.js'
+import { fromBase64url } from '../encoding/index.js'
 import { InternalError, RouterError } from '../errors.js'
 import { decide } from '../runtime/decide.js'
 import { follow } from '../runtime/follow.js'
-import type { Outcome, UnitState } from '../runtime/unit.js'
-import type { RouterSession } from '../smp/client.js'
+import type { UnitState } from '../runtime/unit.js'
+import { isTemporaryOrHostError, type RouterSession } from '../smp/client.js'
 import type { QueueIds } from '../smp/protocol/responses.js'
-import { commands, rcvQueues, sndQueues } from '../store/agent/connections.js'
+import { rcvQueues, sndQueues } from '../store/agent/connections.js'
+import { rcvMessages } from '../store/agent/messages.js'
 import { type Change, patch, remove } from '../store/index.js'
-import { type CommandRow, storedCommand } from './commandRows.js'
+import { type CommandRow, dropCommand, endCommand, moveCommand, storedCommand } from './commandRows.js'
 import type { AgentContext } from './context.js'
-import { queueGone } from './deleteConnection.js'
 import { decideConnection, statusChange } from './decideConnection.js'
+import { finishDeletion, queueGone } from './finishDeletion.js'
 import { decodeJoin } from './joinConnection.js'
 import { enqueueConfirmation } from './outgoing.js'
 import { abandonQueue, createdQueue, newQueueCommand, queueCreated, queueInfoOf } from './queues.js'
-import { findConnection, findRcvQueue, findSndQueue, type RcvQueueRow, type SndQueueRow } from './rows.js'
+import { findConnection, findRcvQueue, findSndQueue, isDeleted, type RcvQueueRow, type SndQueueRow } from './rows.js'
+import { runCall } from './runCall.js'
 
 /** What a command names in its row. */
 interface Arguments {
   readonly sndQueueId?: string
   readonly replyQueueId?: string
   readonly queueId?: string
+  readonly brokerId?: string
+  readonly messageId?: number
 }
 
 /**
@@ -39,21 +44,17 @@ export const runCommand = (context: AgentContext, command: CommandRow): Promise<
       return allowSecure(context, command)
     case 'deleteQueue':
       return deleteQueue(context, command)
+    case 'finishDeletion':
+      return finishDeletion(context, command)
+    case 'ack':
+    case 'ackDelete':
+      return ack(context, command)
+    case 'call':
+      return runCall(context, command)
     default:
       return dropCommand(context, command)
   }
 }
-
-/** Takes a command away that means nothing any more, or that no version knows (B51). */
-export const dropCommand = (context: AgentContext, command: CommandRow): Promise<CommandOutcome> =>
-  context.runtime.run({
-    name: 'command.dropped',
-    internal: true,
-    locks: [command.connectionId],
-    compute: () => ({ result: 'done' as const, changes: [commandDone(command)] }),
-  })
-
-export const commandDone = ({ commandId }: CommandRow): Change => remove(commands, { commandId })
 
 const argumentsOf = (command: CommandRow): Arguments => command.argument as Arguments
 
@@ -63,15 +64,13 @@ const secureSend = async (context: AgentContext, command: CommandRow): Promise<C
   const queue = await readSndQueue(context, sndQueueId)
   if (queue === undefined) return dropCommand(context, command)
   await secure(context, queue)
-  return context.runtime.run({
+  return endCommand<CommandOutcome>(context, command, {
     name: 'secureSend',
-    internal: true,
-    locks: [command.connectionId],
-    compute: (state): Outcome<CommandOutcome> => {
+    gone: 'done',
+    compute: state => {
       const { connectionId, userId } = command
       const reply = findRcvQueue(state, connectionId, replyQueueId ?? '')
-      if (!isLive(state, connectionId) || reply === undefined)
-        return { result: 'done', changes: [commandDone(command)] }
+      if (!isLive(state, connectionId) || reply === undefined) return { result: 'done' }
       const next = storedCommand(context, {
         connectionId,
         userId,
@@ -81,7 +80,7 @@ const secureSend = async (context: AgentContext, command: CommandRow): Promise<C
         ...(command.secret === null ? {} : { secret: command.secret }),
         now: state.now,
       })
-      const changes = [commandDone(command), ...secured(state, connectionId, queue.queueId), ...next.changes]
+      const changes = [...secured(state, connectionId, queue.queueId), ...next.changes]
       return { result: 'done', changes, wakes: [next.wake] }
     },
   })
@@ -97,17 +96,14 @@ const createReply = async (context: AgentContext, command: CommandRow): Promise<
   const created = queueCreated(queue, ids)
   const made = { ...queue, ...created }
   context.sessions.created(createdQueue(made), session)
-  const stored = await context.runtime.run({
+  const stored = await endCommand<boolean>(context, command, {
     name: 'createReply',
-    internal: true,
-    locks: [command.connectionId],
-    compute: (state): Outcome<boolean> => {
+    gone: false,
+    compute: state => {
       const { connectionId } = command
       const connection = findConnection(state, connectionId)
       const sndQueue = findSndQueue(state, connectionId, sndQueueId ?? '')
-      if (connection === undefined || sndQueue === undefined || !isLive(state, connectionId)) {
-        return { result: false, changes: [commandDone(command)] }
-      }
+      if (connection === undefined || sndQueue === undefined || !isLive(state, connectionId)) return { result: false }
       const decision = decideConnection(state, connection, { type: 'reply.created' })
       const message = {
         type: 'connInfoReply',
@@ -122,7 +118,7 @@ const createReply = async (context: AgentContext, command: CommandRow): Promise<
       })
       return {
         result: true,
-        changes: [commandDone(command), ...statusChange(connectionId, decision), ...changes],
+        changes: [...statusChange(connectionId, decision), ...changes],
         wakes,
       }
     },
@@ -135,21 +131,25 @@ const createReply = async (context: AgentContext, command: CommandRow): Promise<
 const allowSecure = async (context: AgentContext, command: CommandRow): Promise<CommandOutcome> => {
   const queue = await readSndQueue(context, argumentsOf(command).sndQueueId)
   if (queue === undefined) return dropCommand(context, command)
-  await secure(context, queue)
-  return context.runtime.run({
+  try {
+    await secure(context, queue)
+  } catch (error) {
+    // It is the reply queue’s router that fails: it must not hold up what waits for this command’s own one (B52).
+    if (command.router === queue.router || !isTemporaryOrHostError(error)) throw error
+    return moveCommand(context, command, queue.router)
+  }
+  return endCommand<CommandOutcome>(context, command, {
     name: 'allowSecure',
-    internal: true,
-    locks: [command.connectionId],
-    compute: (state): Outcome<CommandOutcome> => {
+    gone: 'done',
+    compute: state => {
       const { connectionId } = command
       const connection = findConnection(state, connectionId)
-      if (connection === undefined || !isLive(state, connectionId))
-        return { result: 'done', changes: [commandDone(command)] }
+      if (connection === undefined || !isLive(state, connectionId)) return { result: 'done' }
       const message = { type: 'connInfo', info: command.secret ?? Buffer.alloc(0) } as const
       const { changes, wake } = enqueueConfirmation(connection, queue, message, undefined, state.now)
       return {
         result: 'done',
-        changes: [commandDone(command), ...secured(state, connectionId, queue.queueId), ...changes],
+        changes: [...secured(state, connectionId, queue.queueId), ...changes],
         wakes: [wake],
       }
     },
@@ -170,6 +170,25 @@ const deleteQueue = async (context: AgentContext, command: CommandRow): Promise<
     if (!(error instanceof RouterError) || error.code !== 'AUTH') throw error
   }
   return queueGone(context, command, queue)
+}
+
+// An ACK that could not be sent in its session, again and again; ackDelete takes the message’s row away as well.
+const ack = async (context: AgentContext, command: CommandRow): Promise<CommandOutcome> => {
+  const { queueId, brokerId = '', messageId } = argumentsOf(command)
+  const queue = await readRcvQueue(context, queueId)
+  if (queue === undefined || queue.rcvId === null) return dropCommand(context, command)
+  await context.inbox.sendAck(createdQueue(queue), fromBase64url(brokerId, 'brokerId'))
+  return endCommand<CommandOutcome>(context, command, {
+    name: 'ack',
+    gone: 'done',
+    compute: () => ({
+      result: 'done',
+      changes:
+        command.type === 'ackDelete' && messageId !== undefined
+          ? [remove(rcvMessages, { connectionId: command.connectionId, messageId })]
+          : [],
+    }),
+  })
 }
 
 // SKEY repeated with the same key succeeds; a queue of the legacy form is secured by its recipient.
@@ -206,7 +225,7 @@ const makeQueue = async (
 
 const isLive = (state: UnitState, connectionId: string): boolean => {
   const connection = findConnection(state, connectionId)
-  return connection !== undefined && connection.status !== 'deleted'
+  return connection !== undefined && !isDeleted(connection)
 }
 
 const readSndQueue = async ({ store }: AgentContext, queueId = ''): Promise<SndQueueRow | undefined> =>

@@ -4,50 +4,65 @@ import type { DeliveryOutcome } from '../../machines/sndQueueDelivery.js'
 import { InternalError } from '../errors.js'
 import { decide, type Intent } from '../runtime/decide.js'
 import { follow } from '../runtime/follow.js'
-import type { NewEvent, Outcome, Read, UnitState } from '../runtime/unit.js'
+import type { NewEvent, Outcome, Read, UnitState, Wake } from '../runtime/unit.js'
 import { confirmations, sndQueues } from '../store/agent/connections.js'
 import { deliveries, sndMessages } from '../store/agent/messages.js'
-import { type Change, patch, remove, removeWhere } from '../store/index.js'
+import { type Change, patch, remove, removeWhere, type Where } from '../store/index.js'
+import { commandsChanged } from './commandRows.js'
 import type { AgentContext } from './context.js'
 import { decideConnection, statusChange } from './decideConnection.js'
 import { errorFact } from './events.js'
+import { deletionRouter } from './finishDeletion.js'
 import type { DeliveryRow, QueuedDelivery } from './outgoing.js'
 import { isSecurable } from './queues.js'
 import { type ConnectionRow, eventOf, findConnection, findSndQueue, type SndQueueRow } from './rows.js'
 
 /**
  * What an attempt means, decided on the rows as they are now (B41–B44, B48): the sndQueue machine says what becomes of the message, the
- * connection machine what a confirmation means for the connection.
+ * connection machine what a confirmation means for the connection. `givenUpTo`: the message expires, and all up to this one with it.
  */
 export const settleDelivery = (
   context: AgentContext,
   item: QueuedDelivery,
   event: SndQueueEvent,
   error: unknown,
+  givenUpTo?: number,
 ): Promise<DeliveryOutcome> => {
-  const { connectionId, queueId } = item.delivery
+  const { connectionId, queueId, messageId } = item.delivery
   const expired = 'expired' in event && event.expired
   return context.runtime.run({
     name: 'deliver',
     internal: true,
     locks: [connectionId],
     load: async read => {
+      if (context.contestedQueues.has(queueId) && !(await isWaiting(read, queueId, messageId))) return undefined
       if (!expired) return []
+      if (givenUpTo !== undefined) return readExpired(read, connectionId, { queueId, messageId: { lte: givenUpTo } })
       const { quotaTimeoutMs, messageTimeoutMs } = context.config
       const timeoutMs = event.type === 'message.overQuota' ? quotaTimeoutMs : messageTimeoutMs
-      return readExpired(read, queueId, connectionId, context.clock.now() - timeoutMs)
+      return readExpired(read, connectionId, { queueId, createdAt: { lt: context.clock.now() - timeoutMs } })
     },
     compute: (state, expiredRows): Outcome<DeliveryOutcome> => {
       const connection = findConnection(state, connectionId)
       const queue = findSndQueue(state, connectionId, queueId)
       if (connection === undefined || queue === undefined || connection.status === 'deleted')
         return { result: 'dropped' }
+      // Given up while the attempt was under way.
+      if (expiredRows === undefined) return { result: 'dropped' }
       const decision = decide(sndQueueMachine, queue.status, {}, event)
       state.traced('sndQueue', queueId, event.type, decision)
       const settled = new Settlement(state, connection, queue, item, error, expiredRows)
       for (const intent of decision.intents) settled.follow(intent)
       if (decision.from !== decision.to) settled.changes.push(patch(sndQueues, { queueId }, { status: decision.to }))
-      return { result: settled.outcome, changes: settled.changes, events: settled.events }
+      return {
+        result: settled.outcome,
+        changes: settled.changes,
+        events: settled.events,
+        wakes: [
+          ...(givenUpTo === undefined ? [] : [{ worker: 'abandoned', key: queueId }]),
+          ...(connection.status === 'closing' ? [deletionMayEnd(state, connectionId)] : []),
+        ],
+      }
     },
   })
 }
@@ -58,8 +73,14 @@ interface Expired {
   readonly ofUser: boolean
 }
 
-const readExpired = async (read: Read, queueId: string, connectionId: string, before: number): Promise<Expired[]> => {
-  const rows = await read(deliveries, { where: { queueId, createdAt: { lt: before } }, orderBy: ['messageId'] })
+const isWaiting = async (read: Read, queueId: string, messageId: number): Promise<boolean> =>
+  (await read(deliveries, { where: { queueId, messageId } })).length > 0
+
+const deletionMayEnd = (state: UnitState, connectionId: string): Wake =>
+  commandsChanged({ connectionId, router: deletionRouter(state, connectionId) })
+
+const readExpired = async (read: Read, connectionId: string, where: Where<typeof deliveries>): Promise<Expired[]> => {
+  const rows = await read(deliveries, { where, orderBy: ['messageId'] })
   const messages = await read(sndMessages, {
     where: { connectionId, type: 'A_MSG', messageId: { in: rows.map(row => row.messageId) } },
   })

@@ -4,7 +4,7 @@ import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import type { AgentContext } from './context.js'
 import { errorFact } from './events.js'
 import { createdQueue } from './queues.js'
-import type { RcvQueueRow } from './rows.js'
+import { isDeleted, type RcvQueueRow } from './rows.js'
 
 const pageLength = 1000
 
@@ -27,7 +27,7 @@ const subscribeNamed = async (context: AgentContext, connectionIds: readonly str
   const rows = await context.store.find(connections, { where: { connectionId: { in: [...connectionIds] } } })
   const known = rows.filter(row => context.users.receives(row.userId))
   const queues = await context.store.find(rcvQueues, { where: { connectionId: { in: [...connectionIds] } } })
-  const live = new Set(known.filter(row => row.status !== 'deleted').map(row => row.connectionId))
+  const live = new Set(known.filter(row => !isDeleted(row)).map(row => row.connectionId))
   const missing = connectionIds
     .filter(id => !live.has(id))
     .map(connectionId => ({
@@ -55,7 +55,8 @@ const subscribeAll = async (context: AgentContext): Promise<Result[]> => {
     })
     const last = page.at(-1)
     if (last === undefined) break
-    const ids = page.filter(row => context.users.receives(row.userId)).map(row => row.connectionId)
+    const live = page.filter(row => !isDeleted(row) && context.users.receives(row.userId))
+    const ids = live.map(row => row.connectionId)
     const queues = await context.store.find(rcvQueues, { where: { connectionId: { in: ids } } })
     pages.push(subscribeQueues(context, queues))
     after = last.connectionId

@@ -5,8 +5,9 @@ import { userRouters, users } from '../store/agent/users.js'
 import { type Change, insert, patch, remove, removeWhere, type Row, type Store } from '../store/index.js'
 import type { Outcome } from '../runtime/unit.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
-import type { AgentContext } from './context.js'
-import { deleteConnection, purge } from './deleteConnection.js'
+import { type AgentContext, byApplication } from './context.js'
+import { deleteConnection } from './deleteConnection.js'
+import { purge } from './finishDeletion.js'
 import { createdQueue } from './queues.js'
 import { routerRows, type UserRouter } from './routers.js'
 import { eventOf, rcvQueuesOf, requireConnection } from './rows.js'
@@ -183,7 +184,8 @@ export const deleteConnectionsOf = async (context: AgentContext, userId: number,
     const last = page.at(-1)
     if (last === undefined) return
     for (const { connectionId } of page) {
-      await (atRouters ? deleteConnection(context, { connectionId }) : forgetConnection(context, connectionId))
+      if (atRouters) await deleteConnection(context, { connectionId, waitDelivery: false }, byApplication)
+      else await forgetConnection(context, connectionId)
     }
     after = last.connectionId
   }

@@ -64,7 +64,8 @@ const connectionEvents: Variants<ConnectionEvent> = {
   'confirmation.refused': [{ type: 'confirmation.refused' }],
   'message.send': perFlag(early => [{ type: 'message.send', early }]),
   'message.received': [{ type: 'message.received' }],
-  'connection.delete': [{ type: 'connection.delete' }],
+  'connection.suspend': perFlag(receives => [{ type: 'connection.suspend', receives }]),
+  'connection.delete': perFlag(waiting => [{ type: 'connection.delete', waiting }]),
 }
 
 const rcvQueueEvents: Variants<RcvQueueEvent> = {
@@ -152,6 +153,7 @@ const deliveryEvents: Variants<DeliveryEvent> = {
 
 const commandEvents: Variants<CommandWorkerEvent> = {
   'command.added': [{ type: 'command.added' }],
+  'commands.changed': [{ type: 'commands.changed' }],
   'worker.suspended': [{ type: 'worker.suspended' }],
   'worker.resumed': [{ type: 'worker.resumed' }],
 }

@@ -93,4 +93,26 @@ describe('commandWorker', () => {
     send({ type: 'worker.resumed' })
     expect(work.calls()).toBe(2)
   })
+
+  it('B53 changed rows end the wait, and the delay starts again', async () => {
+    const { work, send, state, clock } = start()
+    await delaysBetween<CommandOutcome>(clock, work, 'retry', 8)
+    await work.end('retry')
+    expect(state()).toBe('waiting')
+    const before = work.calls()
+    send({ type: 'commands.changed' })
+    expect([work.calls(), state()]).toEqual([before + 1, 'running'])
+    expect(await delaysBetween<CommandOutcome>(clock, work, 'retry', 1)).toEqual([2000])
+  })
+
+  it('B53 rows that change during a run are looked at after it, whatever it ends with', async () => {
+    for (const end of ['retry', 'error'] as const) {
+      const { work, send, state } = start()
+      send({ type: 'commands.changed' })
+      await (end === 'retry' ? work.end('retry') : work.fail())
+      expect([work.calls(), state()]).toEqual([2, 'running'])
+      await work.end('retry')
+      expect([work.calls(), state()]).toEqual([2, 'waiting'])
+    }
+  })
 })

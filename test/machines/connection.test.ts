@@ -21,7 +21,10 @@ const events: readonly ConnectionEvent[] = [
   { type: 'message.send', early: true },
   { type: 'message.send', early: false },
   { type: 'message.received' },
-  { type: 'connection.delete' },
+  { type: 'connection.suspend', receives: true },
+  { type: 'connection.suspend', receives: false },
+  { type: 'connection.delete', waiting: true },
+  { type: 'connection.delete', waiting: false },
 ]
 
 describe('connection', () => {
@@ -79,9 +82,9 @@ describe('connection', () => {
 
   it('B11 nothing but its deletion ends a complete connection, and a deleted one stays deleted', () => {
     for (const event of events) {
-      const { to, intents } = decided(connectionMachine, 'connected', event)
-      expect(to).toBe(event.type === 'connection.delete' ? 'deleted' : 'connected')
-      if (event.type === 'connection.delete') expect(intents).toEqual(['deleteQueues'])
+      const { to } = decided(connectionMachine, 'connected', event)
+      const ended = event.type === 'connection.delete' && (event.waiting ? 'closing' : 'deleted')
+      expect(to).toBe(ended || 'connected')
       expect(decided(connectionMachine, 'deleted', event).to).toBe('deleted')
       expect(decided(connectionMachine, 'deleted', event).intents).not.toContain('deleteQueues')
     }
@@ -160,5 +163,47 @@ describe('connection', () => {
       to: 'allowed',
       intents: [],
     })
+  })
+
+  it('B90 deleted after what waits: its queues go at once, the rest when all is delivered or given up', () => {
+    const wait = { type: 'connection.delete', waiting: true } as const
+    const now = { type: 'connection.delete', waiting: false } as const
+    for (const state of ['new', 'rcv', 'confirmed', 'allowed', 'snd', 'joined', 'connected']) {
+      expect(story(connectionMachine, state, wait, wait, now, now, wait).steps).toEqual([
+        { to: 'closing', intents: ['dropCommands', 'deleteQueues', 'commandFinishDeletion'] },
+        { to: 'closing', intents: [] },
+        { to: 'deleted', intents: ['dropDeliveries', 'finishDeletion'] },
+        { to: 'deleted', intents: [] },
+        { to: 'deleted', intents: [] },
+      ])
+      expect(decided(connectionMachine, state, now)).toEqual({
+        to: 'deleted',
+        intents: ['dropCommands', 'dropDeliveries', 'deleteQueues'],
+      })
+    }
+  })
+
+  it('B90 while it is being deleted nothing else becomes of it', () => {
+    for (const state of ['closing', 'deleted']) {
+      for (const event of events.filter(({ type }) => type !== 'connection.delete')) {
+        const { to, intents } = decided(connectionMachine, state, event)
+        expect(to).toBe(state)
+        expect(intents.filter(intent => !intent.startsWith('refuse: '))).toEqual([])
+      }
+    }
+  })
+
+  it('B91 suspending leaves the connection as it is, and needs a queue that a router has made', () => {
+    for (const state of ['rcv', 'confirmed', 'allowed', 'joined', 'connected']) {
+      expect(decided(connectionMachine, state, { type: 'connection.suspend', receives: true })).toEqual({
+        to: state,
+        intents: ['suspendQueues'],
+      })
+    }
+    for (const state of ['new', 'snd', 'closing', 'deleted']) {
+      expect(decided(connectionMachine, state, { type: 'connection.suspend', receives: false }).intents).toEqual([
+        expect.stringMatching(/^refuse: /),
+      ])
+    }
   })
 })

@@ -1,5 +1,7 @@
 import { z } from 'zod'
-import { call } from './call.js'
+import { asyncVariants } from './asyncCalls.js'
+import { asyncCall, call } from './call.js'
+import { inspectionSchema } from './inspection.js'
 import { operationCalls } from './operationCalls.js'
 import {
   bodySchema,
@@ -17,7 +19,7 @@ const connectionSummary = z.strictObject({
   connectionId: connectionIdSchema,
   userId: userIdSchema,
   /** State of the connection machine. */
-  status: z.enum(['new', 'rcv', 'confirmed', 'allowed', 'snd', 'joined', 'connected', 'deleted']),
+  status: z.enum(['new', 'rcv', 'confirmed', 'allowed', 'snd', 'joined', 'connected', 'closing', 'deleted']),
   /** Whether messages can be sent: the handshake is complete. */
   ready: z.boolean(),
   /** Routers that this side receives from, as addresses without passwords. */
@@ -26,17 +28,21 @@ const connectionSummary = z.strictObject({
   subscribed: z.boolean(),
 })
 
-/**
- * The one list of public calls: name, what it does, parameters, result. The library's `Agent` has a method for each, the
- * RPC transports serve each under the same name, and docs/RPC.md is checked against it.
- */
-export const calls = {
-  createConnection: call(
+const itemResults = z.strictObject({
+  results: z.array(
+    z.strictObject({ connectionId: connectionIdSchema, ok: z.boolean(), error: z.unknown().optional() }),
+  ),
+})
+const waitDeliverySchema = z.boolean().default(false)
+
+/** The calls that are written down; their asynchronous variants follow from them. */
+export const directCalls = {
+  createConnection: asyncCall(
     'Creates a connection and its receive queue, and returns the invitation link for the other party.',
     z.strictObject({ userId: userIdSchema.default(1), idempotencyKey: idempotencyKeySchema.optional() }),
     z.strictObject({ connectionId: connectionIdSchema, link: z.string() }),
   ),
-  joinConnection: call(
+  joinConnection: asyncCall(
     'Joins by an invitation link. The answer comes when the intent is stored; CON tells that the connection is complete, ERR that it failed for good, or what it waits for.',
     z.strictObject({
       userId: userIdSchema.default(1),
@@ -46,7 +52,7 @@ export const calls = {
     }),
     z.strictObject({ connectionId: connectionIdSchema }),
   ),
-  allowConnection: call(
+  allowConnection: asyncCall(
     'Accepts the confirmation that a CONF event told of, and sends own info. May be repeated.',
     z.strictObject({
       connectionId: connectionIdSchema,
@@ -55,7 +61,7 @@ export const calls = {
     }),
     nothing,
   ),
-  sendMessage: call(
+  sendMessage: asyncCall(
     'Accepts a message for delivery: when the call is answered, the message is stored. SENT tells that the router has it, MERR that it failed for good.',
     z.strictObject({
       connectionId: connectionIdSchema,
@@ -66,24 +72,48 @@ export const calls = {
     }),
     z.strictObject({ messageId: messageIdSchema }),
   ),
-  ackMessage: call(
+  ackMessage: asyncCall(
     'Acknowledges a received message: its event leaves the log, the router may deliver the next one. May be repeated.',
     z.strictObject({ connectionId: connectionIdSchema, messageId: messageIdSchema, consumer: consumerSchema }),
     nothing,
   ),
-  subscribe: call(
+  subscribe: asyncCall(
     'Starts receiving: the named connections, or all. Each connection answers for itself; UP, DOWN and END events follow.',
     z.strictObject({ connectionIds: z.array(connectionIdSchema).max(10_000).optional() }),
-    z.strictObject({
-      results: z.array(
-        z.strictObject({ connectionId: connectionIdSchema, ok: z.boolean(), error: z.unknown().optional() }),
-      ),
-    }),
+    itemResults,
   ),
-  deleteConnection: call(
-    'Deletes a connection at once, with everything not yet delivered; its queues are deleted at the routers in the background (DEL_RCVQ, DEL_CONN). May be repeated.',
+  deleteConnection: asyncCall(
+    'Deletes a connection: at once with everything not yet delivered, or, with waitDelivery, when its messages are delivered or have waited for two days. Its queues are deleted at the routers in the background (DEL_RCVQ, DEL_CONN). May be repeated.',
+    z.strictObject({ connectionId: connectionIdSchema, waitDelivery: waitDeliverySchema }),
+    nothing,
+  ),
+  deleteConnections: asyncCall(
+    'Deletes many connections as deleteConnection does. Each answers for itself.',
+    z.strictObject({ connectionIds: z.array(connectionIdSchema).max(10_000), waitDelivery: waitDeliverySchema }),
+    itemResults,
+  ),
+  suspendConnection: asyncCall(
+    'Lets the routers take no more messages for a connection, for good; it stays, can send, and receives what the routers have. May be repeated.',
     z.strictObject({ connectionId: connectionIdSchema }),
     nothing,
+  ),
+  abandonRouter: asyncCall(
+    'Gives up on a router that does not come back: what waits for it now ends with an error. Queues there count as deleted (DEL_RCVQ), commands fail (ERR), waiting messages too (MERR, MERRS). May be repeated.',
+    z.strictObject({ address: z.string().max(1024), userId: userIdSchema.optional() }),
+    z.strictObject({
+      /** What was given up. */
+      commands: z.int().nonnegative(),
+      messages: z.int().nonnegative(),
+    }),
+  ),
+  inspectConnection: call(
+    'What a connection waits for: its queues with routers and subscriptions, waiting messages and running commands with their last errors and next attempts.',
+    z.strictObject({
+      connectionId: connectionIdSchema,
+      /** The most waiting messages told of for each queue. */
+      limit: z.int().nonnegative().max(1000).default(20),
+    }),
+    inspectionSchema,
   ),
   listConnections: call(
     'The connections of a user (or of all users), in the order of their ids.',
@@ -118,7 +148,15 @@ export const calls = {
   ...operationCalls,
 } as const
 
+/**
+ * The one list of public calls: name, what it does, parameters, result. The library's `Agent` has a method for each, the
+ * RPC transports serve each under the same name, and docs/RPC.md is checked against it.
+ */
+export const calls = { ...directCalls, ...asyncVariants(directCalls) } as const
+
 export type Calls = typeof calls
+/** Calls that are done at once, not stored. */
+export type DirectCallName = keyof typeof directCalls
 export type CallName = keyof Calls
 /** What a caller passes; defaults may be left out. */
 export type ParamsOf<N extends CallName> = z.input<Calls[N]['params']>

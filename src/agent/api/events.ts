@@ -80,7 +80,9 @@ export type EventPayload =
   | { readonly type: 'DEL_USER'; readonly deletedUserId: number }
   /** A gradual suspension has come to its end: nothing runs. */
   | { readonly type: 'SUSPENDED' }
-  /** Something failed that no call is there to answer for. `temporary`: it is tried again. */
+  /** An asynchronous call was done: the name of the call and its result, as the call itself would have answered it. */
+  | { readonly type: 'OK'; readonly call: string; readonly result: Readonly<Record<string, unknown>> }
+  /** An asynchronous call failed (`correlationId`), or something that no call is there to answer for. `temporary`: it is tried again. */
   | { readonly type: 'ERR'; readonly error: ErrorFact; readonly critical?: boolean; readonly temporary?: boolean }
 
 export type AgentEvent = EventEnvelope & EventPayload

@@ -48,6 +48,10 @@ export const consumerSchema = z
   .regex(/^[A-Za-z0-9._-]{1,64}$/)
   .default('default')
   .meta({ id: 'Consumer', description: 'name of a registered reader of the event log' })
+export const correlationIdSchema = z.string().min(1).max(128).meta({
+  id: 'CorrelationId',
+  description: 'the caller’s name of a call: the event that answers it carries it',
+})
 export const idempotencyKeySchema = z.string().min(1).max(128).meta({
   id: 'IdempotencyKey',
   description: 'a repeated call under the same key has the effect and the answer of the first',

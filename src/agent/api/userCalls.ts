@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { call } from './call.js'
+import { asyncCall, call } from './call.js'
 import { connectionIdSchema, userIdSchema } from './schemas.js'
 
 const nothing = z.strictObject({})
@@ -50,7 +50,7 @@ export const userCalls = {
     z.strictObject({ userId: userIdSchema, hidden: z.boolean() }),
     nothing,
   ),
-  deleteUser: call(
+  deleteUser: asyncCall(
     'Deletes a user with its connections. With deleteQueues their queues are deleted at the routers in the background and DEL_USER tells of the end; without, everything is forgotten at once. May be repeated.',
     z.strictObject({ userId: userIdSchema, deleteQueues: z.boolean().default(true) }),
     nothing,
@@ -60,7 +60,7 @@ export const userCalls = {
     z.strictObject({ userId: userIdSchema.default(1), routers: z.array(routerSchema).max(100) }),
     nothing,
   ),
-  testRouter: call(
+  testRouter: asyncCall(
     'Tries a router step by step, as the user would use it: connect, create a queue, secure it, delete it.',
     z.strictObject({ address }),
     z.strictObject({
@@ -70,7 +70,7 @@ export const userCalls = {
       error: z.unknown().optional(),
     }),
   ),
-  setConnectionUser: call(
+  setConnectionUser: asyncCall(
     'Moves a new connection, that nobody has joined yet, to another user.',
     z.strictObject({ connectionId: connectionIdSchema, userId: userIdSchema }),
     nothing,

@@ -67,6 +67,8 @@ export const rcvQueues = defineTable(
     primary: boolean,
     replaces: nullable(text),
     switchStatus: nullable(text),
+    /** OFF: the router takes no more messages for it (B91). */
+    suspended: boolean,
     createdAt: integer,
   },
   { key: ['queueId'], unique: [['router', 'rcvId']], indexes: [['connectionId']], aggregate: 'connectionId' },
