@@ -11,6 +11,7 @@ import { decideConnection } from './decideConnection.js'
 import { errorFact } from './events.js'
 import { connectionGone, deletionRouter } from './finishDeletion.js'
 import { type ConnectionRow, eventOf, findConnection, type RcvQueueRow, rcvQueuesOf, sndQueuesOf } from './rows.js'
+import { storedCallOf } from './storeCall.js'
 
 /**
  * deleteConnection: what is stored for the connection is dropped and the deletion of the queues at their routers is stored, in one commit
@@ -108,7 +109,7 @@ const deletion = (
   let droppedQueueIds: readonly string[] = []
   const { changes, events, wakes } = follow(decision, {
     dropCommands: () => {
-      const dropped = stored.commands.filter(({ commandId }) => commandId !== calling.commandId)
+      const dropped = stored.commands.filter(row => row.commandId !== calling.commandId && !isDeletion(row))
       return {
         changes: dropped.map(commandDone),
         events: dropped.flatMap(row => unansweredCall(connection, row)),
@@ -170,6 +171,9 @@ const deletion = (
     wakes,
   }
 }
+
+// A call that wants the same has its answer when its turn comes.
+const isDeletion = (row: CommandRow): boolean => row.type === 'call' && storedCallOf(row).call === 'deleteConnection'
 
 // Whoever waits for the answer of a stored call gets one.
 const unansweredCall = (connection: ConnectionRow, { type, correlationId }: CommandRow): NewEvent[] =>

@@ -1,10 +1,12 @@
 /** deleteConnection at every moment of a connection’s life: rows, router, events. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { defaultConfig } from '../../src/agent/config.js'
 import { agentTables } from '../../src/store/agent/tables.js'
 import { commands, connections, rcvQueues } from '../../src/store/agent/connections.js'
 import { deliveries } from '../../src/store/agent/messages.js'
 import type { MemoryStore } from '../../src/store/memory.js'
-import type { TestAgent } from '../support/agentWorld.js'
+import { type TestAgent, textOf } from '../support/agentWorld.js'
+import { errorAnswer, type ScriptedRouter, scriptedRouter } from '../support/scriptedRouter.js'
 import { type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
 import { afterCommits, commitGate, touches } from '../support/storeFaults.js'
 
@@ -125,13 +127,17 @@ const states: Record<string, () => Promise<string>> = {
 }
 
 describe('deleteConnection', () => {
-  it.each(Object.entries(states))(
-    '%s: its rows go, its queue at the router too, DEL_CONN comes last',
-    async (_, bring) => {
+  it.each(
+    [false, true].flatMap(waitDelivery =>
+      Object.entries(states).map(([state, bring]) => [state, waitDelivery, bring] as const),
+    ),
+  )(
+    'B90 %s (waitDelivery %s): its rows go, its queue at the router too, DEL_CONN comes last',
+    async (_, waitDelivery, bring) => {
       const connectionId = await bring()
       await world.clock.settle()
       const before = alice.events.length
-      await alice.agent.deleteConnection({ connectionId })
+      await alice.agent.deleteConnection({ connectionId, waitDelivery })
       await world.clock.settle()
       release()
       world.network.setReachable(world.router.place, 'answers')
@@ -153,7 +159,7 @@ describe('deleteConnection', () => {
     },
   )
 
-  it('DEL_RCVQ names the router; DEL_CONN follows; repeated calls change nothing, also for what never existed', async () => {
+  it('B90 DEL_RCVQ names the router; DEL_CONN follows; repeated calls change nothing, also for what never existed', async () => {
     const { connectionId } = await world.befriend(alice)
     await Promise.all([0, 1, 2].map(() => alice.agent.deleteConnection({ connectionId })))
     const deleted = await alice.next('DEL_RCVQ', connectionId)
@@ -166,7 +172,7 @@ describe('deleteConnection', () => {
     expect(world.router.all('DEL')).toHaveLength(1)
   })
 
-  it('calls for it are refused from the moment of the answer on, and it is told as deleted until its queue is', async () => {
+  it('B90 calls for it are refused from the moment of the answer on, and it is told as deleted until its queue is', async () => {
     const { connectionId, confirmationId } = await world.befriend(alice)
     hold('DEL')
     await alice.agent.deleteConnection({ connectionId })
@@ -186,7 +192,7 @@ describe('deleteConnection', () => {
     expect(await alice.agent.listConnections({})).toEqual({ connections: [] })
   })
 
-  it('nothing that waited is done any more: no message is sent, no other command is run, after a restart neither', async () => {
+  it('B90 nothing that waited is done any more: no message is sent, no other command is run, after a restart neither', async () => {
     const { connectionId } = await world.befriend(alice)
     const invited = await world.invite(alice)
     hold('SEND', 'SKEY', 'DEL')
@@ -205,7 +211,7 @@ describe('deleteConnection', () => {
     expect(new Set(later)).toEqual(new Set(['DEL']))
   })
 
-  it('its unread events stay, and can be acknowledged', async () => {
+  it('B90 its unread events stay, and can be acknowledged', async () => {
     const { connectionId, peer } = await world.befriend(alice)
     await peer.say('unread')
     const { messageId } = await alice.next('MSG')
@@ -218,7 +224,7 @@ describe('deleteConnection', () => {
     expect((await alice.agent.readEvents({})).events).toEqual([])
   })
 
-  it('a message that arrives with the deletion is not told, nor is it an error', async () => {
+  it('B90 a message that arrives with the deletion is not told, nor is it an error', async () => {
     const { connectionId, peer } = await world.befriend(alice)
     const gate = commitGate(alice.store)
     gate.close()
@@ -233,7 +239,7 @@ describe('deleteConnection', () => {
     expect(alice.events.filter(({ type }) => type === 'MSG' || type === 'ERR')).toEqual([])
   })
 
-  it('a queue that is gone at the router already counts as deleted', async () => {
+  it('B90 a queue that is gone at the router already counts as deleted', async () => {
     const { connectionId } = await world.befriend(alice)
     world.router.queues.length = 0
     await alice.agent.deleteConnection({ connectionId })
@@ -241,7 +247,7 @@ describe('deleteConnection', () => {
     await alice.next('DEL_CONN')
   })
 
-  it('other connections of the same session go on', async () => {
+  it('B90 other connections of the same session go on', async () => {
     const [gone, kept] = [await world.befriend(alice), await world.befriend(alice)]
     await alice.agent.deleteConnection({ connectionId: gone.connectionId })
     await alice.next('DEL_CONN')
@@ -260,7 +266,7 @@ describe('deleteConnection', () => {
       'behind the commit that notes the router’s OK',
       (changes: Parameters<typeof touches>[0]) => touches(changes, rcvQueues, 'removeWhere'),
     ],
-  ])('killed %s, it goes on after the restart and is told once', async (_, at) => {
+  ])('B90 killed %s, it goes on after the restart and is told once', async (_, at) => {
     const { connectionId } = await world.befriend(alice)
     let rows: MemoryStore | undefined
     afterCommits(alice.store, changes => {
@@ -279,7 +285,7 @@ describe('deleteConnection', () => {
     ])
   })
 
-  it('killed while DEL is on its way, whether the router did it or not', async () => {
+  it('B90 killed while DEL is on its way, whether the router did it or not', async () => {
     for (const reaction of ['lose', 'loseAnswer'] as const) {
       const { connectionId } = await world.befriend(alice)
       world.router.react = ({ command }) => (command.type === 'DEL' ? reaction : undefined)
@@ -292,5 +298,260 @@ describe('deleteConnection', () => {
       expect(await rowsOf(alice.store, connectionId)).toEqual([])
       expect(queuesOf('alice')).toBe(0)
     }
+  })
+})
+
+describe('deleteConnection with waitDelivery', () => {
+  let second: ScriptedRouter
+  let bob: TestAgent
+  let connectionId: string
+  let bobId: string
+  beforeEach(async () => {
+    // Alice receives at one router and sends to the other.
+    second = await scriptedRouter({ clock: world.clock, network: world.network, host: 'second' })
+    bob = await world.start('bob', { routers: [second.address] })
+    ;({ initiatorId: connectionId, joinerId: bobId } = await world.connect(alice, bob))
+  })
+  const types = () => alice.events.filter(event => event.connectionId === connectionId).map(({ type }) => type)
+  const send = async (...bodies: string[]): Promise<number[]> => {
+    const ids: number[] = []
+    for (const body of bodies) ids.push((await alice.agent.sendMessage({ connectionId, body })).messageId)
+    return ids
+  }
+  const away = (): void => {
+    world.network.setReachable(second.place, 'refuses')
+    for (const link of world.network.links({ place: second.place })) link.cut()
+  }
+  const back = (): void => world.network.setReachable(second.place, 'answers')
+  const remove = (waitDelivery = true) => alice.agent.deleteConnection({ connectionId, waitDelivery })
+
+  it('B90 nothing waits: deleted at once', async () => {
+    await send('hi')
+    await alice.next('SENT')
+    await remove()
+    await alice.next('DEL_CONN')
+    await world.clock.settle()
+    expect(types().slice(-2)).toEqual(['DEL_RCVQ', 'DEL_CONN'])
+    expect(await rowsOf(alice.store, connectionId)).toEqual([])
+    await bob.agent.sendMessage({ connectionId: bobId, body: 'too late' })
+    expect((await bob.next('MERR')).error).toMatchObject({ code: 'AUTH' })
+  })
+
+  it('B90 its queue goes at once, what waits is delivered, in its order, and only then it is gone', async () => {
+    away()
+    const ids = await send('one', 'two')
+    await remove()
+    await alice.next('DEL_RCVQ')
+    expect(queuesOf('alice')).toBe(0)
+    await world.clock.advance(600_000)
+    expect(types()).not.toContain('DEL_CONN')
+    expect(await alice.agent.listConnections({})).toMatchObject({
+      connections: [{ connectionId, status: 'closing', ready: false, subscribed: false }],
+    })
+    await expect(send('three')).rejects.toMatchObject({ code: 'CMD_PROHIBITED', field: connectionId })
+    expect(await alice.agent.subscribe({ connectionIds: [connectionId] })).toMatchObject({
+      results: [{ ok: false, error: { code: 'CONN_NOT_FOUND' } }],
+    })
+    expect(await alice.agent.subscribe({})).toEqual({ results: [] })
+    back()
+    for (const id of ids) expect((await alice.next('SENT')).messageId).toBe(id)
+    await alice.next('DEL_CONN')
+    expect(types().slice(-4)).toEqual(['DEL_RCVQ', 'SENT', 'SENT', 'DEL_CONN'])
+    expect(await rowsOf(alice.store, connectionId)).toEqual([])
+    await bob.agent.subscribe({})
+    expect(textOf((await bob.next('MSG')).body)).toBe('one')
+  })
+
+  it('B90 the end follows the last delivery at once, not at the next look', async () => {
+    second.react = ({ command }) => (command.type === 'SEND' ? 'hold' : undefined)
+    await send('one')
+    await remove()
+    await world.clock.advance(20_000)
+    const held = second.all('SEND').at(-1)
+    expect(types()).not.toContain('DEL_CONN')
+    if (held !== undefined) second.release(held)
+    await world.clock.settle()
+    expect(types().slice(-2)).toEqual(['SENT', 'DEL_CONN'])
+  })
+
+  it('B90 messages that are refused are told of, and end the waiting too', async () => {
+    second.react = ({ command }) => (command.type === 'SEND' ? 'lose' : undefined)
+    await send('one', 'two')
+    await remove()
+    await world.clock.advance(10_000)
+    second.queues.length = 0
+    second.react = () => undefined
+    await alice.next('DEL_CONN')
+    expect(types().slice(-4)).toEqual(['DEL_RCVQ', 'MERR', 'MERR', 'DEL_CONN'])
+  })
+
+  it('B90 a full queue is waited for too', async () => {
+    let full = true
+    second.react = ({ command }) => (command.type === 'SEND' && full ? errorAnswer('QUOTA') : undefined)
+    await send('one')
+    await remove()
+    await alice.next('MWARN')
+    await world.clock.advance(60_000)
+    full = false
+    await alice.next('SENT')
+    await alice.next('DEL_CONN')
+  })
+
+  const hour = 3_600_000
+  it.each([0, 1])('B90 at most two days; what is left is told of by MERRS (%s restarts)', async restarts => {
+    const config = { deleteDeliveryTimeoutMs: 5 * hour, messageTimeoutMs: 100 * hour }
+    alice = await world.start('alice', { store: { open: alice.crash() }, config })
+    second.react = ({ command }) => (command.type === 'SEND' ? errorAnswer('QUOTA') : undefined)
+    const ids = await send('one', 'two')
+    await remove()
+    await world.clock.advance(4 * hour)
+    for (let count = 0; count < restarts; count++)
+      alice = await world.start('alice', { store: { open: alice.crash() }, config })
+    await world.clock.advance(hour - 60_000)
+    expect(types()).not.toContain('DEL_CONN')
+    await world.clock.advance(60_000 + 120_000)
+    const { messageIds, error } = await alice.next('MERRS')
+    expect([messageIds, error.code]).toEqual([ids, 'CONN_DELETED'])
+    await alice.next('DEL_CONN')
+    expect(await rowsOf(alice.store, connectionId)).toEqual([])
+    const sent = second.all('SEND').length
+    second.react = () => undefined
+    await world.clock.advance(48 * hour)
+    expect(second.all('SEND')).toHaveLength(sent)
+  })
+
+  it('B90 two days are the default', () => {
+    expect(defaultConfig).toMatchObject({ deleteDeliveryTimeoutMs: 48 * hour, deleteAttempts: 10 })
+  })
+
+  it('B90 called again: waiting changes nothing, without it the rest is dropped at once', async () => {
+    away()
+    await send('one', 'two')
+    await remove()
+    await remove()
+    await alice.next('DEL_RCVQ')
+    await world.clock.advance(hour)
+    expect(await alice.store.count(commands)).toBe(1)
+    await remove(false)
+    await world.clock.settle()
+    expect(types().slice(-2)).toEqual(['DEL_RCVQ', 'DEL_CONN'])
+    expect(await rowsOf(alice.store, connectionId)).toEqual([])
+    const seen = second.all('SEND').length
+    back()
+    await world.clock.advance(hour)
+    expect(second.all('SEND')).toHaveLength(seen)
+  })
+
+  it('B90 called again without it while its own queue cannot be deleted: gone when the queue is', async () => {
+    away()
+    hold('DEL')
+    await send('one')
+    await remove()
+    await remove(false)
+    await world.clock.advance(1_000)
+    expect(types()).not.toContain('DEL_CONN')
+    release()
+    await alice.next('DEL_CONN')
+    expect(types().slice(-2)).toEqual(['DEL_RCVQ', 'DEL_CONN'])
+  })
+
+  it('B90 killed behind each of its commits it still delivers, and is told once', async () => {
+    let kill = 0
+    for (let killed = true; killed; kill++) {
+      const ids = await world.connect(alice, bob)
+      connectionId = ids.initiatorId
+      const before = { rcvq: deletedQueues(), conn: goneConnections() }
+      away()
+      await send('one', 'two')
+      let rows: MemoryStore | undefined
+      let left = kill
+      afterCommits(alice.store, () => {
+        if (rows === undefined && left-- === 0) rows = alice.crash()
+      })
+      remove().catch(() => {})
+      await world.clock.advance(1_000)
+      back()
+      await world.until(() => rows !== undefined || types().includes('DEL_CONN'), 'the kill or the end')
+      left = -1
+      killed = rows !== undefined
+      if (rows !== undefined) alice = await world.start('alice', { store: { open: rows } })
+      await remove()
+      await world.until(() => types().includes('DEL_CONN'), 'DEL_CONN')
+      await world.clock.advance(200_000)
+      expect([kill, types().filter(type => type === 'SENT' || type.startsWith('DEL'))]).toEqual([
+        kill,
+        ['DEL_RCVQ', 'SENT', 'SENT', 'DEL_CONN'],
+      ])
+      expect(await rowsOf(alice.store, connectionId)).toEqual([])
+      expect([deletedQueues() - before.rcvq, goneConnections() - before.conn]).toEqual([1, 1])
+    }
+    expect(kill).toBeGreaterThan(4)
+  })
+  const deletedQueues = () => alice.events.filter(({ type }) => type === 'DEL_RCVQ').length
+  const goneConnections = () => alice.events.filter(({ type }) => type === 'DEL_CONN').length
+})
+
+describe('deleteConnections', () => {
+  it('B90 each answers for itself, in the order of the call; repeated and unknown ones too', async () => {
+    const created = await Promise.all(Array.from({ length: 5 }, () => alice.agent.createConnection({})))
+    const ids = created.map(({ connectionId }) => connectionId)
+    const connectionIds = [...ids, 'nobody', ids[0] ?? '']
+    expect(await alice.agent.deleteConnections({ connectionIds })).toEqual({
+      results: connectionIds.map(connectionId => ({ connectionId, ok: true })),
+    })
+    await world.until(() => alice.events.filter(({ type }) => type === 'DEL_CONN').length === 5, 'five DEL_CONN')
+    await world.clock.advance(60_000)
+    expect(alice.events.filter(({ type }) => type === 'DEL_RCVQ')).toHaveLength(5)
+    expect(alice.events.filter(({ type }) => type === 'DEL_CONN').map(({ connectionId }) => connectionId)).toEqual(
+      expect.arrayContaining(ids),
+    )
+    expect(await alice.agent.deleteConnections({ connectionIds: [] })).toEqual({ results: [] })
+  })
+
+  it('B90 one that fails does not keep the others from being deleted, nor is it changed', async () => {
+    const created = await Promise.all(Array.from({ length: 4 }, () => alice.agent.createConnection({})))
+    const ids = created.map(({ connectionId }) => connectionId)
+    const [foreign = '', ...own] = ids
+    const ownership = { owns: (id: string) => id !== foreign }
+    alice = await world.start('alice', { store: { open: alice.crash() }, ownership })
+    const { results } = await alice.agent.deleteConnections({ connectionIds: ids })
+    expect(results).toMatchObject([{ ok: false, error: { code: 'NOT_OWNER' } }, ...own.map(() => ({ ok: true }))])
+    await world.until(() => alice.events.filter(({ type }) => type === 'DEL_CONN').length === 3, 'three DEL_CONN')
+    expect(await alice.store.find(connections, {})).toMatchObject([{ connectionId: foreign, status: 'rcv' }])
+  })
+
+  it('B90 with waitDelivery each waits for its own messages', async () => {
+    const [busy, idle] = [await world.befriend(alice), await world.befriend(alice)]
+    hold('SEND')
+    await alice.agent.sendMessage({ connectionId: busy.connectionId, body: 'wait for me' })
+    const connectionIds = [busy.connectionId, idle.connectionId]
+    await alice.agent.deleteConnections({ connectionIds, waitDelivery: true })
+    await alice.next('DEL_CONN', idle.connectionId)
+    await world.clock.advance(5_000)
+    expect(alice.events.filter(({ type }) => type === 'DEL_CONN')).toHaveLength(1)
+    release()
+    await alice.next('SENT', busy.connectionId)
+    await alice.next('DEL_CONN', busy.connectionId)
+  })
+
+  it('B90 more than are deleted at once, while calls for them come in: no deadlock, each is deleted once', async () => {
+    alice = await world.start('alice', { store: { open: alice.crash() }, config: { maxUnreadEvents: 10_000 } })
+    const keys = Array.from({ length: 600 }, (_, index) => `${index}`)
+    const made = await Promise.all(keys.map(idempotencyKey => alice.agent.createConnection({ idempotencyKey })))
+    const connectionIds = made.map(({ connectionId }) => connectionId)
+    const others = connectionIds
+      .toReversed()
+      .map(connectionId => alice.agent.sendMessage({ connectionId, body: 'x' }).catch(() => {}))
+    const [{ results }] = await Promise.all([
+      alice.agent.deleteConnections({ connectionIds }),
+      alice.agent.deleteConnections({ connectionIds: connectionIds.toReversed() }),
+      ...others,
+    ])
+    expect(results.every(({ ok }) => ok)).toBe(true)
+    await world.until(() => alice.events.filter(({ type }) => type === 'DEL_CONN').length === 600, 'every DEL_CONN')
+    await world.clock.advance(10_000)
+    expect(alice.events.filter(({ type }) => type === 'DEL_RCVQ')).toHaveLength(600)
+    expect(await alice.store.count(connections)).toBe(0)
+    expect(world.router.queues).toEqual([])
   })
 })

@@ -40,6 +40,8 @@ export interface ScriptedQueue {
   readonly messages: ScriptedMessage[]
   subscriber: FakeSession | undefined
   delivered: boolean
+  /** OFF: it takes no more messages. */
+  off: boolean
 }
 
 export interface ScriptedRouter {
@@ -112,6 +114,7 @@ export const scriptedRouter = async (options: ScriptedRouterOptions): Promise<Sc
       messages: [],
       subscriber: command.subscribe ? session : undefined,
       delivered: false,
+      off: false,
     }
     queues.push(queue)
     const { recipientId, senderId } = queue
@@ -134,7 +137,11 @@ export const scriptedRouter = async (options: ScriptedRouterOptions): Promise<Sc
         if (accepted) queue.senderKey = command.key.raw
         return { answer: accepted ? ok : errorAnswer('AUTH') }
       }
+      case 'OFF':
+        queue.off = true
+        return { answer: ok }
       case 'SEND':
+        if (queue.off) return { answer: errorAnswer('AUTH') }
         queue.messages.push(sealed(queue, command.body))
         return { answer: ok, afterwards: () => deliver(queue) }
       case 'SUB':
