@@ -3,10 +3,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { randomBytes } from 'node:crypto'
 import { TransportError } from '../../src/errors.js'
 import { commands, rcvQueues } from '../../src/store/agent/connections.js'
-import { insert } from '../../src/store/index.js'
-import { type TestAgent } from '../support/agentWorld.js'
-import { type ScriptedRouter, scriptedRouter } from '../support/scriptedRouter.js'
+import { rcvMessages, sndMessages } from '../../src/store/agent/messages.js'
+import { type Change, insert, patch, remove } from '../../src/store/index.js'
+import { type TestAgent, textOf } from '../support/agentWorld.js'
+import { errorAnswer, type ScriptedRouter, scriptedRouter } from '../support/scriptedRouter.js'
 import { type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
+import { afterCommits } from '../support/storeFaults.js'
 
 let world: ScriptedWorld
 beforeEach(async () => {
@@ -17,6 +19,20 @@ afterEach(() => world.close())
 const told = (agent: TestAgent, ...types: string[]) => agent.events.filter(({ type }) => types.includes(type))
 const secondRouter = (): Promise<ScriptedRouter> =>
   scriptedRouter({ clock: world.clock, network: world.network, host: 'second' })
+/** A stored command as a row. */
+const seeded = (commandId: number, row: Partial<Parameters<typeof insert<typeof commands>>[1]>): Change =>
+  insert(commands, {
+    commandId,
+    connectionId: '',
+    userId: 1,
+    router: world.router.address,
+    type: '',
+    argument: {},
+    secret: null,
+    correlationId: null,
+    createdAt: 0,
+    ...row,
+  })
 const deletions = (router: ScriptedRouter): string[] =>
   router.all('DEL').map(({ entityId }) => Buffer.from(entityId).toString('hex'))
 const hexOf = (bytes: Uint8Array | null | undefined): string => Buffer.from(bytes ?? []).toString('hex')
@@ -242,29 +258,6 @@ describe('B53 errors of commands', () => {
     expect(await rows.find(commands, {})).toEqual([])
   })
 
-  it('B53 a command that no version knows is deleted', async () => {
-    const first = await world.start('alice')
-    const { connectionId } = await first.agent.createConnection({})
-    const rows = first.crash()
-    await rows.commit([
-      insert(commands, {
-        commandId: 1,
-        connectionId,
-        userId: 1,
-        router: world.router.address,
-        type: 'fromLongAgo',
-        argument: {},
-        secret: null,
-        correlationId: null,
-        createdAt: 0,
-      }),
-    ])
-    const alice = await world.start('alice', { store: { open: rows } })
-    await world.clock.advance(1_000)
-    expect(await rows.find(commands, {})).toEqual([])
-    expect(told(alice, 'ERR')).toEqual([])
-  })
-
   it('B53 the deletion of a queue is given up after 10 attempts, with the error in DEL_RCVQ, and the connection goes', async () => {
     const alice = await world.start('alice')
     const { connectionId } = await alice.agent.createConnection({})
@@ -275,5 +268,209 @@ describe('B53 errors of commands', () => {
     await alice.next('DEL_CONN', connectionId)
     expect(world.router.all('DEL')).toHaveLength(10)
     expect(await alice.store.find(rcvQueues, {})).toEqual([])
+  })
+
+  it('B53 a deletion does not wait for the next attempt of what it has taken away', async () => {
+    const alice = await world.start('alice')
+    const { connectionId, confirmationId } = await world.invite(alice)
+    world.router.react = ({ command }) => (command.type === 'SKEY' ? 'lose' : undefined)
+    await alice.agent.allowConnection({ connectionId, confirmationId })
+    await world.clock.advance(3_600_000)
+    const attempts = world.router.all('SKEY').map(({ at }) => at)
+    expect((attempts.at(-1) ?? 0) - (attempts.at(-2) ?? 0)).toBeGreaterThan(100_000)
+    await world.until(() => world.clock.now() - (world.router.all('SKEY').at(-1)?.at ?? 0) >= 40_000, 'a wait')
+    await alice.agent.deleteConnection({ connectionId })
+    await world.clock.settle()
+    expect(world.router.all('DEL')).toHaveLength(1)
+    expect(told(alice, 'DEL_RCVQ', 'DEL_CONN').map(({ type }) => type)).toEqual(['DEL_RCVQ', 'DEL_CONN'])
+  })
+
+  it('B53 a command that is taken away while it runs fails without a word, and the next one follows at once', async () => {
+    const alice = await world.start('alice')
+    const { connectionId, confirmationId } = await world.invite(alice)
+    world.router.react = ({ command }) => (command.type === 'SKEY' ? 'lose' : undefined)
+    await alice.agent.allowConnection({ connectionId, confirmationId })
+    await world.until(() => world.router.all('SKEY').length === 3, 'the third attempt')
+    await alice.agent.deleteConnection({ connectionId })
+    await world.clock.advance(29_000)
+    expect(world.router.all('DEL')).toEqual([])
+    await world.clock.advance(1_500)
+    expect(world.router.all('DEL')).toHaveLength(1)
+    await alice.next('DEL_CONN')
+    expect(told(alice, 'ERR')).toEqual([])
+  })
+
+  it('B53 a command that succeeds after it was taken away changes nothing any more', async () => {
+    const alice = await world.start('alice')
+    const { connectionId, confirmationId } = await world.invite(alice)
+    world.router.react = ({ command }) => (command.type === 'SKEY' ? 'hold' : undefined)
+    await alice.agent.allowConnection({ connectionId, confirmationId })
+    await world.clock.settle()
+    const [command] = await alice.store.find(commands, {})
+    await alice.store.commit([remove(commands, { commandId: command?.commandId ?? 0 })])
+    const sent = world.router.all('SEND').length
+    const [, held] = world.router.all('SKEY')
+    if (held !== undefined) world.router.release(held)
+    await world.clock.advance(60_000)
+    expect(world.router.all('SEND')).toHaveLength(sent)
+    expect(await alice.store.find(sndMessages, {})).toEqual([])
+    expect(told(alice, 'CON', 'ERR')).toEqual([])
+  })
+})
+
+describe('B51 the commands by name', () => {
+  it('B51 secureSend, createReply, allowSecure, deleteQueue, finishDeletion: each is stored before its router hears of it', async () => {
+    const second = await secondRouter()
+    const alice = await world.start('alice')
+    const bob = await world.start('bob', { routers: [second.address] })
+    const stored: Array<{ type: string; router: string; seen: number }> = []
+    for (const { store } of [alice, bob]) {
+      afterCommits(store, changes => {
+        for (const change of changes) {
+          if (change.op !== 'insert' || change.table.name !== 'commands') continue
+          const { type, router } = change.row as { type: string; router: string }
+          stored.push({ type, router, seen: world.router.seen.length + second.seen.length })
+        }
+      })
+    }
+    const { initiatorId } = await world.connect(alice, bob)
+    second.react = ({ command }) => (command.type === 'SEND' ? 'lose' : undefined)
+    await alice.agent.sendMessage({ connectionId: initiatorId, body: 'x' })
+    await alice.agent.deleteConnection({ connectionId: initiatorId, waitDelivery: true })
+    await alice.next('DEL_RCVQ')
+    const { address: here } = world.router
+    const { address: there } = second
+    expect(stored.map(({ type, router }) => [type, router])).toEqual([
+      ['secureSend', here],
+      ['createReply', there],
+      ['allowSecure', there],
+      ['deleteQueue', here],
+      ['finishDeletion', there],
+    ])
+    const all = [...world.router.seen, ...second.seen].toSorted((a, b) => a.at - b.at)
+    expect(all.map(({ command }) => command.type)).toEqual(expect.arrayContaining(['SKEY', 'NEW', 'DEL']))
+    expect(stored.map(({ seen }) => seen)).toEqual(stored.map(({ seen }) => seen).toSorted((a, b) => a - b))
+  })
+
+  it.each([
+    ['ack', 1],
+    ['ackDelete', 0],
+  ])('B51 %s acknowledges a message to its router; %d row of it stays', async (type, left) => {
+    const first = await world.start('alice')
+    const { connectionId, peer, queue } = await world.befriend(first)
+    await peer.say('hi')
+    const { messageId } = await first.next('MSG')
+    const rows = first.crash()
+    const [row] = await rows.find(rcvQueues, {})
+    const brokerId = Buffer.from(queue.messages[0]?.id ?? []).toString('base64url')
+    const argument = { queueId: row?.queueId ?? '', brokerId, messageId }
+    await rows.commit([seeded(1, { connectionId, type, argument }), seeded(2, { connectionId, type, argument })])
+    const before = world.router.all('ACK').length
+    world.router.react = ({ command }) =>
+      command.type === 'ACK' && world.router.all('ACK').length === before + 1 ? 'loseAnswer' : undefined
+    queue.delivered = true
+    const alice = await world.start('alice', { store: { open: rows } })
+    await world.until(() => world.router.all('ACK').length === before + 3, 'both, the first one twice')
+    await world.clock.settle()
+    expect(queue.messages).toEqual([])
+    expect(await rows.find(commands, {})).toEqual([])
+    expect(await rows.count(rcvMessages, { messageId })).toBe(left)
+    expect(told(alice, 'ERR')).toEqual([])
+  })
+
+  it('B51 an ack of a queue that is gone is dropped', async () => {
+    const first = await world.start('alice')
+    const { connectionId } = await first.agent.createConnection({})
+    const rows = first.crash()
+    await rows.commit([seeded(1, { connectionId, type: 'ack', argument: { queueId: 'gone', brokerId: 'AAAA' } })])
+    const alice = await world.start('alice', { store: { open: rows } })
+    await world.clock.advance(1_000)
+    expect(await rows.find(commands, {})).toEqual([])
+    expect(world.router.all('ACK')).toEqual([])
+    expect(told(alice, 'ERR')).toEqual([])
+  })
+
+  it('B51 an ACK that the router never answers, in a session that lives on, becomes a command and goes on, also after a restart', async () => {
+    let alice = await world.start('alice')
+    const { connectionId, peer } = await world.befriend(alice)
+    world.router.react = ({ command }) => (command.type === 'ACK' ? 'lose' : undefined)
+    await peer.say('one')
+    const { messageId } = await alice.next('MSG')
+    await alice.agent.ackMessage({ connectionId, messageId })
+    await world.until(() => world.router.all('ACK').length >= 7, 'more ACKs than the session sends by itself')
+    expect(await alice.store.find(commands, {})).toMatchObject([{ type: 'ack', connectionId }])
+    alice = await world.start('alice', { store: { open: alice.crash() } })
+    world.router.react = () => undefined
+    await world.clock.advance(1_000)
+    expect(await alice.store.find(commands, {})).toEqual([])
+    await alice.agent.subscribe({})
+    await peer.say('two')
+    expect(textOf((await alice.next('MSG')).body)).toBe('two')
+  })
+
+  it('B51 a command that no version knows, or no version knows any more, is deleted without a word', async () => {
+    const first = await world.start('alice')
+    const { connectionId } = await first.agent.createConnection({})
+    const rows = first.crash()
+    await rows.commit([
+      seeded(1, { connectionId, type: 'fromLongAgo' }),
+      seeded(2, { connectionId, type: 'deleteConnection', argument: { queueId: 'x' } }),
+      seeded(3, { connectionId: 'nobody', type: 'ICDeleteConn' }),
+    ])
+    const alice = await world.start('alice', { store: { open: rows } })
+    await world.clock.advance(1_000)
+    expect(await rows.find(commands, {})).toEqual([])
+    expect(told(alice, 'ERR')).toEqual([])
+  })
+})
+
+describe('B52 allow-secure moves to the router that fails', () => {
+  it('B52 ★ it leaves the own queue’s router free, waits at the other one, and completes there, also after a restart', async () => {
+    const second = await secondRouter()
+    let alice = await world.start('alice', { routers: [second.address] })
+    const bob = await world.start('bob')
+    const { connectionId, link } = await alice.agent.createConnection({})
+    await bob.agent.joinConnection({ link })
+    const { confirmationId } = await alice.next('CONF')
+    world.network.setReachable(world.router.place, 'refuses')
+    for (const open of world.network.links({ from: 'alice' })) open.cut()
+    await alice.agent.allowConnection({ connectionId, confirmationId })
+    // As an agent leaves it that has to secure its own queue first.
+    const rows = alice.crash()
+    const [queue] = await rows.find(rcvQueues, {})
+    const [command] = await rows.find(commands, {})
+    const argument = { queueId: queue?.queueId ?? '', brokerId: 'AAAA' }
+    await rows.commit([
+      patch(commands, { commandId: command?.commandId ?? 0 }, { router: second.address }),
+      seeded(100, { connectionId, router: second.address, type: 'ack', argument }),
+    ])
+    alice = await world.start('alice', { store: { open: rows } })
+    await world.clock.advance(1_000)
+    expect(await rows.find(commands, {})).toMatchObject([{ type: 'allowSecure', router: world.router.address }])
+    expect(second.all('ACK').length).toBeGreaterThan(1)
+    await world.clock.advance(60_000)
+    alice = await world.start('alice', { store: { open: alice.crash() } })
+    world.network.setReachable(world.router.place, 'answers')
+    await alice.next('CON', connectionId)
+    await bob.next('CON')
+    expect(await alice.store.find(commands, {})).toEqual([])
+  })
+
+  it('B52 a reply queue that its router refuses is an error where it is', async () => {
+    const second = await secondRouter()
+    const first = await world.start('alice', { routers: [second.address] })
+    const bob = await world.start('bob')
+    const { connectionId, link } = await first.agent.createConnection({})
+    await bob.agent.joinConnection({ link })
+    const { confirmationId } = await first.next('CONF')
+    world.router.react = ({ command }) => (command.type === 'SKEY' ? 'lose' : undefined)
+    await first.agent.allowConnection({ connectionId, confirmationId })
+    const rows = first.crash()
+    const [command] = await rows.find(commands, {})
+    await rows.commit([patch(commands, { commandId: command?.commandId ?? 0 }, { router: second.address })])
+    world.router.react = ({ command }) => (command.type === 'SKEY' ? errorAnswer('AUTH') : undefined)
+    const alice = await world.start('alice', { store: { open: rows } })
+    expect((await alice.next('ERR')).error).toMatchObject({ code: 'AUTH' })
+    expect(await rows.find(commands, {})).toEqual([])
   })
 })
