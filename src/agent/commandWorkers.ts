@@ -160,13 +160,7 @@ export class CommandWorkers {
     const failing = { commandId: command.commandId, attempts, told: known?.told === true || tell, error: cause }
     this.#failing.set(key, { ...failing, at: clock.now() })
     if (attempts === 1 && !isQuiet(command)) this.#warn(command, cause.code)
-    if (tell) return tellKeepsTrying(this.#context, command, error)
-    return (await this.#isStored(command)) ? 'retry' : 'done'
-  }
-
-  // Taken away while it ran, a command is not waited for.
-  async #isStored({ commandId }: CommandRow): Promise<boolean> {
-    return (await this.#context.store.count(commands, { commandId })) > 0
+    return tell ? tellKeepsTrying(this.#context, command, error) : 'retry'
   }
 
   #warn({ type, connectionId, router }: CommandRow, code: string): void {

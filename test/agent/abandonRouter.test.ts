@@ -94,18 +94,21 @@ describe('commands', () => {
     expect(told(alice, 'ERR')).toHaveLength(1)
   })
 
-  it('B50 the worker that waited takes what comes later, without its delay', async () => {
-    const { connectionId } = await world.connect(alice, bob).then(({ initiatorId }) => ({ connectionId: initiatorId }))
-    const { link } = await bob.agent.createConnection({})
-    away()
-    await alice.agent.joinConnection({ link, idempotencyKey: 'k' })
+  it('B53 the worker that waited for its next attempt takes what comes later at once', async () => {
+    const carol = await world.start('carol', { routers: [dead.address] })
+    const { connectionId, link } = await bob.agent.createConnection({})
+    await carol.agent.joinConnection({ link })
+    const { confirmationId } = await bob.next('CONF')
+    dead.react = ({ command }) => (command.type === 'SKEY' ? 'lose' : undefined)
+    const lastAt = () => dead.all('SKEY').at(-1)?.at ?? 0
+    await bob.agent.allowConnection({ connectionId, confirmationId })
     await world.clock.advance(3_600_000)
-    await abandon()
-    back()
-    await world.clock.advance(3_000)
-    await alice.agent.sendMessage({ connectionId, body: 'x' })
-    await world.clock.advance(1_000)
-    expect(told(alice, 'SENT')).toHaveLength(1)
+    await world.until(() => world.clock.now() - lastAt() >= 40_000, 'a wait')
+    expect(await abandon(bob)).toEqual({ commands: 1, messages: 0 })
+    await world.clock.settle()
+    await bob.agent.deleteConnection({ connectionId })
+    await world.clock.settle()
+    expect(told(bob, 'DEL_CONN')).toHaveLength(1)
   })
 
   it('B21 asynchronous calls that wait for it are answered with the error, others go on', async () => {

@@ -407,6 +407,26 @@ describe('B21 one effect, however often it is run', () => {
     expect(await resultOf('2')).toEqual({ results: [{ connectionId, ok: true }] })
     for (const id of ['1', '2']) expect(answers(id)).toHaveLength(1)
   })
+
+  it('B21 closed while it runs and a commit is slow: what the closing has refused is no answer', async () => {
+    const { connectionId } = await world.befriend(alice)
+    await restart()
+    world.router.react = ({ command }) => (command.type === 'SUB' ? 'hold' : undefined)
+    await alice.agent.subscribeAsync({ connectionIds: [connectionId], correlationId: '1' })
+    await world.until(() => world.router.all('SUB').length === 1, 'SUB')
+    await alice.agent.sendMessage({ connectionId, body: 'x' })
+    const gate = commitGate(alice.store)
+    gate.close()
+    await world.clock.settle()
+    const closing = alice.agent.close()
+    await world.clock.settle()
+    gate.open()
+    await closing
+    world.router.react = () => undefined
+    await restart(alice.store.reopen())
+    expect(await resultOf('1')).toEqual({ results: [{ connectionId, ok: true }] })
+    expect(answers('1')).toHaveLength(1)
+  })
 })
 
 describe('B21 asynchronous calls of a connection that is deleted', () => {
