@@ -1,5 +1,6 @@
 /** Asynchronous variants of calls: stored, answered at once, run once in effect, and told of under the caller's correlation id. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { AgentEvent } from '../../src/agent/api/events.js'
 import { directNameOf } from '../../src/agent/api/asyncCalls.js'
 import { calls, type DirectCallName, directCalls } from '../../src/agent/api/calls.js'
 import { commands, connections, rcvQueues } from '../../src/store/agent/connections.js'
@@ -497,6 +498,69 @@ describe('B21 asynchronous calls of a connection that is deleted', () => {
     await alice.next('DEL_CONN')
     expect(await alice.store.find(deliveries, {})).toEqual([])
     expect(answers('delete')).toHaveLength(1)
+  })
+})
+
+describe('answers and a full event log', () => {
+  it('B54 ★ a full log and a reader that needs the connection for every answer: calls, answers and deliveries all go on', async () => {
+    alice = await world.start('alice', { store: { open: alice.crash() }, config: { maxUnreadEvents: 1 } })
+    const { connectionId } = await world.befriend(alice)
+    const count = 30
+    for (let index = 0; index < count; index++) {
+      await alice.agent.sendMessageAsync({ connectionId, body: `call ${index}`, correlationId: `${index}` })
+    }
+    await world.clock.advance(1_000)
+    const seen: string[] = []
+    const reading = (async () => {
+      for await (const event of alice.agent.events()) {
+        if (event.type === 'OK') {
+          await alice.agent.sendMessage({ connectionId, body: 'answered' })
+          await alice.agent.suspendConnection({ connectionId })
+          seen.push(event.correlationId ?? '')
+        }
+        await alice.agent.ackEvents({ cursor: event.cursor })
+        if (seen.length === count) return
+      }
+    })()
+    await world.until(() => seen.length === count, 'every answer')
+    await reading
+    await world.until(() => world.router.all('SEND').length >= 2 * count + 1, 'every message')
+    expect(seen).toEqual(Array.from({ length: count }, (_, index) => `${index}`))
+  })
+
+  it('B55 ★ answers keep the order of what they tell of, while the reader pauses and the log is full', async () => {
+    alice = await world.start('alice', { store: { open: alice.crash() }, config: { maxUnreadEvents: 3 } })
+    const friends = [await world.befriend(alice), await world.befriend(alice)]
+    for (let index = 0; index < 15; index++) {
+      for (const [which, { connectionId, peer }] of friends.entries()) {
+        await alice.agent.sendMessageAsync({ connectionId, body: 'x', correlationId: `${which} ${index}` })
+        await peer.say(`in ${index}`)
+      }
+    }
+    await world.clock.advance(60_000)
+    const seen: AgentEvent[] = []
+    for (let after = 0; seen.filter(({ type }) => type === 'MSG').length < 30; ) {
+      const { events: page } = await alice.agent.readEvents({ after, limit: 2 })
+      for (const event of page as AgentEvent[]) {
+        seen.push(event)
+        after = event.cursor
+        await alice.agent.ackEvents({ cursor: event.cursor })
+      }
+      await world.clock.advance(5_000)
+    }
+    const cursors = seen.map(({ cursor }) => cursor)
+    expect(cursors).toEqual(cursors.toSorted((a, b) => a - b))
+    for (const [which, { connectionId }] of friends.entries()) {
+      const own = seen.filter(event => event.connectionId === connectionId)
+      const ok = own.flatMap(event => (event.type === 'OK' ? [event.correlationId] : []))
+      expect(ok).toEqual(Array.from({ length: 15 }, (_, index) => `${which} ${index}`))
+      const ids = own.flatMap(event => (event.type === 'OK' ? [Number(event.result['messageId'])] : []))
+      expect(ids).toEqual(ids.toSorted((a, b) => a - b))
+      for (const [index, id] of ids.entries()) {
+        const sent = own.findIndex(event => event.type === 'SENT' && event.messageId === id)
+        expect([index, sent]).not.toEqual([index, -1])
+      }
+    }
   })
 })
 

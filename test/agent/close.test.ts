@@ -1,5 +1,6 @@
 /** close() in the middle of everything: nothing of the agent is left, and whoever waits for it is told. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type CallName, calls } from '../../src/agent/api/calls.js'
 import type { Clock } from '../../src/runtime/clock.js'
 import { rcvQueues } from '../../src/store/agent/connections.js'
 import { rcvMessages } from '../../src/store/agent/messages.js'
@@ -181,6 +182,31 @@ const scenes: Record<string, (scene: Scene) => Promise<void> | void> = {
     await agent.agent.ackMessage({ connectionId: friend.connectionId, messageId })
     await world.clock.advance(30_500)
   },
+  'in suspendConnection, OFF unanswered': ({ agent, calls, friend: { connectionId } }) => {
+    holdAll('OFF')
+    calls.push(agent.agent.suspendConnection({ connectionId }))
+  },
+  'asynchronous calls, unanswered and waiting for their next attempt': async ({ agent, friend: { connectionId } }) => {
+    holdAll('OFF')
+    await agent.agent.suspendConnectionAsync({ connectionId, correlationId: '1' })
+    await agent.agent.sendMessageAsync({ connectionId, body: 'x', correlationId: '2' })
+    await world.clock.advance(31_000)
+    await agent.agent.createConnectionAsync({ correlationId: '3' })
+  },
+  'an asynchronous call is being stored': ({ agent, calls }) => {
+    calls.push(agent.agent.createConnectionAsync({ correlationId: '1' }))
+  },
+  'a deletion waits for its messages': async ({ agent, friend: { connectionId } }) => {
+    holdAll('SEND')
+    await agent.agent.sendMessage({ connectionId, body: 'one' })
+    await agent.agent.deleteConnection({ connectionId, waitDelivery: true })
+    await agent.next('DEL_RCVQ', connectionId)
+  },
+  'a router is being given up': ({ agent, calls, friend: { connectionId } }) => {
+    holdAll('SEND')
+    calls.push(agent.agent.sendMessage({ connectionId, body: 'one' }))
+    calls.push(agent.agent.abandonRouter({ address: world.router.address }))
+  },
   'a queue is being deleted': async ({ agent, friend: { connectionId } }) => {
     holdAll('DEL')
     await agent.agent.deleteConnection({ connectionId })
@@ -226,21 +252,11 @@ describe('close', () => {
     await Promise.all([agent.agent.close(), agent.agent.close()])
     await agent.agent.close()
     const { connectionId } = friend
-    const calls = [
-      agent.agent.sendMessage({ connectionId, body: 'x' }),
-      agent.agent.createConnection({}),
-      agent.agent.subscribe({}),
-      agent.agent.deleteConnection({ connectionId }),
-      agent.agent.listConnections({}),
-      agent.agent.joinConnection({ link: 'x' }),
-      agent.agent.allowConnection({ connectionId, confirmationId: 'x' }),
-      agent.agent.ackMessage({ connectionId, messageId: 1 }),
-      agent.agent.ackEvents({ upTo: 5 }),
-      agent.agent.readEvents({}),
-      agent.agent.registerConsumer({ consumer: 'late' }),
-      agent.agent.sendMessage({} as never),
-    ]
-    for (const call of calls)
+    const made = Object.keys(calls).map(name => {
+      const call = agent.agent[name as CallName] as (params: object) => Promise<unknown>
+      return call({ connectionId })
+    })
+    for (const call of made)
       await expect(call).rejects.toMatchObject({ code: 'AGENT_CLOSED', hint: expect.any(String) })
     for await (const event of agent.agent.events({ consumer: 'new' })) throw new Error(`told ${event.type}`)
     await world.clock.advance(60_000)
