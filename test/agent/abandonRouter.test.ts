@@ -259,6 +259,7 @@ describe('which router', () => {
   })
 
   it('B22 only one user’s, if the call names one', async () => {
+    await bob.agent.createUser({})
     for (const userId of [1, 2]) await bob.agent.createConnection({ userId })
     const made = await bob.store.find(connections, { orderBy: ['userId'] })
     away()

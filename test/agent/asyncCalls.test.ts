@@ -47,6 +47,14 @@ describe('B21 the list of asynchronous calls', () => {
     listConnections: 'reads',
     registerConsumer: 'changes nothing but the log of this agent',
     readEvents: 'reads',
+    createUser: 'changes no connection',
+    listUsers: 'reads',
+    setUserHidden: 'changes no connection, and lasts only as long as a commit',
+    setRouters: 'changes no connection',
+    suspendAgent: 'the agent as a whole: nothing stored is run meanwhile',
+    foregroundAgent: 'the agent as a whole',
+    getStatistics: 'reads',
+    resetStatistics: 'changes no connection',
     ackEvents: 'its own answer would be an event to acknowledge; for a message there is ackMessage',
   }
 

@@ -80,6 +80,8 @@ const open = async () => {
     runtime,
     clock,
     random: systemRandom,
+    operations: { began: () => {}, ended: () => {}, isStopped: () => false },
+    contestedQueues: new Set(),
     log: { debug: () => {}, error: () => {} },
     sessions: { request: () => router.answer() },
   } as unknown as AgentContext)
