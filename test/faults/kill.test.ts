@@ -3,6 +3,7 @@
  * choices of a run (not the timing of its processes), KILLS and KILL_MESSAGES change its size, KILL_TRACES=<dir> keeps traces.
  */
 import { afterEach, describe, expect, it } from 'vitest'
+import { asyncRound } from './asyncCalls.js'
 import { Conversation } from './conversation.js'
 import { connectAgents } from './handshake.js'
 import { type EventLine, seededRandom } from './harness.js'
@@ -13,6 +14,8 @@ import { startWorld, type StoreKind, type World } from './world.js'
 const kills = Number(process.env['KILLS'] ?? 50)
 const messages = Number(process.env['KILL_MESSAGES'] ?? 1000) / 2
 const rounds = Number(process.env['KILL_ROUNDS'] ?? 8)
+/** Messages each way in a round of asynchronous calls. */
+const asyncMessages = 5
 const seed = Number(process.env['KILL_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const minute = 60_000
 
@@ -83,6 +86,45 @@ describe('kill -9 of agents and router at random moments', () => {
         const { connections } = await agent.call('listConnections', {})
         expect(connections.map(({ ready }) => ready)).toEqual(Array.from({ length: rounds }, () => true))
       }
+      await expectAllAcknowledged(inboxes)
+    },
+    5 * minute,
+  )
+
+  it(
+    `B21 does what asynchronous calls ask once and answers each, in ${rounds} rounds, whatever is killed meanwhile`,
+    async () => {
+      const { startedAt, inboxes, killer, crashed } = await start(['postgres', 'postgres'], {
+        kills: 3 * rounds,
+        spreadMs: 1000,
+        hasty: 1,
+      })
+      for (let round = 0; round < rounds; round++) {
+        const working = asyncRound(inboxes, round, asyncMessages)
+        const killing = killer
+          .killOne()
+          .then(() => killer.killOne())
+          .then(() => killer.killOne())
+        const [{ callers, ids }] = await Promise.race([Promise.all([working, killing]), crashed])
+        await until(() => callers.every(({ received }) => received.length >= asyncMessages))
+        // Deleted the same way: what is under way is delivered first.
+        const [caller] = callers
+        const correlationId = `delete-${round}`
+        await caller.ask('deleteConnectionAsync', { connectionId: ids[0], waitDelivery: true, correlationId })
+        await caller.result(correlationId)
+        await caller.event('DEL_CONN')
+        await Promise.all(inboxes.map(inbox => inbox.settled()))
+        const bodies = Array.from({ length: asyncMessages }, (_, n) => `${n}`)
+        for (const { received, wrong, types } of callers) {
+          expect([received, wrong]).toEqual([bodies, []])
+          expect(types.filter(type => type === 'CON' || type === 'CONF')).toHaveLength(types.includes('CONF') ? 2 : 1)
+        }
+        expect(caller.types.filter(type => type === 'DEL_CONN')).toHaveLength(1)
+      }
+      report('asynchronous calls', startedAt, { rounds, kills: killer.kills })
+      const [alice, bob] = inboxes
+      expect((await alice.agent.call('listConnections', {})).connections).toEqual([])
+      expect((await bob.agent.call('listConnections', {})).connections).toHaveLength(rounds)
       await expectAllAcknowledged(inboxes)
     },
     5 * minute,
