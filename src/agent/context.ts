@@ -32,6 +32,8 @@ export interface Calling {
   readonly urgency: 'interactive' | 'background'
   /** The command of a stored call. */
   readonly commandId?: number
+  /** The id of the connection that a stored call makes, so that what waits for it can be found by it. */
+  readonly connectionId?: string
   /** The idempotency key of a stored call whose caller gave none: nobody else comes back under it. */
   readonly key?: string
 }

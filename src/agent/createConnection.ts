@@ -22,7 +22,7 @@ export const createConnection = async (
   params: ParsedParamsOf<'createConnection'>,
   calling: Calling,
 ): Promise<ResultOf<'createConnection'>> => {
-  const intent = await storeIntent(context, params)
+  const intent = await storeIntent(context, params, calling)
   try {
     return await makeQueue(context, intent, calling)
   } catch (error) {
@@ -83,11 +83,12 @@ const requestQueue = async (
 const storeIntent = async (
   context: AgentContext,
   { userId, idempotencyKey }: ParsedParamsOf<'createConnection'>,
+  { connectionId = newId(context.random) }: Calling,
 ): Promise<Intent> => {
   context.users.require(userId)
   const known = await connectionByKey(context, userId, idempotencyKey)
   const store = (row: ConnectionRow | undefined): Promise<Intent> =>
-    intentOf(context, { userId, idempotencyKey, known: row })
+    intentOf(context, { userId, idempotencyKey, known: row, connectionId: row?.connectionId ?? connectionId })
   return onceByKey(context, userId, idempotencyKey, () => store(known), store)
 }
 
@@ -97,10 +98,10 @@ const intentOf = (
     readonly userId: number
     readonly idempotencyKey: string | undefined
     readonly known: ConnectionRow | undefined
+    readonly connectionId: string
   },
 ): Promise<Intent> => {
-  const { userId, idempotencyKey, known } = fields
-  const connectionId = known?.connectionId ?? newId(context.random)
+  const { userId, idempotencyKey, known, connectionId } = fields
   return context.runtime.run({
     name: 'createConnection',
     locks: [connectionId],

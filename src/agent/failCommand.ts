@@ -5,8 +5,8 @@ import { type CommandRow, dropCommand, endCommand } from './commandRows.js'
 import type { AgentContext } from './context.js'
 import { errorFact } from './events.js'
 import { queueGone } from './finishDeletion.js'
-import { eventOf, findConnection, isDeleted } from './rows.js'
-import { callFailed } from './storeCall.js'
+import { type ConnectionRow, eventOf, findConnection, isDeleted } from './rows.js'
+import { callAnswer, callFailed } from './storeCall.js'
 
 /** Says in an ERR event that its command is not given up. */
 const keepsTryingHint = 'the agent keeps trying'
@@ -44,17 +44,13 @@ export const tellKeepsTrying = (context: AgentContext, command: CommandRow, erro
     gone: 'done',
     compute: state => {
       const connection = findConnection(state, command.connectionId)
-      const event = temporaryError(command, error)
       const wanted = command.type === 'call' || (connection !== undefined && !isDeleted(connection))
-      return { result: 'retry', events: wanted ? [event] : [] }
+      return { result: 'retry', events: wanted ? [temporaryError(command, error, connection)] : [] }
     },
   })
 
-const temporaryError = (command: CommandRow, error: unknown): NewEvent => {
-  const { connectionId, userId } = command
-  const { hint: _, ...fact } = errorFact(error)
-  const payload = { error: { ...fact, hint: keepsTryingHint }, temporary: true }
-  if (command.type !== 'call') return eventOf({ connectionId, userId }, 'ERR', payload)
-  const failed = callFailed(command, error)
-  return { ...failed, payload }
+const temporaryError = (command: CommandRow, error: unknown, connection: ConnectionRow | undefined): NewEvent => {
+  const payload = { error: { ...errorFact(error), hint: keepsTryingHint }, temporary: true }
+  if (command.type === 'call') return callAnswer(command, 'ERR', payload, connection?.connectionId)
+  return eventOf(command, 'ERR', payload)
 }

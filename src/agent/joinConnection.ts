@@ -18,7 +18,7 @@ import { insert } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import { storedCommand } from './commandRows.js'
 import type { AgentConfig } from './config.js'
-import type { AgentContext } from './context.js'
+import type { AgentContext, Calling } from './context.js'
 import { decideConnection } from './decideConnection.js'
 import { connectionByKey, isCreated, keyOfAnotherCall, newConnection, onceByKey } from './newConnection.js'
 import { checkInfoLength } from './outgoing.js'
@@ -32,6 +32,7 @@ import { type ConnectionRow, isDeleted } from './rows.js'
 export const joinConnection = async (
   context: AgentContext,
   { userId, link, info = Buffer.alloc(0), idempotencyKey }: ParsedParamsOf<'joinConnection'>,
+  { connectionId = newId(context.random) }: Calling,
 ): Promise<ResultOf<'joinConnection'>> => {
   const { config } = context
   context.users.require(userId)
@@ -40,7 +41,7 @@ export const joinConnection = async (
   if (known !== undefined) return joinedBefore(known)
   const invitation = parseInvitation(link)
   const peer = compatibleVersions(invitation, config)
-  const join = () => storeJoin(context, { userId, idempotencyKey, info, invitation, peer })
+  const join = () => storeJoin(context, { connectionId, userId, idempotencyKey, info, invitation, peer })
   return onceByKey(context, userId, idempotencyKey, join, joinedBefore)
 }
 
@@ -50,6 +51,7 @@ const joinedBefore = (connection: ConnectionRow): ResultOf<'joinConnection'> => 
 }
 
 interface Join {
+  readonly connectionId: string
   readonly userId: number
   readonly idempotencyKey: string | undefined
   readonly info: Bytes
@@ -59,10 +61,9 @@ interface Join {
 
 const storeJoin = (
   context: AgentContext,
-  { userId, idempotencyKey, info, invitation, peer }: Join,
+  { connectionId, userId, idempotencyKey, info, invitation, peer }: Join,
 ): Promise<ResultOf<'joinConnection'>> => {
   const { config, random } = context
-  const connectionId = newId(random)
   return context.runtime.run({
     name: 'joinConnection',
     locks: [connectionId],

@@ -12,10 +12,11 @@ import { callAnswer, decodeParams, storedCallOf } from './storeCall.js'
  */
 export const runCall = async (context: AgentContext, command: CommandRow): Promise<CommandOutcome> => {
   const { call, key } = storedCallOf(command)
+  const { commandId, connectionId } = command
   const handle = handlers[call as keyof typeof handlers] as Handle | undefined
   if (handle === undefined || command.secret === null) throw unknownCall(call)
   const params = decodeParams(call as keyof typeof handlers, command.secret, key)
-  const result = await handle(context, params, { urgency: 'background', commandId: command.commandId, key })
+  const result = await handle(context, params, { urgency: 'background', commandId, connectionId, key })
   // The sessions end before the store does: what they have refused is asked again by the next agent on these rows.
   if (context.isClosing()) return 'empty'
   return endCommand<CommandOutcome>(context, command, {

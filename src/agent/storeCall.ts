@@ -38,7 +38,7 @@ export const storeCall = (
     })
   }
   const of = textOf(params['connectionId'])
-  // A call that names no connection gets a worker of its own.
+  // A call that names no connection gets a worker of its own; one that makes a connection gives it this id.
   const connectionId = of === '' ? newId(context.random) : of
   return context.runtime.run({
     name: 'call.stored',

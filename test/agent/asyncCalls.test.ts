@@ -475,6 +475,28 @@ describe('B21 asynchronous calls of a connection that is deleted', () => {
     expect(await alice.store.find(commands, {})).toEqual([])
   })
 
+  it('B21 a creation that waits for its router can be found, inspected and deleted, which answers it', async () => {
+    world.network.setReachable(world.router.place, 'refuses')
+    await alice.agent.createConnectionAsync({ correlationId: '1' })
+    const { connectionId } = await answered('1')
+    expect(await alice.agent.listConnections({})).toMatchObject({ connections: [{ connectionId, status: 'new' }] })
+    expect(await alice.agent.inspectConnection({ connectionId })).toMatchObject({
+      rcvQueues: [{ router: world.router.address, status: 'new' }],
+      commands: [{ type: 'createConnection', correlationId: '1', lastError: { code: 'TRANSPORT_CONNECT' } }],
+    })
+    await alice.agent.deleteConnection({ connectionId })
+    await world.clock.advance(600_000)
+    expect(answers('1').map(event => [event.type, 'temporary' in event])).toEqual([
+      ['ERR', true],
+      ['ERR', false],
+    ])
+    expect(await alice.store.count(connections)).toBe(0)
+    expect(await alice.store.find(commands, {})).toEqual([])
+    world.network.setReachable(world.router.place, 'answers')
+    await world.clock.advance(600_000)
+    expect(world.router.all('NEW')).toEqual([])
+  })
+
   it('B21 a creation whose connection is deleted meanwhile is answered with ERR, and makes no other one', async () => {
     world.router.react = ({ command }) => (command.type === 'NEW' ? 'hold' : undefined)
     await alice.agent.createConnectionAsync({ correlationId: '1' })
@@ -484,7 +506,7 @@ describe('B21 asynchronous calls of a connection that is deleted', () => {
     world.router.react = () => undefined
     const [held] = world.router.all('NEW')
     if (held !== undefined) world.router.release(held)
-    expect(await answered('1')).toMatchObject({ type: 'ERR', error: { code: 'CONN_NOT_FOUND' } })
+    expect(await answered('1')).toMatchObject({ type: 'ERR', error: { code: 'CMD_PROHIBITED' } })
     await world.clock.advance(60_000)
     expect(await alice.store.count(connections)).toBe(0)
     expect(world.router.queues).toEqual([])
@@ -507,6 +529,31 @@ describe('B21 asynchronous calls of a connection that is deleted', () => {
     expect(await alice.store.find(deliveries, {})).toEqual([])
     expect(answers('delete')).toHaveLength(1)
   })
+})
+
+describe('asynchronous calls and suspension', () => {
+  it.each([0, 10_000])(
+    'B04 B06 suspended (%d ms) while calls run and wait: they are answered after it, as if nothing had been',
+    async maxDelayMs => {
+      const { connectionId } = await world.befriend(alice)
+      world.router.react = ({ command }) => (command.type === 'NEW' || command.type === 'OFF' ? 'hold' : undefined)
+      await alice.agent.createConnectionAsync({ correlationId: '1' })
+      await alice.agent.suspendConnectionAsync({ connectionId, correlationId: '2' })
+      await alice.agent.sendMessageAsync({ connectionId, body: 'x', correlationId: '3' })
+      await world.clock.settle()
+      await alice.agent.suspendAgent({ maxDelayMs })
+      const held = world.router.seen.filter(({ command }) => command.type === 'NEW' || command.type === 'OFF').slice(-2)
+      world.router.react = () => undefined
+      for (const seen of held) world.router.release(seen)
+      await world.clock.advance(60_000)
+      expect(answers('3')).toEqual([])
+      await alice.agent.foregroundAgent({})
+      for (const id of ['1', '2', '3']) await resultOf(id)
+      await world.clock.advance(60_000)
+      for (const id of ['1', '2', '3']) expect(answers(id)).toHaveLength(1)
+      expect(await alice.store.count(connections)).toBe(2)
+    },
+  )
 })
 
 describe('answers and a full event log', () => {
