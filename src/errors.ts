@@ -46,6 +46,8 @@ export class DecodeError extends DuologueError {}
 export class EncodeError extends DuologueError {}
 /** A cryptographic check failed: wrong key, tampered bytes, bad signature (codes `CRYPTO_…`). */
 export class CryptoError extends DuologueError {}
+/** The post-quantum KEM cannot do its work now; the same step may succeed later (codes `KEM_…`). */
+export class KemError extends DuologueError {}
 /** A connection to a router could not be made, was refused or broke (codes `TRANSPORT_…`). */
 export class TransportError extends DuologueError {}
 /** A router answered with an error, or with something that is no answer (codes `SMP_…`, or the wire's own word such as `AUTH`). */
