@@ -2,16 +2,10 @@ import { aesDecrypt, unpad, x448 } from '../crypto/index.js'
 import { type Bytes, concat } from '../encoding/index.js'
 import { CryptoError, DecodeError } from '../errors.js'
 import { generateX448 } from './e2eParams.js'
-import { failure, kemFailure } from './failures.js'
+import { failure } from './failures.js'
 import { chainKdf, rootKdf } from './kdf.js'
-import {
-  type GenerateKeyPair,
-  KEM_E2E_VERSION,
-  type RatchetKem,
-  type RatchetState,
-  type RcvChain,
-  type SkippedKey,
-} from './types.js'
+import { type KemTurn, turnKem } from './kem.js'
+import { type GenerateKeyPair, type RatchetPorts, type RatchetState, type RcvChain, type SkippedKey } from './types.js'
 import {
   type EncryptedMessage,
   type MessageHeader,
@@ -40,26 +34,49 @@ export interface Decryption {
   readonly result: DecryptResult
   readonly state: RatchetState
   readonly skippedChange: SkippedChange
+  /** Whether the receiving chain is made with a KEM secret, as peers report it: also for a late message of an older chain. */
+  readonly pqEncrypted: boolean
 }
 
+type Outcome = Omit<Decryption, 'pqEncrypted'>
+
 /**
- * Decrypts one message. Never throws for bad bytes: they give a result with an error. Once the header is authentic the
- * state moves on even if the body is not, as peers do (the message is lost, the next ones are not).
- * `skipped` are the stored keys of the connection; `generate` makes the new key pair of a turn.
+ * Decrypts one message. Bad bytes give a result with an error, and are never thrown. Once the header is authentic the state moves on
+ * even if the body is not, as peers do (the message is lost, the next ones are not).
+ *
+ * `skipped` are the stored keys of the connection. It answers at once, but for a turn that needs KEM operations: then with a
+ * promise, which rejects with KemError when the KEM cannot do its work now, so that nothing must be stored. Without a KEM it
+ * always answers at once, and refuses such a turn with `CRYPTO_KEM`.
  */
-export const decrypt = (
+export function decrypt(
   state: RatchetState,
   skipped: readonly SkippedKey[],
   ciphertext: Bytes,
-  generate: GenerateKeyPair = generateX448,
-): Decryption => {
+  ports?: Omit<RatchetPorts, 'kem'>,
+): Decryption
+export function decrypt(
+  state: RatchetState,
+  skipped: readonly SkippedKey[],
+  ciphertext: Bytes,
+  ports: RatchetPorts,
+): Decryption | Promise<Decryption>
+export function decrypt(
+  state: RatchetState,
+  skipped: readonly SkippedKey[],
+  ciphertext: Bytes,
+  ports: RatchetPorts = {},
+): Decryption | Promise<Decryption> {
+  const refused = (error: unknown): Decryption =>
+    reported({ result: { ok: false, error: asFailure(error) }, state, skippedChange: { add: [], remove: [] } })
   try {
-    const message = decodeMessage(ciphertext)
-    return decryptMessage(state, skipped, message, generate)
+    const outcome = decryptMessage(state, skipped, decodeMessage(ciphertext), ports)
+    return outcome instanceof Promise ? outcome.then(reported).catch(refused) : reported(outcome)
   } catch (error) {
-    return failed(state, asFailure(error))
+    return refused(error)
   }
 }
+
+const reported = (outcome: Outcome): Decryption => ({ ...outcome, pqEncrypted: outcome.state.kem.receiving })
 
 /** A state that has a receiving chain. */
 type Receiving = RatchetState & { readonly rcv: RcvChain }
@@ -68,8 +85,8 @@ const decryptMessage = (
   state: RatchetState,
   skipped: readonly SkippedKey[],
   message: EncryptedMessage,
-  generate: GenerateKeyPair,
-): Decryption => {
+  { kem, generate = generateX448 }: RatchetPorts,
+): Outcome | Promise<Outcome> => {
   const { headerKey, header } = openHeader(state, skipped, message.header)
   const passedOver = skipped.find(key => key.messageNumber === header.messageNumber && same(key.headerKey, headerKey))
   if (passedOver !== undefined) {
@@ -83,7 +100,10 @@ const decryptMessage = (
   if (hasRcvChain(upgraded) && headerKey === upgraded.rcv.headerKey) return receive(upgraded, [], header, message)
   if (headerKey !== state.nextHeaderKeyRcv) throw headerFailure()
   const previous = hasRcvChain(upgraded) ? skipTo(upgraded, header.previousCount) : { state: upgraded, keys: [] }
-  return receive(turn(previous.state, header, generate), previous.keys, header, message)
+  const kemTurn = turnKem(previous.state, header.kem, kem)
+  const turned = (kemTurn: KemTurn): Outcome =>
+    receive(turn(previous.state, header.dhKey, kemTurn, generate), previous.keys, header, message)
+  return kemTurn instanceof Promise ? kemTurn.then(turned) : turned(kemTurn)
 }
 
 /** Decrypts a message of the current receiving chain; `added` are keys that the end of the previous one left over. */
@@ -92,7 +112,7 @@ const receive = (
   added: readonly SkippedKey[],
   header: MessageHeader,
   message: EncryptedMessage,
-): Decryption => {
+): Outcome => {
   let advanced: { state: Receiving; keys: readonly SkippedKey[] }
   try {
     advanced = skipTo(state, header.messageNumber)
@@ -134,17 +154,17 @@ const skipTo = (state: Receiving, until: number): { state: Receiving; keys: Skip
 }
 
 /** The turn of the ratchet: a receiving chain with the peer's new key, then a sending chain with a new one of ours. */
-const turn = (state: RatchetState, { dhKey, kem }: MessageHeader, generate: GenerateKeyPair): Receiving => {
-  const turnedKem = turnKem(state, kem)
-  const rcv = rootKdf(state.rootKey, x448(state.dhSelf.privateKey, dhKey))
+const turn = (state: RatchetState, peerKey: Bytes, kemTurn: KemTurn, generate: GenerateKeyPair): Receiving => {
+  const { kem, receivingSecret, sendingSecret } = kemTurn
+  const rcv = rootKdf(state.rootKey, x448(state.dhSelf.privateKey, peerKey), receivingSecret)
   const dhSelf = generate()
-  const snd = rootKdf(rcv.rootKey, x448(dhSelf.privateKey, dhKey))
+  const snd = rootKdf(rcv.rootKey, x448(dhSelf.privateKey, peerKey), sendingSecret)
   return {
     ...state,
     dhSelf,
-    kem: turnedKem,
+    kem,
     rootKey: snd.rootKey,
-    snd: { peerKey: dhKey, chainKey: snd.chainKey, headerKey: state.nextHeaderKeySnd },
+    snd: { peerKey, chainKey: snd.chainKey, headerKey: state.nextHeaderKeySnd },
     rcv: { chainKey: rcv.chainKey, headerKey: state.nextHeaderKeyRcv },
     pn: state.ns,
     ns: 0,
@@ -152,16 +172,6 @@ const turn = (state: RatchetState, { dhKey, kem }: MessageHeader, generate: Gene
     nextHeaderKeySnd: snd.nextHeaderKey,
     nextHeaderKeyRcv: rcv.nextHeaderKey,
   }
-}
-
-// Until the KEM is here, a proposal of the peer is not accepted, and everything that needs an operation is refused.
-const turnKem = ({ kem, versions }: RatchetState, params: MessageHeader['kem']): RatchetKem => {
-  if (kem.enabled && versions.current >= KEM_E2E_VERSION) {
-    if (params !== undefined) throw kemFailure('the KEM key of the peer cannot be answered')
-    if (kem.agreement === undefined) throw kemFailure('a KEM key cannot be proposed')
-  }
-  if (params?.kind === 'accepted') throw kemFailure('the message needs a KEM secret')
-  return { support: kem.support, enabled: false, sending: false, receiving: false }
 }
 
 /** The highest version that both sides announced, never a lower one than before. */
@@ -221,12 +231,6 @@ const same = (a: Bytes, b: Bytes): boolean => a === b || Buffer.compare(a, b) ==
 
 const headerFailure = (): CryptoError =>
   failure('CRYPTO_HEADER', 'no header key opens this message', { hint: 'The ratchets may have to be synchronised.' })
-
-const failed = (state: RatchetState, error: CryptoError): Decryption => ({
-  result: { ok: false, error },
-  state,
-  skippedChange: { add: [], remove: [] },
-})
 
 /** Undefined instead of an error for bytes that do not open. */
 const tryOpen = (open: () => Bytes): Bytes | undefined => {

@@ -101,7 +101,8 @@ const flagsOf = ({ kem, snd, rcv }: RatchetState): number =>
   (snd === undefined ? 0 : FLAG.snd) |
   (rcv === undefined ? 0 : FLAG.rcv)
 
-const encodeAgreement = (agreement: KemAgreement | undefined): Bytes[] => {
+/** The KEM keys of an agreement, each behind its length; nothing without one. */
+export const encodeAgreement = (agreement: KemAgreement | undefined): Bytes[] => {
   if (agreement === undefined) return []
   const { own, accepted } = agreement
   const keys = [own.publicKey, own.privateKey]
@@ -130,8 +131,13 @@ const readKem = (reader: Reader, flags: number): RatchetKem => {
   if ((flags & FLAG.agreement) === 0) {
     return (flags & FLAG.accepted) === 0 ? kem : reader.fail('flags', 'accept a KEM that is not there')
   }
+  return { ...kem, agreement: readAgreement(reader, (flags & FLAG.accepted) !== 0) }
+}
+
+/** The reverse of `encodeAgreement`; whether it is accepted is said elsewhere. Throws DecodeError. */
+export const readAgreement = (reader: Reader, accepted: boolean): KemAgreement => {
   const own: KeyPair = { publicKey: reader.large('kem.publicKey'), privateKey: reader.large('kem.privateKey') }
-  return { ...kem, agreement: (flags & FLAG.accepted) === 0 ? { own } : { own, accepted: readAccepted(reader) } }
+  return accepted ? { own, accepted: readAccepted(reader) } : { own }
 }
 
 const readAccepted = (reader: Reader): NonNullable<KemAgreement['accepted']> => ({

@@ -3,16 +3,8 @@ import { type Bytes, type Parts, Reader, concat, large, short, word16 } from '..
 import { EncodeError } from '../errors.js'
 import { failure } from './failures.js'
 import { chainKdf } from './kdf.js'
-import {
-  IV_BYTES,
-  KEM_E2E_VERSION,
-  KEY_BYTES,
-  type KemAgreement,
-  type KemParams,
-  type RatchetKem,
-  type RatchetState,
-  SUPPORTED_E2E_VERSIONS,
-} from './types.js'
+import { kemParamsOf, requestKem } from './kem.js'
+import { IV_BYTES, KEM_E2E_VERSION, KEY_BYTES, type RatchetState, SUPPORTED_E2E_VERSIONS } from './types.js'
 import { encodeEncryptedHeader, encodeHeader, messageParts, paddedHeaderLength } from './wire.js'
 
 /** What a message needs to be encrypted later: kept with the delivery, so that a retry sends the same header (B40). */
@@ -32,14 +24,19 @@ export interface AdvanceOptions {
   readonly enableKem?: boolean
 }
 
+/** A ratchet one message further, and what that message is encrypted with. */
+export interface Advanced {
+  readonly state: RatchetState
+  readonly header: MessageEncryptKey
+  /** Whether the message's key depends on a KEM secret: a wish shows in the chain after the next turn, not here. */
+  readonly pqEncrypted: boolean
+}
+
 /**
  * Takes the next message key of the sending chain and encrypts the header: cheap, deterministic, run at enqueue.
  * Throws `CRYPTO_NO_SND_CHAIN` when nothing was received yet by the side that was initialised to receive.
  */
-export const advanceHeader = (
-  state: RatchetState,
-  options: AdvanceOptions = {},
-): { state: RatchetState; header: MessageEncryptKey } => {
+export const advanceHeader = (state: RatchetState, options: AdvanceOptions = {}): Advanced => {
   const { snd, versions, associatedData, dhSelf } = state
   if (snd === undefined) {
     throw failure('CRYPTO_NO_SND_CHAIN', 'nothing can be sent before the first message of the peer is received')
@@ -48,7 +45,7 @@ export const advanceHeader = (
   const kem = requestKem(version, state.kem, options.enableKem)
   const maxVersion = announcedVersion(version, options)
   const { chainKey, messageKey, messageIv, headerIv } = chainKdf(snd.chainKey)
-  const params = kemParams(state.kem.agreement)
+  const params = kemParamsOf(state.kem.agreement)
   const plainHeader = encodeHeader(version, {
     maxVersion,
     dhKey: dhSelf.publicKey,
@@ -68,6 +65,7 @@ export const advanceHeader = (
       ns: state.ns + 1,
     },
     header: { version, messageKey, messageIv, associatedData, encryptedHeader },
+    pqEncrypted: kem.sending,
   }
 }
 
@@ -132,19 +130,3 @@ export const decodeMessageEncryptKey = (bytes: Bytes): MessageEncryptKey => {
 // The announced version may rise above the current one: the peer's next message then lifts the current one.
 const announcedVersion = (current: number, { supportedVersion, enableKem }: AdvanceOptions): number =>
   Math.max(supportedVersion ?? SUPPORTED_E2E_VERSIONS.max, current, enableKem === true ? KEM_E2E_VERSION : 0)
-
-const requestKem = (version: number, kem: RatchetKem, enable: boolean | undefined): RatchetKem => {
-  const enabled = enable ?? kem.enabled
-  const support = kem.support || (version >= KEM_E2E_VERSION && enabled)
-  if (enable !== false || kem.agreement === undefined) return { ...kem, enabled, support }
-  // Stopping forgets what was accepted, so that later headers only propose.
-  return { ...kem, enabled, support, agreement: { own: kem.agreement.own } }
-}
-
-const kemParams = (agreement: KemAgreement | undefined): KemParams | undefined => {
-  if (agreement === undefined) return undefined
-  const { publicKey } = agreement.own
-  return agreement.accepted === undefined
-    ? { kind: 'proposed', publicKey }
-    : { kind: 'accepted', ciphertext: agreement.accepted.ciphertext, publicKey }
-}

@@ -20,13 +20,17 @@ export type RatchetFailure =
   | 'CRYPTO_NO_SND_CHAIN'
   /** The peer's public key gives no shared secret. */
   | 'CRYPTO_BAD_KEY'
-  /** The step needs a KEM operation or a KEM key that this side does not have. */
+  /** The peer's KEM fields do not fit this ratchet, or the step needs a KEM and this side has none. */
   | 'CRYPTO_KEM'
 
 /** A ratchet failure as a typed error. */
 export const failure = (code: RatchetFailure, message: string, details: ErrorDetails = {}): CryptoError =>
   new CryptoError(code, message, { field: 'ratchet', ...details })
 
-/** The step cannot be done without a KEM. */
+/** The KEM fields of the peer are not those that this ratchet can go on with. */
 export const kemFailure = (problem: string): CryptoError =>
-  failure('CRYPTO_KEM', problem, { hint: 'Connect without post-quantum encryption.' })
+  failure('CRYPTO_KEM', problem, { hint: 'The ratchets may have to be synchronised.' })
+
+/** The step needs a KEM operation, and no KEM was handed in. */
+export const noKemFailure = (): CryptoError =>
+  failure('CRYPTO_KEM', 'this side has no KEM', { hint: 'Connect without post-quantum encryption.' })

@@ -1,18 +1,22 @@
 export {
   type E2eParams,
   type E2ePrivateKeys,
+  type KemUse,
   decodeE2ePrivateKeys,
   e2eParamsOf,
   encodeE2eParams,
   encodeE2ePrivateKeys,
   generateE2eParams,
+  generateKemE2eParams,
   generateX448,
   readE2eParams,
+  replyKem,
 } from './e2eParams.js'
 export { type Decryption, type DecryptResult, MAX_SKIPPED, type SkippedChange, decrypt } from './decrypt.js'
 export { decodeRatchetState, encodeRatchetState } from './encode.js'
 export {
   type AdvanceOptions,
+  type Advanced,
   type MessageEncryptKey,
   advanceHeader,
   checkCanPad,
@@ -24,8 +28,10 @@ export {
 export type { RatchetFailure } from './failures.js'
 export {
   type GenerateKeyPair,
+  type KemAgreement,
   type KemParams,
   type RatchetKem,
+  type RatchetPorts,
   type RatchetState,
   type RatchetVersions,
   type SkippedKey,

@@ -1,5 +1,5 @@
 import { hkdfSha512 } from '../crypto/index.js'
-import type { Bytes } from '../encoding/index.js'
+import { type Bytes, concat } from '../encoding/index.js'
 import { IV_BYTES, KEY_BYTES } from './types.js'
 
 const NO_SALT = new Uint8Array(0)
@@ -12,9 +12,17 @@ export const x3dhKdf = (dhSecrets: Bytes): { joinerHeaderKey: Bytes; initiatorHe
   return { joinerHeaderKey: key(output, 0), initiatorHeaderKey: key(output, 1), rootKey: key(output, 2) }
 }
 
-/** One half of a turn: the next root key, a new chain, and the header key of the chain after it. */
-export const rootKdf = (rootKey: Bytes, dh: Bytes): { rootKey: Bytes; chainKey: Bytes; nextHeaderKey: Bytes } => {
-  const output = hkdfSha512(rootKey, dh, 'SimpleXRootRatchet', OUTPUT_BYTES)
+/**
+ * One half of a turn: the next root key, a new chain, and the header key of the chain after it. With a KEM its secret follows the
+ * one of the DH.
+ */
+export const rootKdf = (
+  rootKey: Bytes,
+  dh: Bytes,
+  kemSecret?: Bytes,
+): { rootKey: Bytes; chainKey: Bytes; nextHeaderKey: Bytes } => {
+  const secret = kemSecret === undefined ? dh : concat(dh, kemSecret)
+  const output = hkdfSha512(rootKey, secret, 'SimpleXRootRatchet', OUTPUT_BYTES)
   return { rootKey: key(output, 0), chainKey: key(output, 1), nextHeaderKey: key(output, 2) }
 }
 

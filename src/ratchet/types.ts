@@ -1,4 +1,4 @@
-import type { KeyPair } from '../crypto/index.js'
+import type { Kem, KeyPair } from '../crypto/index.js'
 import type { Bytes, VersionRange } from '../encoding/index.js'
 
 /** The first e2e version with KEM fields and 2-byte lengths. */
@@ -37,8 +37,8 @@ export interface KemAgreement {
 }
 
 /**
- * What the ratchet knows about the KEM. It is stored and its keys are written into headers; the operations (generate,
- * encapsulate, decapsulate) are not here: a step that needs one fails with `CRYPTO_KEM`.
+ * What the ratchet knows about the KEM. `sending` and `receiving` say whether messages are encrypted post-quantum now: only the
+ * turns change them, and `enabled` is what the next turn will do.
  */
 export interface RatchetKem {
   /** Headers have room for KEM keys; once on it stays on. */
@@ -90,3 +90,11 @@ export type KemParams =
 
 /** Makes an X448 key pair: a port, so that tests hand in recorded ones and the agent ones made ahead. */
 export type GenerateKeyPair = () => KeyPair
+
+/** What a step of the ratchet takes from outside. */
+export interface RatchetPorts {
+  /** Makes the X448 key pair of a turn; `generateX448` when left out. */
+  readonly generate?: GenerateKeyPair
+  /** Does the KEM operations; a step that needs one is refused without it (`CRYPTO_KEM`). */
+  readonly kem?: Kem | undefined
+}

@@ -62,7 +62,7 @@ export const receive = (
   message: Bytes,
   generate: GenerateKeyPair = generateX448,
 ): { side: Side; result: Decryption['result']; change: Decryption['skippedChange'] } => {
-  const { result, state, skippedChange } = decrypt(side.state, side.skipped, message, generate)
+  const { result, state, skippedChange } = decrypt(side.state, side.skipped, message, { generate })
   const skipped = [...side.skipped.filter(key => !skippedChange.remove.includes(key)), ...skippedChange.add]
   return { side: { state, skipped }, result, change: skippedChange }
 }

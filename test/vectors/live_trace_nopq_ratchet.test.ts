@@ -119,7 +119,9 @@ const receive = (
     return
   }
   const key = nextRecordedKey(recipient)
-  const { result, state, skippedChange } = decrypt(recipient.state, recipient.skipped, ciphertext, () => key)
+  const { result, state, skippedChange } = decrypt(recipient.state, recipient.skipped, ciphertext, {
+    generate: () => key,
+  })
   if (!result.ok) throw result.error
   enter(recipient, state)
   recipient.skipped = applyChange(recipient.skipped, skippedChange)

@@ -1,14 +1,28 @@
 import { describe, expect, it } from 'vitest'
 import {
+  decodeE2ePrivateKeys,
   encodeE2eParams,
+  encodeE2ePrivateKeys,
   e2eParamsOf,
+  generateKemE2eParams,
   initRcvRatchet,
   initSndRatchet,
+  type KemAgreement,
+  replyKem,
   x3dhInitiator,
   x3dhJoiner,
 } from '../../src/ratchet/index.js'
 import { type Vector, loadVectors, toHex } from './load.js'
-import { keyPairOf, paramsOf, privateKeysOf, readable, replay, stateOf } from './ratchetTranscript.js'
+import {
+  agreementOf,
+  keyPairOf,
+  paramsOf,
+  privateKeysOf,
+  readable,
+  recordedKem,
+  replay,
+  stateOf,
+} from './ratchetTranscript.js'
 
 const names = [
   'ratchet_v2',
@@ -21,80 +35,76 @@ const names = [
 ]
 const transcripts = Object.fromEntries(names.map(name => [name, loadVectors(name)]))
 const transcript = (name: string): Vector => transcripts[name] as Vector
-const secretsOf = ({ assocData, ratchetKey, sndHK, rcvNextHK }: Vector) => ({
+const secretsOf = ({ assocData, ratchetKey, sndHK, rcvNextHK, kemKeyPair, kemAccepted }: Vector) => ({
   associatedData: assocData,
   rootKey: ratchetKey,
   joinerHeaderKey: sndHK,
   initiatorHeaderKey: rcvNextHK,
+  ...(kemKeyPair === null ? {} : { kem: readable(agreementOf({ ...kemKeyPair, accepted: kemAccepted })) }),
 })
 
 describe.each(names)('%s: X3DH', name => {
+  const { alice, bob, e2eVersion } = transcript(name)
+  const [offer, reply] = [paramsOf(alice), paramsOf(bob)]
+  const [initiator, joiner] = [privateKeysOf(alice), privateKeysOf(bob)]
+
   it('parameters both ways', () => {
-    for (const party of [transcript(name)['alice'], transcript(name)['bob']]) {
+    for (const party of [alice, bob]) {
       const params = paramsOf(party)
       expect(toHex(encodeE2eParams(params))).toBe(party.e2eParams)
-      expect(readable(params)).toMatchObject(readable(e2eParamsOf(params.version, privateKeysOf(party))) as object)
+      expect(readable(e2eParamsOf(params.version, privateKeysOf(party)))).toEqual(readable(params))
     }
   })
 
-  if (transcript(name)['bob'].x3dhOut.kemAccepted === null) {
-    it('both sides agree on the recorded secrets', () => {
-      const { alice, bob } = transcript(name)
-      expect(readable(x3dhJoiner(privateKeysOf(bob), paramsOf(alice)))).toEqual(secretsOf(bob.x3dhOut))
-      expect(readable(x3dhInitiator(privateKeysOf(alice), paramsOf(bob)))).toEqual(secretsOf(alice.x3dhOut))
-    })
+  it('private keys are stored both ways', () => {
+    for (const keys of [initiator, joiner]) expect(decodeE2ePrivateKeys(encodeE2ePrivateKeys(keys))).toEqual(keys)
+  })
 
-    it('both first states, but for the flags of a KEM that was asked for', () => {
-      const { alice, bob, e2eVersion } = transcript(name)
-      const versions = { current: e2eVersion.current, maxSupported: e2eVersion.maxSupported }
-      const snd = initSndRatchet(
-        versions,
-        paramsOf(alice).key2,
-        keyPairOf(bob.ratchetDhPriv),
-        x3dhJoiner(privateKeysOf(bob), paramsOf(alice)),
-      )
-      const rcv = initRcvRatchet(
-        versions,
-        privateKeysOf(alice).key2,
-        x3dhInitiator(privateKeysOf(alice), paramsOf(bob)),
-      )
-      for (const [state, recorded] of [
-        [snd, stateOf(bob.initialState)],
-        [rcv, stateOf(alice.initialState)],
-      ] as const) {
-        const kem = name.startsWith('ratchet_v3_pq_') ? recorded.kem : state.kem
-        expect(readable({ ...state, kem })).toEqual(readable(recorded))
-      }
-    })
-  } else {
-    it('a reply that accepts a KEM that we did not offer is refused', () => {
-      const { alice, bob } = transcript(name)
-      expect(() => x3dhInitiator(privateKeysOf(alice), paramsOf(bob))).toThrow(
+  it('the reply does with the KEM what a joiner that supports it does, or not', async () => {
+    const use = replyKem(offer.version, offer.kem, bob.initialState.supportKEM)
+    const kinds = { proposed: 'propose', accepted: 'accept' } as const
+    expect(use?.kind).toBe(reply.kem && kinds[reply.kem.kind])
+    const kem = recordedKem((joiner.kem ?? {}) as Partial<KemAgreement>)
+    const recorded = [joiner.key1, joiner.key2]
+    const generate = () => recorded.shift() as (typeof joiner)['key1']
+    const generated = await generateKemE2eParams(offer.version, use, { kem, generate })
+    expect(readable(generated)).toEqual(readable({ privateKeys: joiner, params: reply }))
+  })
+
+  it('both sides agree on the recorded secrets', async () => {
+    expect(readable(x3dhJoiner(joiner, offer))).toEqual(secretsOf(bob.x3dhOut))
+    const agreed = x3dhInitiator(initiator, reply, recordedKem({}))
+    expect(agreed instanceof Promise, 'a KEM operation').toBe(reply.kem?.kind === 'accepted')
+    expect(readable(await agreed)).toEqual(secretsOf(alice.x3dhOut))
+  })
+
+  it('both first states', async () => {
+    const versions = { current: e2eVersion.current, maxSupported: e2eVersion.maxSupported }
+    const snd = initSndRatchet(versions, offer.key2, keyPairOf(bob.ratchetDhPriv), x3dhJoiner(joiner, offer))
+    expect(readable(snd)).toEqual(readable(stateOf(bob.initialState)))
+    const secrets = await x3dhInitiator(initiator, reply, recordedKem({}))
+    const rcv = initRcvRatchet(versions, initiator.key2, secrets, alice.initialState.supportKEM)
+    expect(readable(rcv)).toEqual(readable(stateOf(alice.initialState)))
+  })
+
+  it('a reply that accepts a KEM that we did not offer, or cannot open, is refused', () => {
+    const { kem: _, ...without } = initiator
+    const accepted = {
+      ...reply,
+      kem: { kind: 'accepted', ciphertext: Buffer.alloc(1039), publicKey: Buffer.alloc(1158) },
+    }
+    if (reply.version < 3) return void expect(() => x3dhInitiator(without, accepted as typeof reply)).not.toThrow()
+    for (const own of [without, initiator]) {
+      expect(() => x3dhInitiator(own, accepted as typeof reply)).toThrow(
         expect.objectContaining({ code: 'CRYPTO_KEM' }),
       )
-    })
-    it.todo('X3DH with a KEM secret: agreeing on a KEM comes with a later issue')
-  }
-})
-
-describe('transcripts without a KEM: every byte and every state', () => {
-  it.each(['ratchet_v2', 'ratchet_v3_nopq'])('%s', name => {
-    expect(replay(transcript(name))).toEqual([])
+    }
   })
 })
 
-describe('transcripts with a KEM: every step that needs no KEM operation, every other one refused', () => {
-  it('ratchet_v2_upgrade_v3 is whole up to the first KEM key', () => {
-    expect(replay(transcript('ratchet_v2_upgrade_v3'))[0]).toBeGreaterThan(3)
+describe('transcripts: every byte and every state', () => {
+  it.each(names)('%s', async name => {
+    const awaited = await replay(transcript(name))
+    expect(awaited > 0, 'KEM operations').toBe(name.startsWith('ratchet_v3_pq_') || name === 'ratchet_v2_upgrade_v3')
   })
-
-  it.each(names.filter(name => name.startsWith('ratchet_v3_pq_')))('%s', name => {
-    expect(replay(transcript(name)).length).toBeGreaterThan(0)
-  })
-
-  it.todo('ratchet_v2_upgrade_v3 from step 5: agreeing on a KEM comes with a later issue')
-  it.todo('ratchet_v3_pq_accepted in one piece: agreeing on a KEM comes with a later issue')
-  it.todo('ratchet_v3_pq_enable_disable in one piece: agreeing on a KEM comes with a later issue')
-  it.todo('ratchet_v3_pq_proposed_in_reply in one piece: agreeing on a KEM comes with a later issue')
-  it.todo('ratchet_v3_pq_rejected in one piece (one side proposes): agreeing on a KEM comes with a later issue')
 })
