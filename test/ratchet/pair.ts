@@ -1,4 +1,5 @@
 import {
+  type AdvanceOptions,
   type Decryption,
   type GenerateKeyPair,
   type MessageEncryptKey,
@@ -9,12 +10,15 @@ import {
   decrypt,
   encryptBody,
   generateE2eParams,
+  generateKemE2eParams,
   generateX448,
   initRcvRatchet,
   initSndRatchet,
+  replyKem,
   x3dhInitiator,
   x3dhJoiner,
 } from '../../src/ratchet/index.js'
+import type { Kem } from '../../src/crypto/index.js'
 import type { Bytes } from '../../src/encoding/index.js'
 
 /** What one side stores. */
@@ -46,25 +50,55 @@ export const newPair = (
   }
 }
 
+/** As `newPair`, in version 3, with a KEM that the initiator offers and each side supports, or not. */
+export const newPqPair = async (
+  kem: Kem,
+  { offered = true, initiator: initiatorSupports = true, joiner: joinerSupports = true } = {},
+): Promise<{ joiner: Side; initiator: Side }> => {
+  const versions = { current: 3, maxSupported: 3 }
+  const offer = await generateKemE2eParams(3, offered ? { kind: 'propose' } : undefined, { kem })
+  const reply = await generateKemE2eParams(3, replyKem(3, offer.params.kem, joinerSupports), { kem })
+  const joinerSecrets = x3dhJoiner(reply.privateKeys, offer.params)
+  const initiatorSecrets = await x3dhInitiator(offer.privateKeys, reply.params, kem)
+  return {
+    joiner: { state: initSndRatchet(versions, offer.params.key2, generateX448(), joinerSecrets), skipped: [] },
+    initiator: {
+      state: initRcvRatchet(versions, offer.privateKeys.key2, initiatorSecrets, initiatorSupports),
+      skipped: [],
+    },
+  }
+}
+
 /** Advances and encrypts at once. */
 export const send = (
   side: Side,
   plaintext: Bytes,
   paddedLength = 64,
-): { side: Side; message: Bytes; header: MessageEncryptKey } => {
-  const { state, header } = advanceHeader(side.state)
-  return { side: { ...side, state }, message: encryptBody(header, plaintext, paddedLength), header }
+  options: AdvanceOptions = {},
+): { side: Side; message: Bytes; header: MessageEncryptKey; pqEncrypted: boolean } => {
+  const { state, header, pqEncrypted } = advanceHeader(side.state, options)
+  return { side: { ...side, state }, message: encryptBody(header, plaintext, paddedLength), header, pqEncrypted }
+}
+
+/** What a side is after a message, and what it learned. */
+export interface Received {
+  readonly side: Side
+  readonly result: Decryption['result']
+  readonly change: Decryption['skippedChange']
+  readonly pqEncrypted: boolean
 }
 
 /** Decrypts, and stores what there is to store. */
-export const receive = (
-  side: Side,
-  message: Bytes,
-  generate: GenerateKeyPair = generateX448,
-): { side: Side; result: Decryption['result']; change: Decryption['skippedChange'] } => {
-  const { result, state, skippedChange } = decrypt(side.state, side.skipped, message, { generate })
+export const receive = (side: Side, message: Bytes, generate: GenerateKeyPair = generateX448): Received =>
+  stored(side, decrypt(side.state, side.skipped, message, { generate }))
+
+/** As `receive`, with a KEM. */
+export const receivePq = async (side: Side, message: Bytes, kem: Kem): Promise<Received> =>
+  stored(side, await decrypt(side.state, side.skipped, message, { kem }))
+
+const stored = (side: Side, { result, state, skippedChange, pqEncrypted }: Decryption): Received => {
   const skipped = [...side.skipped.filter(key => !skippedChange.remove.includes(key)), ...skippedChange.add]
-  return { side: { state, skipped }, result, change: skippedChange }
+  return { side: { state, skipped }, result, change: skippedChange, pqEncrypted }
 }
 
 /** A side that received `count` messages in order, and the other that sent them. */

@@ -1,0 +1,3 @@
+import { replayRatchets } from './liveTraceRatchet.js'
+
+replayRatchets('live_trace_invitation_pq')
