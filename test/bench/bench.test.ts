@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { messageCrypto } from './floor/message.js'
 import { figureOf, median, microseconds, quantile } from './measure.js'
+import { ThreadKem } from '../../src/crypto/index.js'
+import { kemCases, pqTurn } from './micro/kem.js'
 import { microCases } from './micro/micro.js'
 import { asJson, asText, ratiosOf } from './report.js'
 import type { Results } from './suites.js'
@@ -28,6 +30,17 @@ describe('the benchmark', () => {
   it.each(microCases())('does what it measures: $name', ({ run }) => {
     run()
     run()
+  })
+
+  it('does what it measures in the thread of the KEM', async () => {
+    const kem = new ThreadKem()
+    try {
+      for (const { run } of await kemCases(kem)) await run()
+      const turn = await pqTurn(kem)
+      for (let index = 0; index < 4; index++) await turn()
+    } finally {
+      await kem.close()
+    }
   })
 
   it('brings messages through the cryptography of all three processes', () => {

@@ -56,6 +56,24 @@ export const microseconds = (run: () => void, { samples, sampleMs }: Effort): Fi
   return figureOf(Array.from({ length: samples }, () => (timed(run, runs) * 1000) / runs))
 }
 
+/** As `microseconds`, of calls that are awaited one after the other. */
+export const awaitedMicroseconds = async (run: () => Promise<void>, { samples, sampleMs }: Effort): Promise<Figure> => {
+  const timedRuns = async (runs: number): Promise<number> => {
+    const start = performance.now()
+    for (let index = 0; index < runs; index++) await run()
+    return performance.now() - start
+  }
+  let runs = 1
+  for (;;) {
+    const ms = await timedRuns(runs)
+    if (ms >= sampleMs) break
+    runs = ms < sampleMs / 10 ? runs * 8 : Math.ceil((runs * sampleMs * 1.1) / ms)
+  }
+  const values: number[] = []
+  for (let sample = 0; sample < samples; sample++) values.push(((await timedRuns(runs)) * 1000) / runs)
+  return figureOf(values)
+}
+
 const timed = (run: () => void, runs: number): number => {
   const start = performance.now()
   for (let index = 0; index < runs; index++) run()

@@ -40,7 +40,7 @@ export interface Results {
 export const runSuites = async (options: BenchOptions): Promise<Results> => {
   const { suites, effort, progress } = options
   const skipped: string[] = []
-  const micro = suites.has('micro') ? runMicro(effort, name => progress(`micro: ${name}`)) : []
+  const micro = suites.has('micro') ? await runMicro(effort, name => progress(`micro: ${name}`)) : []
   const reachable = await isReachable(options.databaseUrl)
   if (!reachable) skipped.push('postgres: no database answers (--database-url)')
   const floor = suites.has('floor') ? await runFloor(options, reachable) : {}

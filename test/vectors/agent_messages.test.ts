@@ -9,6 +9,7 @@ import {
   encodeAgentEnvelope,
   paddedInfoLength,
   paddedMessageLength,
+  versionsAllowKem,
 } from '../../src/smp/protocol/agentEnvelope.js'
 import {
   type AgentMessage,
@@ -48,6 +49,17 @@ describe('versions and lengths', () => {
       e2eEncConnInfoLength: { v7_pqOff: paddedInfoLength(7, false), v7_pqOn: paddedInfoLength(7, true) },
       e2eEncAgentMsgLength: { v7_pqOff: paddedMessageLength(7, false), v7_pqOn: paddedMessageLength(7, true) },
     })
+  })
+
+  it.each([
+    [5, 3, true],
+    [7, 3, true],
+    [7, undefined, true],
+    [4, 3, false],
+    [4, undefined, false],
+    [7, 2, false],
+  ])('B19 agent %i with ratchet %s: room for a KEM is %s', (agent, e2e, allowed) => {
+    expect(versionsAllowKem(agent, e2e)).toBe(allowed)
   })
 
   it('leave no room for a KEM in versions that do not know one', () => {

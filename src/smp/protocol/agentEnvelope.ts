@@ -11,7 +11,7 @@ import {
   type Reader,
   word16,
 } from '../../encoding/index.js'
-import { type E2eParams, encodeE2eParams, readE2eParams } from '../../ratchet/index.js'
+import { type E2eParams, encodeE2eParams, KEM_E2E_VERSION, readE2eParams } from '../../ratchet/index.js'
 import { formatConnectionRequest, type InvitationRequest, parseConnectionRequest } from './connectionRequest.js'
 
 /** `agentVersion` is the highest that the sender and the peer have in common, in a message the sender's highest. */
@@ -93,6 +93,13 @@ const readProposedE2eParams = (reader: Reader): E2eParams => {
 
 /** The agent version from which connections may have a KEM, which takes room from messages. */
 const VERSION_KEM = 5
+
+/**
+ * Whether a connection of these versions can have a KEM (B19): one of the conditions that must all hold. The e2e version is not known
+ * before the other party's keys are, as with a contact address, and then rules nothing out.
+ */
+export const versionsAllowKem = (agentVersion: number, e2eVersion?: number): boolean =>
+  agentVersion >= VERSION_KEM && (e2eVersion === undefined || e2eVersion >= KEM_E2E_VERSION)
 
 /** Bytes that connection info is padded to before the ratchet encrypts it. */
 export const paddedInfoLength = (agentVersion: number, kemSupport: boolean): number =>

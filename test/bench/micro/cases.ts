@@ -5,6 +5,12 @@ export interface Case {
   readonly run: () => void
 }
 
+/** One that waits for another thread. */
+export interface AwaitedCase {
+  readonly name: string
+  readonly run: () => Promise<void>
+}
+
 /** Stops a benchmark of something that does not work. */
 export const must = <T>(value: T | undefined | false, what: string): T => {
   if (value === undefined || value === false) throw new Error(`benchmark: ${what}`)
