@@ -45,8 +45,9 @@ type Outcome = Omit<Decryption, 'pqEncrypted'>
  * even if the body is not, as peers do (the message is lost, the next ones are not).
  *
  * `skipped` are the stored keys of the connection. It answers at once, but for a turn that needs KEM operations: then with a
- * promise, which rejects with KemError when the KEM cannot do its work now, so that nothing must be stored. Without a KEM it
- * always answers at once, and refuses such a turn with `CRYPTO_KEM`.
+ * promise, until which the bytes must stay as they are. It rejects with KemError when the KEM cannot do its work now: nothing is
+ * decided then, and the same call may succeed later. Without a KEM the answer always comes at once, and such a turn is refused
+ * with `CRYPTO_KEM`.
  */
 export function decrypt(
   state: RatchetState,

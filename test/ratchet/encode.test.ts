@@ -65,7 +65,10 @@ const state: fc.Arbitrary<RatchetState> = fc.record(
     ],
   },
 )
-const privateKeys = fc.record({ key1: keyPair, key2: keyPair }, optional)
+const privateKeys = fc.record(
+  { key1: keyPair, key2: keyPair, kem: agreement },
+  { ...optional, requiredKeys: ['key1', 'key2'] },
+)
 const encryptKey = fc.record(
   {
     version: word16,
