@@ -38,8 +38,6 @@ export interface Decryption {
   readonly pqEncrypted: boolean
 }
 
-type Outcome = Omit<Decryption, 'pqEncrypted'>
-
 /**
  * Decrypts one message. Bad bytes give a result with an error, and are never thrown. Once the header is authentic the state moves on
  * even if the body is not, as peers do (the message is lost, the next ones are not).
@@ -53,7 +51,7 @@ export function decrypt(
   state: RatchetState,
   skipped: readonly SkippedKey[],
   ciphertext: Bytes,
-  ports?: Omit<RatchetPorts, 'kem'>,
+  ports?: RatchetPorts & { readonly kem?: undefined },
 ): Decryption
 export function decrypt(
   state: RatchetState,
@@ -67,17 +65,20 @@ export function decrypt(
   ciphertext: Bytes,
   ports: RatchetPorts = {},
 ): Decryption | Promise<Decryption> {
-  const refused = (error: unknown): Decryption =>
-    reported({ result: { ok: false, error: asFailure(error) }, state, skippedChange: { add: [], remove: [] } })
+  const refused = (error: unknown): Decryption => decryption({ ok: false, error: asFailure(error) }, state)
   try {
-    const outcome = decryptMessage(state, skipped, decodeMessage(ciphertext), ports)
-    return outcome instanceof Promise ? outcome.then(reported).catch(refused) : reported(outcome)
+    const decrypted = decryptMessage(state, skipped, decodeMessage(ciphertext), ports)
+    return decrypted instanceof Promise ? decrypted.catch(refused) : decrypted
   } catch (error) {
     return refused(error)
   }
 }
 
-const reported = (outcome: Outcome): Decryption => ({ ...outcome, pqEncrypted: outcome.state.kem.receiving })
+const decryption = (
+  result: DecryptResult,
+  state: RatchetState,
+  { add = [], remove = [] }: Partial<SkippedChange> = {},
+): Decryption => ({ result, state, skippedChange: { add, remove }, pqEncrypted: state.kem.receiving })
 
 /** A state that has a receiving chain. */
 type Receiving = RatchetState & { readonly rcv: RcvChain }
@@ -87,22 +88,18 @@ const decryptMessage = (
   skipped: readonly SkippedKey[],
   message: EncryptedMessage,
   { kem, generate = generateX448 }: RatchetPorts,
-): Outcome | Promise<Outcome> => {
+): Decryption | Promise<Decryption> => {
   const { headerKey, header } = openHeader(state, skipped, message.header)
   const passedOver = skipped.find(key => key.messageNumber === header.messageNumber && same(key.headerKey, headerKey))
   if (passedOver !== undefined) {
-    return {
-      result: openBody(state, passedOver, message),
-      state,
-      skippedChange: { add: [], remove: [passedOver] },
-    }
+    return decryption(openBody(state, passedOver, message), state, { remove: [passedOver] })
   }
   const upgraded = riseToVersion(state, header.maxVersion)
   if (hasRcvChain(upgraded) && headerKey === upgraded.rcv.headerKey) return receive(upgraded, [], header, message)
   if (headerKey !== state.nextHeaderKeyRcv) throw headerFailure()
   const previous = hasRcvChain(upgraded) ? skipTo(upgraded, header.previousCount) : { state: upgraded, keys: [] }
   const kemTurn = turnKem(previous.state, header.kem, kem)
-  const turned = (kemTurn: KemTurn): Outcome =>
+  const turned = (kemTurn: KemTurn): Decryption =>
     receive(turn(previous.state, header.dhKey, kemTurn, generate), previous.keys, header, message)
   return kemTurn instanceof Promise ? kemTurn.then(turned) : turned(kemTurn)
 }
@@ -113,20 +110,18 @@ const receive = (
   added: readonly SkippedKey[],
   header: MessageHeader,
   message: EncryptedMessage,
-): Outcome => {
+): Decryption => {
   let advanced: { state: Receiving; keys: readonly SkippedKey[] }
   try {
     advanced = skipTo(state, header.messageNumber)
   } catch (error) {
-    return { result: { ok: false, error: asFailure(error) }, state, skippedChange: { add: added, remove: [] } }
+    return decryption({ ok: false, error: asFailure(error) }, state, { add: added })
   }
   const { rcv } = advanced.state
   const { chainKey, messageKey, messageIv } = chainKdf(rcv.chainKey)
-  return {
-    result: openBody(state, { messageKey, messageIv }, message),
-    state: { ...advanced.state, rcv: { ...rcv, chainKey }, nr: advanced.state.nr + 1 },
-    skippedChange: { add: [...added, ...advanced.keys], remove: [] },
-  }
+  const result = openBody(state, { messageKey, messageIv }, message)
+  const next = { ...advanced.state, rcv: { ...rcv, chainKey }, nr: advanced.state.nr + 1 }
+  return decryption(result, next, { add: [...added, ...advanced.keys] })
 }
 
 /** Moves the receiving chain to message `until`. Throws when it was already decrypted, or too many are missing before it. */
