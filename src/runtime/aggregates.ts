@@ -47,6 +47,7 @@ export const aggregateOf = (change: Change): string | undefined => {
       return change.row[column] as string
     case 'patch':
     case 'remove':
+    case 'removeUnused':
       return (change.key as AnyRow)[column] as string | undefined
     case 'removeWhere': {
       const condition: unknown = change.where[column]

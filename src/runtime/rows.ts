@@ -1,3 +1,4 @@
+import { InternalError } from '../errors.js'
 import { compareRows, passes, testsOf } from '../store/query.js'
 import type { Change, Query, Row, Table } from '../store/index.js'
 import { type AnyRow, sameValue } from '../store/values.js'
@@ -39,6 +40,8 @@ export const changed = (list: RowList, rows: Rows, change: Change): Rows => {
       const tests = testsOf(table, change.where)
       return rows.filter(row => !passes(row, tests))
     }
+    case 'removeUnused':
+      throw new InternalError(`only the store knows whether a row of ${table.name} is used`)
   }
 }
 
@@ -76,6 +79,7 @@ export const overlaid = <T extends Table>(
   let rows = found as unknown as Rows
   for (const change of changes) {
     if ((change.table as Table) !== table) continue
+    if (change.op === 'removeUnused') return undefined
     const before = rows
     rows = changed(list, rows, change)
     if (change.op === 'patch' && Object.keys(change.set).some(column => watched.has(column))) {

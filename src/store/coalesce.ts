@@ -1,6 +1,6 @@
 import { StoreError } from '../errors.js'
 import type { Change } from './port.js'
-import type { Table, Where } from './table.js'
+import type { Table, TableColumn, Where } from './table.js'
 import { type AnyRow, checkRow, checkValue, keyString, sameValue, type Value } from './values.js'
 
 /** One set-based write: all rows of a step are different rows of one table. */
@@ -14,6 +14,14 @@ export type Step =
     }
   | { readonly op: 'remove'; readonly table: Table; readonly keys: readonly AnyRow[] }
   | { readonly op: 'removeWhere'; readonly table: Table; readonly where: Where<Table> }
+  | RemoveUnused
+
+export interface RemoveUnused {
+  readonly op: 'removeUnused'
+  readonly table: Table
+  readonly keys: readonly AnyRow[]
+  readonly usedBy: TableColumn
+}
 
 export interface Patch {
   readonly key: AnyRow
@@ -22,18 +30,52 @@ export interface Patch {
 
 /**
  * The changes of a commit as few set-based steps with the same effect: several changes of one row become one, and the rest
- * is grouped by table and operation. Tables do not depend on each other (no foreign keys), so each has a plan of its own.
+ * is grouped by table and operation. Tables do not depend on each other (no foreign keys), so each has a plan of its own; only
+ * what is removed as unused comes after everything else.
  * The one freedom taken: a row that the commit removes may be gone from the start, so a unique value that it held is free.
  * Throws StoreError STORE_VALUE for a value its column does not take, STORE_CONFLICT for a row inserted twice.
  */
 export const coalesce = (changes: readonly Change[]): Step[] => {
   const plans = new Map<Table, Plan>()
+  const unused = new UnusedRows()
   for (const change of changes) {
+    if (change.op === 'removeUnused') {
+      unused.add(change as unknown as UnusedChange)
+      continue
+    }
     let plan = plans.get(change.table)
     if (plan === undefined) plans.set(change.table, (plan = new Plan(change.table)))
     plan.add(change as unknown as LooseChange)
   }
-  return [...plans.values()].flatMap(plan => plan.finish())
+  return [...[...plans.values()].flatMap(plan => plan.finish()), ...unused.steps]
+}
+
+interface UnusedChange {
+  readonly table: Table
+  readonly key: AnyRow
+  readonly usedBy: TableColumn
+}
+
+/** Rows to be removed if nothing uses them: each once, one step for each use. */
+class UnusedRows {
+  readonly #byUse = new Map<string, { step: Omit<RemoveUnused, 'keys'>; keys: Map<string, AnyRow> }>()
+
+  add({ table, key, usedBy }: UnusedChange): void {
+    const [name = '', ...more] = table.key
+    if (more.length > 0) throw new StoreError('STORE_VALUE', 'more than one key column', { field: table.name })
+    checkValue(table, name, key[name])
+    const id = [table.name, usedBy.table.name, usedBy.column].join(' ')
+    let use = this.#byUse.get(id)
+    if (use === undefined) {
+      use = { step: { op: 'removeUnused', table, usedBy }, keys: new Map() }
+      this.#byUse.set(id, use)
+    }
+    use.keys.set(keyString(table.key, key), key)
+  }
+
+  get steps(): RemoveUnused[] {
+    return [...this.#byUse.values()].map(({ step, keys }) => ({ ...step, keys: [...keys.values()] }))
+  }
 }
 
 type LooseChange =

@@ -1,8 +1,9 @@
 import { StoreError } from '../errors.js'
-import { coalesce } from './coalesce.js'
+import { coalesce, type RemoveUnused, type Step } from './coalesce.js'
 import { MemoryTable, type Undo } from './memoryTable.js'
 import type { Change, Store } from './port.js'
 import type { Query, Row, Table, Where } from './table.js'
+import type { AnyRow } from './values.js'
 
 /** The store without a database: for simulation, tests and the floor of the benchmarks. Nothing survives the process. */
 export interface MemoryStore extends Store {
@@ -32,11 +33,20 @@ class MemoryData {
     const steps = coalesce(changes)
     const undo: Undo[] = []
     try {
-      for (const step of steps) this.table(step.table).apply(step, undo)
+      for (const step of steps) {
+        this.table(step.table).apply(step.op === 'removeUnused' ? this.#unused(step) : step, undo)
+      }
     } catch (error) {
       for (const entry of undo.reverse()) entry.table.restore(entry)
       throw error
     }
+  }
+
+  #unused({ table, keys, usedBy }: RemoveUnused): Exclude<Step, RemoveUnused> {
+    const users = this.table(usedBy.table)
+    const [name = ''] = table.key
+    const isUsed = (key: AnyRow): boolean => users.count({ [usedBy.column]: key[name] } as Where<Table>) > 0
+    return { op: 'remove', table, keys: keys.filter(key => !isUsed(key)) }
   }
 }
 

@@ -1,4 +1,4 @@
-import { conflict, keyConflict, type Patch, type Step } from './coalesce.js'
+import { conflict, keyConflict, type Patch, type RemoveUnused, type Step } from './coalesce.js'
 import { snakeCase } from './names.js'
 import { checkQuery, compareRows, passes, type Test, testsOf } from './query.js'
 import type { Query, Table, Where } from './table.js'
@@ -29,12 +29,13 @@ export class MemoryTable {
       table.key,
       ...table.unique,
       ...table.indexes,
+      ...table.sparse.map(column => [column]),
       ...(table.aggregate === undefined ? [] : [[table.aggregate]]),
     ]
   }
 
   /** Does one step, noting how to undo it. Throws StoreError STORE_CONFLICT; what was done before it stays for the undo. */
-  apply(step: Step, undo: Undo[]): void {
+  apply(step: Exclude<Step, RemoveUnused>, undo: Undo[]): void {
     switch (step.op) {
       case 'insert':
         for (const row of step.rows) {
@@ -155,8 +156,10 @@ export class MemoryTable {
     }
     const single = (name: string) => equal.get(name)?.length === 1
     const order = orderBy.filter(name => !single(name))
+    const findsNull = (name: string) => equal.get(name)?.includes(null) !== false
     let best: { columns: readonly string[]; width: number; ordered: boolean; score: number } | undefined
     for (const columns of this.#indexes) {
+      if (this.#isSparse(columns) && columns.some(findsNull)) continue
       let width = 0
       while (width < columns.length && equal.has(columns[width] ?? '')) width++
       const ordered =
@@ -180,11 +183,15 @@ export class MemoryTable {
     return unordered(keys.flatMap(key => path.bucket(key)))
   }
 
+  #isSparse(columns: readonly string[]): boolean {
+    return columns.length === 1 && this.#table.sparse.includes(columns[0] ?? '')
+  }
+
   #path(columns: readonly string[], order: readonly string[]): Path {
     const id = `${columns.join()}|${order.join()}`
     let path = this.#paths.get(id)
     if (path === undefined) {
-      path = new Path(columns, order, this.#table.key)
+      path = new Path(columns, order, this.#table.key, this.#isSparse(columns))
       this.#paths.set(id, path)
       for (const row of this.#rows.values()) path.add(row)
     }
@@ -237,11 +244,14 @@ const range = (
 class Path {
   readonly columns: readonly string[]
   readonly #order: readonly string[]
+  /** Rows with a null in the columns are left out. */
+  readonly #sparse: boolean
   readonly #buckets = new Map<string, AnyRow[]>()
 
-  constructor(columns: readonly string[], order: readonly string[], key: readonly string[]) {
+  constructor(columns: readonly string[], order: readonly string[], key: readonly string[], sparse: boolean) {
     this.columns = columns
     this.#order = [...new Set([...order, ...key])]
+    this.#sparse = sparse
   }
 
   bucket(key: string): readonly AnyRow[] {
@@ -249,6 +259,7 @@ class Path {
   }
 
   add(row: AnyRow): void {
+    if (this.#sparse && hasNull(this.columns, row)) return
     const key = keyString(this.columns, row)
     const bucket = this.#buckets.get(key)
     if (bucket === undefined) {
@@ -261,6 +272,7 @@ class Path {
   }
 
   remove(row: AnyRow): void {
+    if (this.#sparse && hasNull(this.columns, row)) return
     const key = keyString(this.columns, row)
     const bucket = this.#buckets.get(key)
     if (bucket === undefined) return

@@ -37,10 +37,10 @@ export class Upkeep {
     const { name } = step.table
     const entry = this.#tables.get(name) ?? { dead: 0, due: minDead }
     this.#tables.set(name, entry)
-    // How many rows a removeWhere takes is not known here: a guess on the high side.
+    // How many rows a removeWhere or removeUnused takes is not known here: guesses on the high side.
     if (step.op === 'patch') entry.dead += step.patches.length
     else if (step.op === 'put') entry.dead += step.rows.length
-    else if (step.op === 'remove') entry.dead += step.keys.length
+    else if (step.op === 'remove' || step.op === 'removeUnused') entry.dead += step.keys.length
     else if (step.op === 'removeWhere') entry.dead += 50
   }
 

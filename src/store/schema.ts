@@ -31,14 +31,14 @@ const columnsQuery = (namespace: string): string => `
   FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
   WHERE c.relkind = 'r' AND c.relnamespace = ${namespace}`
 
-/** Name, primary, unique, simple (no expression, no condition, checked at once), and the columns in order. */
+/** Name, primary, unique, simple (no expression, checked at once), its condition if it has one, and the columns in order. */
 const indexesQuery = (namespace: string): string => `
   SELECT c.relname, i.relname, x.indisprimary, x.indisunique,
-    x.indexprs IS NULL AND x.indpred IS NULL AND x.indimmediate,
+    x.indexprs IS NULL AND x.indimmediate, pg_get_expr(x.indpred, x.indrelid),
     (SELECT json_agg(a.attname ORDER BY k.place)::text FROM unnest(x.indkey::int2[]) WITH ORDINALITY k(number, place)
       JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number)
   FROM pg_class c JOIN pg_index x ON x.indrelid = c.oid JOIN pg_class i ON i.oid = x.indexrelid
-  WHERE c.relnamespace = ${namespace}`
+  WHERE c.relnamespace = ${namespace} ORDER BY i.relname`
 
 const extrasQuery = (namespace: string): string => `
   SELECT c.relname, 'foreign key', k.conname FROM pg_class c JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype = 'f'
@@ -73,28 +73,42 @@ interface Index {
   readonly primary: boolean
   readonly unique: boolean
   readonly simple: boolean
+  /** Rows without a null only; undefined for a condition of another kind. */
+  readonly sparse: boolean | undefined
   readonly columns: readonly string[]
 }
 
-const readIndex = ([, name, primary, unique, simple, columns]: ReadonlyArray<string | null>): Index => ({
-  name: name ?? '',
-  primary: primary === 't',
-  unique: unique === 't',
-  simple: simple === 't',
-  columns: (JSON.parse(columns ?? '[]') as string[]).map(camelCase),
-})
+const readIndex = ([, name, primary, unique, simple, condition, list]: ReadonlyArray<string | null>): Index => {
+  const columns = JSON.parse(list ?? '[]') as string[]
+  return {
+    name: name ?? '',
+    primary: primary === 't',
+    unique: unique === 't',
+    simple: simple === 't',
+    sparse: condition === null ? false : condition === `(${columns[0]} IS NOT NULL)` ? true : undefined,
+    columns: columns.map(camelCase),
+  }
+}
 
 const indexProblems = (table: Table, indexes: readonly Index[]): string[] => {
   const problems: string[] = []
   const used = new Set<Index>()
-  const expect = (columns: readonly string[], kind: string, fits: (index: Index) => boolean): void => {
-    const index = indexes.find(one => fits(one) && one.simple && one.columns.join() === columns.join())
+  const expect = (
+    columns: readonly string[],
+    kind: string,
+    fits: (index: Index) => boolean,
+    { sparse = false } = {},
+  ): void => {
+    const index = indexes.find(
+      one => fits(one) && one.simple && one.sparse === sparse && one.columns.join() === columns.join(),
+    )
     if (index === undefined) problems.push(`${table.name} has no ${kind} (${columns.join(', ')})`)
     else used.add(index)
   }
   expect(table.key, 'primary key', index => index.primary)
   for (const columns of table.unique) expect(columns, 'unique set', index => index.unique && !index.primary)
   for (const columns of table.indexes) expect(columns, 'index', index => !index.unique)
+  for (const column of table.sparse) expect([column], 'sparse index', index => !index.unique, { sparse: true })
   for (const index of indexes) {
     if (!used.has(index)) problems.push(`${table.name} has an index ${index.name} that is not in the definition`)
   }

@@ -46,6 +46,11 @@ export const writeStatements = (step: Step): Statement[] => {
         ...template(table, 'remove', [], keys.length),
         params: keys.flatMap(key => table.key.map(name => param(table, name, key[name] ?? null))),
       }))
+    case 'removeUnused':
+      return deal(step.keys).map(keys => ({
+        ...template(table, 'removeUnused', [step.usedBy.table.name, step.usedBy.column], keys.length),
+        params: keys.flatMap(key => table.key.map(name => param(table, name, key[name] ?? null))),
+      }))
     case 'removeWhere': {
       const where = new WhereClause(table, step.where)
       return where.never ? [] : [where.statement(`DELETE FROM ${quoted(table.name)}${where.sql}`)]
@@ -67,19 +72,22 @@ const deal = <Item>(items: readonly Item[]): Array<readonly Item[]> => {
   return dealt
 }
 
-/** Text and parameter types of a write, built once for each table, operation, column set and number of rows. */
+/**
+ * Text and parameter types of a write, built once for each table, operation, column set and number of rows. For `removeUnused` the
+ * columns are the name of the table that uses the rows, and its column.
+ */
 const template = (
   table: Table,
-  op: 'insert' | 'put' | 'patch' | 'remove',
+  op: keyof typeof writeText,
   columns: readonly string[],
   rows: number,
 ): { text: string; types: readonly number[] } => {
   let templates = templatesOf.get(table)
   if (templates === undefined) templatesOf.set(table, (templates = new Map()))
-  const id = `${op} ${rows} ${op === 'patch' ? columns.join() : ''}`
+  const id = `${op} ${rows} ${op === 'patch' || op === 'removeUnused' ? columns.join() : ''}`
   let found = templates.get(id)
   if (found === undefined) {
-    const names = op === 'insert' || op === 'put' ? columns : [...table.key, ...columns]
+    const names = op === 'insert' || op === 'put' ? columns : [...table.key, ...(op === 'patch' ? columns : [])]
     const types = names.map(name => typeOids[columnOf(table, name).type])
     found = {
       text: writeText[op](table, columns, valuesList(rows, names.length)),
@@ -108,6 +116,10 @@ const writeText = {
   remove: (table: Table, _columns: readonly string[], values: string) => {
     const names = table.key.map((_, index) => `c${index}`).join(', ')
     return `DELETE FROM ${quoted(table.name)} t USING (VALUES ${values}) v (${names}) WHERE ${sameKey(table)}`
+  },
+  removeUnused: (table: Table, [user = '', column = '']: readonly string[], values: string) => {
+    const uses = `u.${sqlName(column)} = t.${sqlName(table.key[0] ?? '')}`
+    return `${writeText.remove(table, [], values)} AND NOT EXISTS (SELECT 1 FROM ${quoted(user)} u WHERE ${uses})`
   },
 }
 

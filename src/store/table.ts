@@ -46,6 +46,8 @@ export interface Table<
   readonly unique: ReadonlyArray<readonly string[]>
   /** Column sets that queries use: an index each. */
   readonly indexes: ReadonlyArray<readonly string[]>
+  /** Columns that are mostly null: each has an index of the rows in which it is not, so that the others pay nothing for it. */
+  readonly sparse: readonly string[]
   /**
    * The column that names the aggregate to which a row belongs. Rows of such a table are few per aggregate, and the
    * runtime keeps them loaded while the aggregate is in use (see runtime/aggregates.ts).
@@ -63,6 +65,7 @@ export const defineTable = <
     readonly key: readonly Key[]
     readonly unique?: ReadonlyArray<ReadonlyArray<keyof Columns & string>>
     readonly indexes?: ReadonlyArray<ReadonlyArray<keyof Columns & string>>
+    readonly sparse?: ReadonlyArray<keyof Columns & string>
     readonly aggregate?: keyof Columns & string
   },
 ): Table<Columns, Key> => ({
@@ -71,6 +74,7 @@ export const defineTable = <
   key: options.key,
   unique: options.unique ?? [],
   indexes: options.indexes ?? [],
+  sparse: options.sparse ?? [],
   aggregate: options.aggregate,
 })
 
@@ -102,7 +106,8 @@ export interface Query<T extends Table> {
 
 /**
  * One change of one table. `insert` conflicts with an existing row, `put` replaces it; `patch` and `remove` of a row that
- * is not there do nothing.
+ * is not there do nothing. `removeUnused` takes effect at the end of its commit: it removes a row of a table with one key column
+ * if no row of another table has that key in its column `usedBy.column`.
  */
 export type ChangeOf<T extends Table> =
   | { readonly op: 'insert'; readonly table: T; readonly row: Row<T> }
@@ -110,6 +115,13 @@ export type ChangeOf<T extends Table> =
   | { readonly op: 'patch'; readonly table: T; readonly key: KeyOf<T>; readonly set: Partial<Row<T>> }
   | { readonly op: 'remove'; readonly table: T; readonly key: KeyOf<T> }
   | { readonly op: 'removeWhere'; readonly table: T; readonly where: Where<T> }
+  | { readonly op: 'removeUnused'; readonly table: T; readonly key: KeyOf<T>; readonly usedBy: TableColumn }
+
+/** A column of a table; it should have an index. */
+export interface TableColumn {
+  readonly table: Table
+  readonly column: string
+}
 
 export const insert = <T extends Table>(table: T, row: Row<T>): ChangeOf<Table> =>
   ({ op: 'insert', table, row }) as unknown as ChangeOf<Table>
@@ -121,3 +133,10 @@ export const remove = <T extends Table>(table: T, key: KeyOf<T>): ChangeOf<Table
   ({ op: 'remove', table, key }) as unknown as ChangeOf<Table>
 export const removeWhere = <T extends Table>(table: T, where: Where<T>): ChangeOf<Table> =>
   ({ op: 'removeWhere', table, where }) as unknown as ChangeOf<Table>
+export const removeUnused = <T extends Table, U extends Table>(
+  table: T,
+  key: KeyOf<T>,
+  user: U,
+  column: keyof U['columns'] & string,
+): ChangeOf<Table> =>
+  ({ op: 'removeUnused', table, key, usedBy: { table: user, column } }) as unknown as ChangeOf<Table>

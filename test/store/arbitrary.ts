@@ -1,5 +1,5 @@
 import * as fc from 'fast-check'
-import { type Change, insert, patch, put, remove, removeWhere } from '../../src/store/index.js'
+import { type Change, insert, patch, put, remove, removeUnused, removeWhere } from '../../src/store/index.js'
 import { accounts, items, pairs, plain } from './tables.js'
 
 /** Values from small ranges, so that random changes meet each other, and from the edges of what a column takes. */
@@ -64,6 +64,7 @@ export const anyChange: fc.Arbitrary<Change> = fc.oneof(
     .tuple(plainRow, some(plainRow, ['count', 'flag', 'data', 'extra', 'maybeText', 'maybeData', 'maybeExtra']))
     .map(([{ id }, set]) => patch(plain, { id }, set)),
   plainRow.map(({ id }) => remove(plain, { id })),
+  smallText.map(id => removeUnused(plain, { id }, items, 'note')),
   itemRow.map(row => insert(items, row)),
   itemRow.map(row => put(items, row)),
   fc

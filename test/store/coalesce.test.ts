@@ -1,12 +1,20 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { coalesce } from '../../src/store/coalesce.js'
-import { type Change, insert, patch, put, remove, removeWhere, type Table } from '../../src/store/index.js'
-import { MemoryTable } from '../../src/store/memoryTable.js'
+import {
+  type Change,
+  insert,
+  openMemoryStore,
+  patch,
+  put,
+  remove,
+  removeUnused,
+  removeWhere,
+} from '../../src/store/index.js'
 import { writeStatements } from '../../src/store/sql.js'
 import { anyChanges } from './arbitrary.js'
 import { NaiveStore } from './naive.js'
-import { accounts, items, pairs, testTables } from './tables.js'
+import { accounts, items, pairs, plain, testTables } from './tables.js'
 
 const row = (itemId: number, note: string | null = null) => ({
   ownerId: 'x',
@@ -23,7 +31,7 @@ const plan = (changes: readonly Change[]) =>
   coalesce(changes).map(step => {
     if (step.op === 'insert' || step.op === 'put') return [step.op, step.rows]
     if (step.op === 'patch') return [step.op, step.patches.map(({ key, set }) => ({ ...key, ...set }))]
-    return step.op === 'remove' ? [step.op, step.keys] : [step.op]
+    return step.op === 'remove' || step.op === 'removeUnused' ? [step.op, step.keys] : [step.op]
   })
 
 describe('coalesce', () => {
@@ -54,6 +62,19 @@ describe('coalesce', () => {
       'removeWhere as a barrier',
       [insert(items, row(1)), removeWhere(items, { state: 'new' }), patch(items, key(1), { note: 'n' })],
       [['insert', [row(1)]], ['removeWhere'], ['patch', [{ ...key(1), note: 'n' }]]],
+    ],
+    [
+      'removeUnused of one row twice, after everything else',
+      [
+        removeUnused(plain, { id: 'a' }, items, 'note'),
+        insert(items, row(1)),
+        removeUnused(plain, { id: 'a' }, items, 'note'),
+        removeUnused(plain, { id: 'b' }, items, 'note'),
+      ],
+      [
+        ['insert', [row(1)]],
+        ['removeUnused', [{ id: 'a' }, { id: 'b' }]],
+      ],
     ],
     [
       'a unique value handed on',
@@ -94,17 +115,18 @@ describe('coalesce', () => {
     )
   })
 
-  it('the steps do what the changes do one by one', () => {
-    fc.assert(
-      fc.property(anyChanges, anyChanges, (before, changes) => {
+  it('the steps do what the changes do one by one', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyChanges, anyChanges, async (before, changes) => {
         const model = new NaiveStore()
-        const tables = new Map(testTables.map(table => [table, new MemoryTable(table)]))
+        const store = openMemoryStore()
         for (const batch of [before, changes]) {
           if (!model.commit(batch)) return
-          for (const step of coalesce(batch)) tables.get(step.table)?.apply(step, [])
+          await store.commit(batch)
         }
-        for (const [table, rows] of tables) {
-          expect(new Set(rows.find({}).map(text))).toEqual(new Set(model.find(table as Table, {}).map(text)))
+        for (const table of testTables) {
+          const rows = await store.find(table, {})
+          expect(new Set(rows.map(text))).toEqual(new Set(model.find(table, {}).map(text)))
         }
       }),
       { numRuns: 500 },

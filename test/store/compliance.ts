@@ -7,6 +7,7 @@ import {
   put,
   type Query,
   remove,
+  removeUnused,
   removeWhere,
   type Store,
   type Table,
@@ -191,6 +192,47 @@ export const describeStore = (name: string, subject: Subject): void => {
         await store.commit(rows.slice(100).map(one => remove(items, one)))
         expect(await store.count(items)).toBe(100)
         expect(await store.count(plain)).toBe(1)
+      })
+      describe('removeUnused', () => {
+        const idsLeft = async () => (await store.find(plain, { orderBy: ['id'] })).map(({ id }) => id)
+        const unused = (id: string) => removeUnused(plain, { id }, items, 'note')
+        it('removes a row only when no row of the other table names it', async () => {
+          await store.commit([
+            ...['a', 'b', 'c'].map(id => insert(plain, { ...row, id })),
+            insert(items, item('x', 1, 'new', 'a')),
+            insert(items, item('y', 1, 'new', 'a')),
+            insert(items, item('x', 2, 'new', null)),
+          ])
+          await store.commit([unused('a'), unused('b'), unused('not there')])
+          expect(await idsLeft()).toEqual(['a', 'c'])
+        })
+        it('looks at the end of its commit: the last use goes with what it used, a new one keeps it', async () => {
+          const first = { ownerId: 'x', itemId: 1 }
+          await store.commit([insert(plain, { ...row, id: 'a' }), insert(items, item('x', 1, 'new', 'a'))])
+          await store.commit([
+            unused('a'),
+            patch(items, first, { note: null }),
+            insert(items, item('y', 1, 'new', 'a')),
+          ])
+          expect(await idsLeft()).toEqual(['a'])
+          await store.commit([unused('a'), removeWhere(items, { ownerId: 'y' })])
+          expect(await idsLeft()).toEqual([])
+        })
+        it('many of them, many times', async () => {
+          const ids = Array.from({ length: 100 }, (_, n) => `n${n}`)
+          await store.commit(
+            ids.flatMap((id, n) => [insert(plain, { ...row, id }), insert(items, item('x', n, 'new', id))]),
+          )
+          await store.commit([...ids.map(unused), ...ids.map(unused)])
+          expect(await store.count(plain)).toBe(100)
+          await store.commit([removeWhere(items, { itemId: { lt: 60 } }), ...ids.map(unused)])
+          expect(await store.count(plain)).toBe(40)
+        })
+        it('of a key with the wrong type is refused', async () => {
+          await expect(store.commit([removeUnused(plain, { id: 1 as never }, items, 'note')])).rejects.toMatchObject({
+            code: 'STORE_VALUE',
+          })
+        })
       })
       it('an empty commit is one', async () => {
         await store.commit([])

@@ -21,7 +21,8 @@ export class NaiveStore {
   /** False when the changes conflict; then nothing has changed. */
   commit(changes: readonly Change[]): boolean {
     const before = new Map([...this.#tables].map(([name, rows]) => [name, [...rows]]))
-    for (const change of changes) {
+    const unused = changes.filter(change => change.op === 'removeUnused')
+    for (const change of [...changes.filter(change => change.op !== 'removeUnused'), ...unused]) {
       if (this.#apply(change as unknown as Any & { table: Table })) continue
       this.#tables = before
       return false
@@ -59,6 +60,12 @@ export class NaiveStore {
       case 'remove':
         if (index >= 0) rows.splice(index, 1)
         return true
+      case 'removeUnused': {
+        const { table: user, column } = change.usedBy as { table: Table; column: string }
+        const key = (change.key as Any)[table.key[0] ?? '']
+        if (index >= 0 && !this.#rows(user).some(row => same(row[column], key))) rows.splice(index, 1)
+        return true
+      }
       default:
         this.#tables.set(
           table.name,

@@ -67,6 +67,7 @@ describe('schema and migrations', { timeout: 60_000 }, async () => {
       'pairs has an index pairs_pkey that is not in the definition',
       'pairs has no index that begins with its aggregate right',
       'items.note takes null',
+      'items has an index items_note that is not in the definition',
       'items has an index items_state_item_id that is not in the definition',
       'accounts has no unique set (label)',
       'accounts has no index (tenant)',
@@ -81,6 +82,28 @@ describe('schema and migrations', { timeout: 60_000 }, async () => {
       'child.extra is not in the definition',
       'child has a foreign key child_id_fkey, which the store port does not know',
     ])
+  })
+
+  it('a sparse index is one of the rows without null, and only of those', async () => {
+    const store = await open('tested', 'agent', testMigrations)
+    const { columns, indexes } = items
+    const define = (options: { sparse?: ['note' | 'state']; more?: ['note'] }) =>
+      defineTable('items', columns, {
+        key: ['ownerId', 'itemId'],
+        indexes: [...(indexes as [['state', 'itemId']]), ...(options.more === undefined ? [] : [options.more])],
+        sparse: options.sparse ?? [],
+      })
+    expect(await checkSchema(store, [define({ more: ['note'] })])).toEqual([
+      'items has no index (note)',
+      'items has an index items_note that is not in the definition',
+    ])
+    await session.script('CREATE INDEX items_state ON tested.items (state) WHERE state IS NULL')
+    expect(await checkSchema(store, [define({ sparse: ['state'] })])).toEqual([
+      'items has no sparse index (state)',
+      'items has an index items_note that is not in the definition',
+      'items has an index items_state that is not in the definition',
+    ])
+    await session.script('DROP INDEX tested.items_state')
   })
 
   it('a memory store has no schema to differ', async () => {

@@ -21,7 +21,7 @@ export const plain = defineTable(
 export const items = defineTable(
   'items',
   { ownerId: text, itemId: integer, state: text, note: nullable(text), body: bytes },
-  { key: ['ownerId', 'itemId'], indexes: [['state', 'itemId']], aggregate: 'ownerId' },
+  { key: ['ownerId', 'itemId'], indexes: [['state', 'itemId']], sparse: ['note'], aggregate: 'ownerId' },
 )
 
 export const accounts = defineTable(

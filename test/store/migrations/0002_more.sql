@@ -2,6 +2,8 @@
 ALTER TABLE accounts ADD COLUMN label text NOT NULL DEFAULT 'a;b';
 ALTER TABLE accounts ALTER COLUMN label DROP DEFAULT;
 
+CREATE INDEX items_note ON items (note) WHERE note IS NOT NULL;
+
 CREATE TABLE pairs (
   "left" bigint NOT NULL,
   "right" text NOT NULL,
