@@ -1,8 +1,25 @@
 import { setup } from 'xstate'
 import { intent, type StateMeta } from './stub.js'
 
-/** What this side sends, as the delivery rules tell messages apart. */
-export type SentMessageType = 'CONN_INFO' | 'CONN_INFO_REPLY' | 'HELLO' | 'A_MSG'
+/**
+ * What this side sends, as the delivery rules tell messages apart: envelopes by what they hold, numbered messages by their content
+ * (the names of src/smp/protocol/agentMessage.ts).
+ */
+export const sentMessageTypes = [
+  'CONN_INFO',
+  'CONN_INFO_REPLY',
+  'RATCHET_INFO',
+  'HELLO',
+  'A_MSG',
+  'A_RCVD',
+  'A_QCONT',
+  'QADD',
+  'QKEY',
+  'QUSE',
+  'QTEST',
+  'EREADY',
+] as const
+export type SentMessageType = (typeof sentMessageTypes)[number]
 
 export type SndQueueEvent =
   /** The router accepts only this side's signed messages from now on. */
@@ -24,24 +41,38 @@ const is =
   ({ event }: { event: SndQueueEvent }): boolean =>
     'messageType' in event && types.includes(event.messageType)
 
+const isExpired = (event: SndQueueEvent): boolean => 'expired' in event && event.expired
+
+/** What a message that is at the router means, whatever the state of its queue. */
+const sent = [
+  { guard: 'userMessage', actions: ['keepForReceipt', 'notifySent'] },
+  { guard: 'queueKeys', actions: ['dropMessage', 'confirmSwitch'] },
+  { actions: ['dropMessage'] },
+] as const
+
 const outcomes = {
   'message.unauthorized': [
     { guard: 'confirmation', actions: ['dropMessage', 'refuseConfirmation'] },
+    { guard: 'ratchetInfo', actions: ['dropMessage', 'notifyNotAvailable'] },
     { guard: 'hello', actions: ['dropMessage', 'refuseHello'] },
+    { guard: 'rotation', actions: ['dropMessage', 'queueError'] },
     { actions: ['dropMessage', 'notifyFailed'] },
   ],
   'message.overQuota': [
     { guard: 'confirmation', actions: ['dropMessage', 'refuseConfirmation'] },
+    { guard: 'expiredRotation', actions: ['dropMessage', 'queueError', 'dropExpired'] },
     { guard: 'expired', actions: ['dropMessage', 'notifyFailed', 'dropExpired'] },
     { actions: ['warn', 'retrySlow'] },
   ],
   'message.unreached': [
+    { guard: 'expiredRotation', actions: ['dropMessage', 'queueError', 'dropExpired'] },
     { guard: 'expired', actions: ['dropMessage', 'notifyFailed', 'dropExpired'] },
     { guard: 'host', actions: ['warn', 'retryFast'] },
     { actions: ['retryFast'] },
   ],
   'message.failed': [
     { guard: 'confirmation', actions: ['dropMessage', 'notifyFailed', 'refuseConfirmation'] },
+    { guard: 'rotation', actions: ['dropMessage', 'queueError'] },
     { actions: ['dropMessage', 'notifyFailed'] },
   ],
 } as const
@@ -58,10 +89,15 @@ export const sndQueueMachine = setup({
     /** The delivery goes; the row stays for a receipt (B48). */
     keepForReceipt: intent(),
     notifySent: intent(),
-    /** MERR for a message of the user, ERR for one of the agent's. */
+    /** MERR for a message of the user and for what goes with messages (receipts, QCONT, EREADY), ERR for the handshake. */
     notifyFailed: intent(),
+    /** A rotation cannot go on: the error names its message. */
+    queueError: intent(),
+    /** The other party's queue is gone: the ratchet cannot be synchronised. */
+    notifyNotAvailable: intent(),
     /** Everything behind this message that has waited as long goes with it, in bulk. */
     dropExpired: intent(),
+    /** MWARN, once for each kind of error. */
     warn: intent(),
     retryFast: intent(),
     retrySlow: intent(),
@@ -70,15 +106,23 @@ export const sndQueueMachine = setup({
     refuseConfirmation: intent(),
     helloSent: intent(),
     refuseHello: intent(),
+    /** Tells the rotation that QKEY, and that QTEST, is at the router. */
+    confirmSwitch: intent(),
+    completeSwitch: intent(),
   },
   guards: {
     confirmation: is('CONN_INFO', 'CONN_INFO_REPLY'),
     hello: is('HELLO'),
+    ratchetInfo: is('RATCHET_INFO'),
+    rotation: is('QADD', 'QKEY', 'QUSE', 'QTEST'),
+    queueKeys: is('QKEY'),
+    queueTest: is('QTEST'),
     userMessage: is('A_MSG'),
     reply: is('CONN_INFO_REPLY'),
     fastInfo: ({ event }) => event.type === 'message.sent' && event.messageType === 'CONN_INFO' && event.securable,
     slowInfo: ({ event }) => event.type === 'message.sent' && event.messageType === 'CONN_INFO' && !event.securable,
-    expired: ({ event }) => 'expired' in event && event.expired,
+    expired: ({ event }) => isExpired(event),
+    expiredRotation: ({ event }) => isExpired(event) && is('QADD', 'QKEY', 'QUSE', 'QTEST')({ event }),
     host: ({ event }) => event.type === 'message.unreached' && event.host,
   },
 }).createMachine({
@@ -98,7 +142,8 @@ export const sndQueueMachine = setup({
           { guard: 'reply', target: 'confirmed', actions: ['dropMessage', 'confirmSent'] },
           { guard: 'fastInfo', target: 'active', actions: ['dropMessage', 'confirmSent'] },
           { guard: 'hello', target: 'active', actions: ['dropMessage', 'helloSent'] },
-          { actions: ['keepForReceipt', 'notifySent'] },
+          { guard: 'queueTest', target: 'active', actions: ['dropMessage', 'completeSwitch'] },
+          ...sent,
         ],
         ...outcomes,
       },
@@ -114,7 +159,8 @@ export const sndQueueMachine = setup({
           { guard: 'fastInfo', target: 'active', actions: ['dropMessage', 'confirmSent'] },
           { guard: 'confirmation', target: 'confirmed', actions: ['dropMessage', 'confirmSent'] },
           { guard: 'hello', target: 'active', actions: ['dropMessage', 'helloSent'] },
-          { actions: ['keepForReceipt', 'notifySent'] },
+          { guard: 'queueTest', target: 'active', actions: ['dropMessage', 'completeSwitch'] },
+          ...sent,
         ],
         ...outcomes,
       },
@@ -127,6 +173,8 @@ export const sndQueueMachine = setup({
           { guard: 'confirmation', actions: ['dropMessage', 'confirmSent'] },
           { guard: 'hello', target: 'active', actions: ['dropMessage', 'helloSent'] },
           { guard: 'userMessage', target: 'active', actions: ['keepForReceipt', 'notifySent'] },
+          { guard: 'queueTest', target: 'active', actions: ['dropMessage', 'completeSwitch'] },
+          ...sent,
         ],
         ...outcomes,
       },
@@ -138,7 +186,8 @@ export const sndQueueMachine = setup({
         'message.sent': [
           { guard: 'confirmation', actions: ['dropMessage', 'confirmSent'] },
           { guard: 'hello', actions: ['dropMessage', 'helloSent'] },
-          { actions: ['keepForReceipt', 'notifySent'] },
+          { guard: 'queueTest', actions: ['dropMessage', 'completeSwitch'] },
+          ...sent,
         ],
         ...outcomes,
       },

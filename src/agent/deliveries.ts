@@ -224,8 +224,9 @@ export class Deliveries {
       this.#completeLater(queueId, memory, item, event)
       return 'sent'
     }
-    const outcome = await settleDelivery(this.#context, item, event, error)
+    const { outcome, warned } = await settleDelivery(this.#context, item, event, error)
     if (outcome === 'retryFast' || outcome === 'retrySlow') {
+      if (memory.items[0] === item) memory.items[0] = { ...item, delivery: { ...item.delivery, warned } }
       this.#noteFailure(memory, item, error, attemptedAt)
       return outcome
     }

@@ -162,6 +162,7 @@ const enqueued = (connection: ConnectionRow, queue: SndQueueRow, message: NewMes
     sendId,
     type: message.type,
     body: message.body,
+    bodyId: null,
     header: message.header,
     paddedLength: message.paddedLength,
     encrypted: message.encrypted,
@@ -169,12 +170,14 @@ const enqueued = (connection: ConnectionRow, queue: SndQueueRow, message: NewMes
     hash,
     notify: message.notify,
     idempotencyKey: message.idempotencyKey,
+    receipt: null,
     createdAt: message.now,
   }
   const delivery: DeliveryRow = {
     queueId: queue.queueId,
     messageId,
     connectionId,
+    warned: null,
     createdAt: message.now,
   }
   const hint: QueuedDelivery = { delivery, message: row }

@@ -134,7 +134,7 @@ const contentStep = (
       const queue = sndQueuesOf(arrival.state, connection.connectionId).find(
         row => row.router === router && Buffer.compare(row.sndId, content.queue.senderId) === 0,
       )
-      if (queue === undefined) events.push(unsupported(connection, 'A_QCONT of an unknown queue'))
+      if (queue === undefined) events.push(queueError(connection, 'A_QCONT names a queue that is not there'))
       else {
         events.push(eventOf(connection, 'QCONT', {}))
         wakes.push({ worker: 'continue', key: queue.queueId })
@@ -151,6 +151,9 @@ const unsupported = (connection: ConnectionRow, what: string): NewEvent =>
   eventOf(connection, 'ERR', {
     error: { code: 'AGENT_UNSUPPORTED', message: `the other party sent ${what}`, field: connection.connectionId },
   })
+
+const queueError = (connection: ConnectionRow, message: string): NewEvent =>
+  eventOf(connection, 'ERR', { error: { code: 'AGENT_QUEUE', message, field: connection.connectionId } })
 
 const numbered = (plaintext: Bytes, connection: ConnectionRow): NumberedMessage => {
   const message = decodeAgentMessage(plaintext)

@@ -1,21 +1,29 @@
 import type { ConnectionEvent } from '../../machines/connection.js'
 import { sndQueueMachine, type SndQueueEvent } from '../../machines/sndQueue.js'
 import type { DeliveryOutcome } from '../../machines/sndQueueDelivery.js'
-import { InternalError } from '../errors.js'
+import { asDuologueError, InternalError } from '../errors.js'
 import { decide, type Intent } from '../runtime/decide.js'
 import { follow } from '../runtime/follow.js'
 import type { NewEvent, Outcome, Read, UnitState, Wake } from '../runtime/unit.js'
 import { confirmations, sndQueues } from '../store/agent/connections.js'
-import { deliveries, sndMessages } from '../store/agent/messages.js'
-import { type Change, patch, remove, removeWhere, type Where } from '../store/index.js'
+import { deliveries, sndBodies, sndMessages } from '../store/agent/messages.js'
+import { type Change, type Json, patch, remove, removeUnused, removeWhere } from '../store/index.js'
 import { commandsChanged } from './commandRows.js'
 import type { AgentContext } from './context.js'
 import { decideConnection, statusChange } from './decideConnection.js'
 import { errorFact } from './events.js'
 import { deletionRouter } from './finishDeletion.js'
-import type { DeliveryRow, QueuedDelivery } from './outgoing.js'
+import { type Expired, failedEvents, messageTypeFact, readExpired } from './failedMessages.js'
+import type { DeliveryRow, QueuedDelivery, SndMessageRow } from './outgoing.js'
 import { isSecurable } from './queues.js'
 import { type ConnectionRow, eventOf, findConnection, findSndQueue, type SndQueueRow } from './rows.js'
+
+/** What has become of an attempt. */
+export interface Settled {
+  readonly outcome: DeliveryOutcome
+  /** The errors that the application has been warned of, if the message still waits. */
+  readonly warned: string | null
+}
 
 /**
  * What an attempt means, decided on the rows as they are now (B41–B44, B48): the sndQueue machine says what becomes of the message, the
@@ -27,7 +35,7 @@ export const settleDelivery = (
   event: SndQueueEvent,
   error: unknown,
   givenUpTo?: number,
-): Promise<DeliveryOutcome> => {
+): Promise<Settled> => {
   const { connectionId, queueId, messageId } = item.delivery
   const expired = 'expired' in event && event.expired
   return context.runtime.run({
@@ -36,26 +44,22 @@ export const settleDelivery = (
     locks: [connectionId],
     load: async read => {
       if (context.contestedQueues.has(queueId) && !(await isWaiting(read, queueId, messageId))) return undefined
-      if (!expired) return []
-      if (givenUpTo !== undefined) return readExpired(read, connectionId, { queueId, messageId: { lte: givenUpTo } })
-      const { quotaTimeoutMs, messageTimeoutMs } = context.config
-      const timeoutMs = event.type === 'message.overQuota' ? quotaTimeoutMs : messageTimeoutMs
-      return readExpired(read, connectionId, { queueId, createdAt: { lt: context.clock.now() - timeoutMs } })
+      const { config, clock } = context
+      return expired ? readExpired(read, item.delivery, error, { config, now: clock.now(), givenUpTo }) : []
     },
-    compute: (state, expiredRows): Outcome<DeliveryOutcome> => {
+    compute: (state, expiredRows): Outcome<Settled> => {
       const connection = findConnection(state, connectionId)
       const queue = findSndQueue(state, connectionId, queueId)
-      if (connection === undefined || queue === undefined || connection.status === 'deleted')
-        return { result: 'dropped' }
-      // Given up while the attempt was under way.
-      if (expiredRows === undefined) return { result: 'dropped' }
+      const isGone = connection === undefined || queue === undefined || connection.status === 'deleted'
+      // No rows: it was given up while the attempt was under way.
+      if (isGone || expiredRows === undefined) return { result: { outcome: 'dropped', warned: null } }
       const decision = decide(sndQueueMachine, queue.status, {}, event)
       state.traced('sndQueue', queueId, event.type, decision)
       const settled = new Settlement(state, connection, queue, item, error, expiredRows)
       for (const intent of decision.intents) settled.follow(intent)
       if (decision.from !== decision.to) settled.changes.push(patch(sndQueues, { queueId }, { status: decision.to }))
       return {
-        result: settled.outcome,
+        result: settled.result,
         changes: settled.changes,
         events: settled.events,
         wakes: [
@@ -67,45 +71,41 @@ export const settleDelivery = (
   })
 }
 
-/** A delivery that has waited as long as the one that expires; `ofUser`: of a message that the application knows. */
-interface Expired {
-  readonly row: DeliveryRow
-  readonly ofUser: boolean
-}
-
 const isWaiting = async (read: Read, queueId: string, messageId: number): Promise<boolean> =>
   (await read(deliveries, { where: { queueId, messageId } })).length > 0
 
 const deletionMayEnd = (state: UnitState, connectionId: string): Wake =>
   commandsChanged({ connectionId, router: deletionRouter(state, connectionId) })
 
-const readExpired = async (read: Read, connectionId: string, where: Where<typeof deliveries>): Promise<Expired[]> => {
-  const rows = await read(deliveries, { where, orderBy: ['messageId'] })
-  const messages = await read(sndMessages, {
-    where: { connectionId, type: 'A_MSG', messageId: { in: rows.map(row => row.messageId) } },
-  })
-  const ofUser = new Set(messages.map(message => message.messageId))
-  return rows.map(row => ({ row, ofUser: ofUser.has(row.messageId) }))
+/** The delivery goes; its message too, or all of it that is not needed any more. */
+const deliveryGone = (
+  { queueId, connectionId, messageId }: DeliveryRow,
+  { bodyId }: Pick<SndMessageRow, 'bodyId'>,
+  keepRow: boolean,
+): Change[] => {
+  const key = { connectionId, messageId }
+  const gone = keepRow
+    ? patch(sndMessages, key, { header: null, ...(bodyId === null ? { body: null } : { bodyId: null }) })
+    : remove(sndMessages, key)
+  return [
+    remove(deliveries, { queueId, messageId }),
+    gone,
+    ...(bodyId === null ? [] : [removeUnused(sndBodies, { bodyId }, sndMessages, 'bodyId')]),
+  ]
 }
-
-const deliveryGone = ({ queueId, connectionId, messageId }: DeliveryRow, keepRow: boolean): Change[] => [
-  remove(deliveries, { queueId, messageId }),
-  keepRow
-    ? patch(sndMessages, { connectionId, messageId }, { body: null, header: null })
-    : remove(sndMessages, { connectionId, messageId }),
-]
 
 /** Collects what the intents of one decision change. */
 class Settlement {
   readonly changes: Change[] = []
   readonly events: NewEvent[] = []
-  outcome: DeliveryOutcome = 'sent'
   readonly #state: UnitState
   readonly #connection: ConnectionRow
   readonly #queue: SndQueueRow
   readonly #item: QueuedDelivery
   readonly #error: unknown
   readonly #expired: readonly Expired[]
+  #outcome: DeliveryOutcome = 'sent'
+  #warned: string | null
 
   constructor(
     state: UnitState,
@@ -121,33 +121,44 @@ class Settlement {
     this.#item = item
     this.#error = error
     this.#expired = expired
+    this.#warned = item.delivery.warned
+  }
+
+  get result(): Settled {
+    return { outcome: this.#outcome, warned: this.#warned }
   }
 
   follow({ type }: Intent): void {
     switch (type) {
       case 'dropMessage':
-        this.outcome = 'dropped'
+        this.#outcome = this.#error === undefined ? 'sent' : 'dropped'
         return this.#finish(this.#item.message.type === 'A_MSG')
       case 'keepForReceipt':
         return this.#finish(true)
       case 'notifySent':
         return this.#notify('SENT', {})
       case 'notifyFailed':
-        return this.#item.message.type === 'A_MSG'
-          ? this.#notify('MERR', this.#fact())
-          : this.#notify('ERR', this.#fact())
+      case 'queueError':
+        return this.#failed([this.#item], false)
+      case 'notifyNotAvailable':
+        this.events.push(notAvailable(this.#connection))
+        return
       case 'warn':
-        return this.#notify('MWARN', this.#fact())
+        return this.#warn()
       case 'dropExpired':
         return this.#dropExpired()
       case 'retryFast':
       case 'retrySlow':
-        this.outcome = type
+        this.#outcome = type
         return
       case 'confirmSent':
         return this.#tellConnection({ type: 'confirmation.sent', secured: isSecurable(this.#queue) })
       case 'refuseConfirmation':
         return this.#tellConnection({ type: 'confirmation.refused' })
+      // The rotation's part of a sent QKEY and QTEST.
+      case 'confirmSwitch':
+      case 'completeSwitch':
+        return
       default:
         throw new InternalError(`nobody follows the intent ${type}`, { field: type })
     }
@@ -155,15 +166,31 @@ class Settlement {
 
   // A user’s message keeps its row for the receipt and for repeated calls under its idempotency key; its body is not needed any more.
   #finish(keepRow: boolean): void {
-    this.changes.push(...deliveryGone(this.#item.delivery, keepRow))
+    this.changes.push(...deliveryGone(this.#item.delivery, this.#item.message, keepRow))
   }
 
   #dropExpired(): void {
-    const behind = this.#expired.filter(({ row }) => row.messageId !== this.#item.delivery.messageId)
-    for (const { row, ofUser } of behind) this.changes.push(...deliveryGone(row, ofUser))
-    const messageIds = behind.filter(({ ofUser }) => ofUser).map(({ row }) => row.messageId)
-    if (messageIds.length === 0) return
-    this.events.push(eventOf(this.#connection, 'MERRS', { messageIds, ...this.#fact() }))
+    const behind = this.#expired.filter(({ delivery }) => delivery.messageId !== this.#item.delivery.messageId)
+    for (const { delivery, message } of behind) {
+      this.changes.push(...deliveryGone(delivery, message, message.type === 'A_MSG'))
+    }
+    this.#failed(behind, true)
+  }
+
+  // Once for each kind of error of a message, also across restarts: attempts go on for days.
+  #warn(): void {
+    const { code } = asDuologueError(this.#error)
+    const told = this.#warned?.split(' ') ?? []
+    if (told.includes(code)) return
+    this.#warned = [...told, code].join(' ')
+    const { queueId, messageId } = this.#item.delivery
+    this.changes.push(patch(deliveries, { queueId, messageId }, { warned: this.#warned }))
+    this.#notify('MWARN', { ...messageTypeFact(this.#item.message.type), error: errorFact(this.#error) })
+  }
+
+  #failed(failed: ReadonlyArray<QueuedDelivery | Expired>, bulk: boolean): void {
+    const messages = failed.map(({ delivery, message }) => ({ messageId: delivery.messageId, type: message.type }))
+    this.events.push(...failedEvents(this.#connection, messages, this.#error, bulk))
   }
 
   #tellConnection(event: ConnectionEvent): void {
@@ -174,24 +201,23 @@ class Settlement {
         changes: [removeWhere(confirmations, { connectionId })],
         events: [eventOf(this.#connection, 'CON', {})],
       }),
-      notifyNotAvailable: () => ({
-        events: [
-          eventOf(this.#connection, 'ERR', {
-            error: { code: 'CONN_NOT_AVAILABLE', message: 'the other party’s queue is gone', field: connectionId },
-          }),
-        ],
-      }),
+      notifyNotAvailable: () => ({ events: [notAvailable(this.#connection)] }),
     })
     this.changes.push(...statusChange(connectionId, decision), ...effects.changes)
     this.events.push(...effects.events)
   }
 
-  #notify(type: string, payload: { readonly error?: ReturnType<typeof errorFact> }): void {
+  #notify(type: string, payload: Json): void {
     const { messageId } = this.#item.delivery
     this.events.push(eventOf(this.#connection, type, payload, { messageId }))
   }
-
-  #fact(): { readonly error: ReturnType<typeof errorFact> } {
-    return { error: errorFact(this.#error) }
-  }
 }
+
+const notAvailable = (connection: ConnectionRow): NewEvent =>
+  eventOf(connection, 'ERR', {
+    error: {
+      code: 'CONN_NOT_AVAILABLE',
+      message: 'the other party’s queue is gone',
+      field: connection.connectionId,
+    },
+  })

@@ -54,6 +54,7 @@ const open = async () => {
         sendId: messageId,
         type,
         body: null,
+        bodyId: null,
         header: null,
         paddedLength: 15_840,
         encrypted: Buffer.from('encrypted'),
@@ -61,9 +62,10 @@ const open = async () => {
         hash: Buffer.alloc(32),
         notify: true,
         idempotencyKey: null,
+        receipt: null,
         createdAt: clock.now(),
       }),
-      insert(deliveries, { queueId, messageId, connectionId, createdAt: clock.now() }),
+      insert(deliveries, { queueId, messageId, connectionId, warned: null, createdAt: clock.now() }),
     ])
   const router: { answer: () => Promise<void> } = { answer: async () => {} }
   const runtime = await Runtime.open({

@@ -21,6 +21,7 @@ import {
   type RouterSessionEvent,
   routerSessionMachine,
   type SentMessageType,
+  sentMessageTypes,
   type SndQueueEvent,
   type SndQueueSwitchEvent,
   sndQueueSwitchMachine,
@@ -47,8 +48,7 @@ export interface Walk {
 type Variants<E extends { readonly type: string }> = { readonly [T in E['type']]: readonly Extract<E, { type: T }>[] }
 
 const flags = [false, true] as const
-const sentTypes: readonly SentMessageType[] = ['CONN_INFO', 'CONN_INFO_REPLY', 'HELLO', 'A_MSG']
-const perType = <E>(make: (messageType: SentMessageType) => readonly E[]): E[] => sentTypes.flatMap(make)
+const perType = <E>(make: (messageType: SentMessageType) => readonly E[]): E[] => sentMessageTypes.flatMap(make)
 const perFlag = <E>(make: (flag: boolean) => readonly E[]): E[] => flags.flatMap(make)
 
 const connectionEvents: Variants<ConnectionEvent> = {

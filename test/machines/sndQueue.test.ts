@@ -1,13 +1,22 @@
 import { describe, expect, it } from 'vitest'
-import { type SentMessageType, sndQueueMachine } from '../../machines/index.js'
+import { type SentMessageType, sentMessageTypes as types, sndQueueMachine } from '../../machines/index.js'
 import { decided } from './decisions.js'
 
 const live = ['new', 'secured', 'confirmed', 'active'] as const
 const confirmations = ['CONN_INFO', 'CONN_INFO_REPLY'] as const
-const types: readonly SentMessageType[] = [...confirmations, 'HELLO', 'A_MSG']
+const rotation = ['QADD', 'QKEY', 'QUSE', 'QTEST'] as const
+/** Messages of the user, and what the agents say to each other about them. */
+const conversation = ['A_MSG', 'A_RCVD', 'A_QCONT', 'EREADY'] as const
 
 const sent = (state: string, messageType: SentMessageType, securable = true) =>
   decided(sndQueueMachine, state, { type: 'message.sent', messageType, securable })
+
+const isRotation = (type: SentMessageType): boolean => (rotation as readonly string[]).includes(type)
+const expiry = (type: SentMessageType): string[] => [
+  'dropMessage',
+  isRotation(type) ? 'queueError' : 'notifyFailed',
+  'dropExpired',
+]
 
 describe('sndQueue', () => {
   it('B44 the last confirmation of the fast handshake makes the queue active and is told to the connection', () => {
@@ -39,6 +48,21 @@ describe('sndQueue', () => {
     expect(sent('active', 'A_MSG')).toEqual({ to: 'active', intents: ['keepForReceipt', 'notifySent'] })
   })
 
+  it('B44 what the agents say to each other is told to nobody and changes no state', () => {
+    for (const state of live) {
+      for (const type of ['RATCHET_INFO', 'A_RCVD', 'A_QCONT', 'QADD', 'QUSE', 'EREADY'] as const) {
+        expect(sent(state, type)).toEqual({ to: state, intents: ['dropMessage'] })
+      }
+    }
+  })
+
+  it('B44 QKEY and QTEST are told to the rotation, and QTEST makes its queue active', () => {
+    for (const state of live) {
+      expect(sent(state, 'QKEY')).toEqual({ to: state, intents: ['dropMessage', 'confirmSwitch'] })
+      expect(sent(state, 'QTEST')).toEqual({ to: 'active', intents: ['dropMessage', 'completeSwitch'] })
+    }
+  })
+
   it('B44 a confirmation that is sent twice, because its answer was lost, takes nothing back', () => {
     for (const type of confirmations) {
       expect(sent('confirmed', type)).toEqual({ to: 'confirmed', intents: ['dropMessage', 'confirmSent'] })
@@ -62,7 +86,9 @@ describe('sndQueue', () => {
         decided(sndQueueMachine, state, { type: 'message.unauthorized', messageType }).intents
       for (const type of confirmations) expect(auth(type)).toEqual(['dropMessage', 'refuseConfirmation'])
       expect(auth('HELLO')).toEqual(['dropMessage', 'refuseHello'])
-      expect(auth('A_MSG')).toEqual(['dropMessage', 'notifyFailed'])
+      expect(auth('RATCHET_INFO')).toEqual(['dropMessage', 'notifyNotAvailable'])
+      for (const type of conversation) expect(auth(type)).toEqual(['dropMessage', 'notifyFailed'])
+      for (const type of rotation) expect(auth(type)).toEqual(['dropMessage', 'queueError'])
     }
   })
 
@@ -73,9 +99,9 @@ describe('sndQueue', () => {
       for (const type of confirmations) {
         for (const expired of [false, true]) expect(quota(type, expired)).toEqual(['dropMessage', 'refuseConfirmation'])
       }
-      for (const type of ['HELLO', 'A_MSG'] as const) {
+      for (const type of ['RATCHET_INFO', 'HELLO', ...conversation, ...rotation] as const) {
         expect(quota(type, false)).toEqual(['warn', 'retrySlow'])
-        expect(quota(type, true)).toEqual(['dropMessage', 'notifyFailed', 'dropExpired'])
+        expect(quota(type, true)).toEqual(expiry(type))
       }
     }
   })
@@ -87,9 +113,7 @@ describe('sndQueue', () => {
           decided(sndQueueMachine, state, { type: 'message.unreached', messageType, host, expired }).intents
         expect(unreached(false, false)).toEqual(['retryFast'])
         expect(unreached(true, false)).toEqual(['warn', 'retryFast'])
-        for (const host of [false, true]) {
-          expect(unreached(host, true)).toEqual(['dropMessage', 'notifyFailed', 'dropExpired'])
-        }
+        for (const host of [false, true]) expect(unreached(host, true)).toEqual(expiry(messageType))
       }
     }
   })
@@ -99,7 +123,7 @@ describe('sndQueue', () => {
       for (const messageType of types) {
         const { to, intents } = decided(sndQueueMachine, state, { type: 'message.failed', messageType })
         expect(to).toBe(state)
-        expect(intents.slice(0, 2)).toEqual(['dropMessage', 'notifyFailed'])
+        expect(intents.slice(0, 2)).toEqual(['dropMessage', isRotation(messageType) ? 'queueError' : 'notifyFailed'])
       }
     }
   })

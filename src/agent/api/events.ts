@@ -31,6 +31,11 @@ export interface ErrorFact {
   readonly hint?: string
 }
 
+/** Where an event is about a message of the agent's own (a receipt: `A_RCVD`): its type. Absent for messages of the application. */
+export interface OwnMessage {
+  readonly messageType?: string
+}
+
 export type EventPayload =
   /** The other party wants to connect: answer with allowConnection. */
   | {
@@ -58,12 +63,12 @@ export type EventPayload =
     }
   /** The router of the other party has the message. */
   | { readonly type: 'SENT'; readonly messageId: number }
-  /** A message waits longer than usual, and why. */
-  | { readonly type: 'MWARN'; readonly messageId: number; readonly error: ErrorFact }
+  /** A message waits longer than usual, and why: once for each kind of error of a message. */
+  | ({ readonly type: 'MWARN'; readonly messageId: number; readonly error: ErrorFact } & OwnMessage)
   /** The message failed for good: it was not delivered. */
-  | { readonly type: 'MERR'; readonly messageId: number; readonly error: ErrorFact }
+  | ({ readonly type: 'MERR'; readonly messageId: number; readonly error: ErrorFact } & OwnMessage)
   /** The same for messages that had waited as long behind it. */
-  | { readonly type: 'MERRS'; readonly messageIds: readonly number[]; readonly error: ErrorFact }
+  | ({ readonly type: 'MERRS'; readonly messageIds: readonly number[]; readonly error: ErrorFact } & OwnMessage)
   /** Receiving from these connections works (again). */
   | { readonly type: 'UP'; readonly router: string; readonly connectionIds: readonly string[] }
   /** The router cannot be reached; the agent reconnects by itself. */
@@ -82,8 +87,17 @@ export type EventPayload =
   | { readonly type: 'SUSPENDED' }
   /** An asynchronous call was done: the name of the call and its result, as the call itself would have answered it. */
   | { readonly type: 'OK'; readonly call: string; readonly result: Readonly<Record<string, unknown>> }
-  /** An asynchronous call failed (`correlationId`), or something that no call is there to answer for. `temporary`: it is tried again. */
-  | { readonly type: 'ERR'; readonly error: ErrorFact; readonly critical?: boolean; readonly temporary?: boolean }
+  /**
+   * An asynchronous call failed (`correlationId`), or something that no call is there to answer for. `temporary`: it is tried again.
+   * `messageId`: it is about that message of the agent's own.
+   */
+  | {
+      readonly type: 'ERR'
+      readonly error: ErrorFact
+      readonly critical?: boolean
+      readonly temporary?: boolean
+      readonly messageId?: number
+    }
 
 export type AgentEvent = EventEnvelope & EventPayload
 export type EventType = EventPayload['type']

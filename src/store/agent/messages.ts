@@ -12,8 +12,10 @@ export const sndMessages = defineTable(
     /** The number on the wire. */
     sendId: integer,
     type: text,
-    /** The body as the application gave it; null once it is at the router. */
+    /** The content, encoded, if it is this message's alone; null once it is at the router. */
     body: nullable(bytes),
+    /** The body that it shares with other messages (B46); null once it is at the router. */
+    bodyId: nullable(text),
     /** What the ratchet gave at enqueue: encrypted header, key, IV, associated data. Private; null once it is at the router. */
     header: nullable(bytes),
     paddedLength: integer,
@@ -22,9 +24,23 @@ export const sndMessages = defineTable(
     hash: bytes,
     notify: boolean,
     idempotencyKey: nullable(text),
+    /** What the other party's receipt says: `ok`, `badHash`; null until it has come. */
+    receipt: nullable(text),
     createdAt: integer,
   },
-  { key: ['connectionId', 'messageId'], unique: [['connectionId', 'idempotencyKey']], indexes: [['createdAt']] },
+  {
+    key: ['connectionId', 'messageId'],
+    unique: [['connectionId', 'idempotencyKey']],
+    indexes: [['createdAt'], ['connectionId', 'sendId']],
+    sparse: ['bodyId'],
+  },
+)
+
+/** The content of messages to many connections, stored once; the row goes with the last message that names it. */
+export const sndBodies = defineTable(
+  'snd_bodies',
+  { bodyId: text, body: bytes, createdAt: integer },
+  { key: ['bodyId'] },
 )
 
 /** A message that waits for a send queue; the row goes when the router has it or it has failed for good (B48). */
@@ -34,6 +50,8 @@ export const deliveries = defineTable(
     queueId: text,
     messageId: integer,
     connectionId: text,
+    /** Codes of the errors that MWARN has told of, with spaces between them. */
+    warned: nullable(text),
     createdAt: integer,
   },
   { key: ['queueId', 'messageId'], indexes: [['connectionId']] },

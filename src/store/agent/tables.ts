@@ -1,7 +1,7 @@
 import { counters, eventAcks, eventConsumers, events } from '../eventLog.js'
 import type { Table } from '../table.js'
 import { commands, confirmations, connections, rcvQueues, skippedKeys, sndQueues } from './connections.js'
-import { deliveries, rcvMessages, sndMessages } from './messages.js'
+import { deliveries, rcvMessages, sndBodies, sndMessages } from './messages.js'
 import { statistics, userRouters, users } from './users.js'
 
 /** Every table of an agent's store, as migrations/agent makes them. */
@@ -16,6 +16,7 @@ export const agentTables: readonly Table[] = [
   confirmations,
   commands,
   sndMessages,
+  sndBodies,
   deliveries,
   rcvMessages,
   events,

@@ -125,6 +125,7 @@ const sqlCases = (): Case[] => {
         sendId: index,
         type: 'A_MSG',
         body: random(1024),
+        bodyId: null,
         header: random(300),
         paddedLength: messagePadding,
         encrypted: null,
@@ -132,9 +133,10 @@ const sqlCases = (): Case[] => {
         hash: random(32),
         notify: true,
         idempotencyKey: null,
+        receipt: null,
         createdAt: 0,
       }),
-      insert(deliveries, { queueId: connectionId, messageId: index, connectionId, createdAt: 0 }),
+      insert(deliveries, { queueId: connectionId, messageId: index, connectionId, warned: null, createdAt: 0 }),
     ]
   }
   const single = changesOf(1)
