@@ -5,18 +5,33 @@ import { rcvMessages } from '../store/agent/messages.js'
 import { type Change, patch } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import type { AgentContext } from './context.js'
+import { checkReceiptInfoLength } from './limits.js'
+import { pruned, readConfirmed, sendReceipt } from './receipts.js'
+
+/** Events whose acknowledgement is also the router’s (B31). */
+const receivedTypes: readonly string[] = ['MSG', 'RCVD']
+
+/** A receipt that the acknowledgement of a message asks for. */
+interface AskedReceipt {
+  readonly messageId: number
+  readonly info: Uint8Array
+}
 
 /**
  * ackMessage: the message’s event leaves the log and the message is marked in the same commit; then the router is told (B31). The one
- * acknowledgement of a message, whether it is called by its number or by its event’s cursor. May be repeated.
+ * acknowledgement of a message, whether it is called by its number or by its event’s cursor. With a receipt, that is stored for delivery in
+ * the same commit (B38). May be repeated.
  */
 export const ackMessage = async (
   context: AgentContext,
-  { connectionId, messageId, consumer }: ParsedParamsOf<'ackMessage'>,
+  { connectionId, messageId, receipt, consumer }: ParsedParamsOf<'ackMessage'>,
 ): Promise<ResultOf<'ackMessage'>> => {
-  const event = await context.eventLog.messageEvent(connectionId, messageId)
+  if (receipt !== undefined) checkReceiptInfoLength(receipt.length)
+  const event = await context.eventLog.messageEvent(connectionId, messageId, receivedTypes)
   if (event !== undefined) {
-    await acknowledgeEvents(context, consumer, [event])
+    if (receipt !== undefined && event.type !== 'MSG') throw receiptNotAllowed(messageId)
+    const asked = receipt === undefined ? undefined : { messageId, info: receipt }
+    await acknowledgeGroup(context, consumer, connectionId, [event], asked)
     return {}
   }
   const [row] = await context.store.find(rcvMessages, { where: { connectionId, messageId } })
@@ -24,9 +39,16 @@ export const ackMessage = async (
   throw new CallError('MESSAGE_NOT_FOUND', 'there is no such message to acknowledge', {
     field: 'messageId',
     facts: { messageId },
-    hint: 'take connectionId and messageId of the MSG event',
+    hint: 'take connectionId and messageId of the MSG or RCVD event',
   })
 }
+
+const receiptNotAllowed = (messageId: number): CallError =>
+  new CallError('CMD_PROHIBITED', 'only a message gets a receipt', {
+    field: 'receipt',
+    facts: { messageId },
+    hint: 'acknowledge an RCVD event without a receipt',
+  })
 
 /** ackEvents: one event by its cursor, or all up to one; message events as ackMessage does. May be repeated. */
 export const ackEvents = async (
@@ -68,6 +90,7 @@ const acknowledgeGroup = async (
   consumer: string,
   connectionId: string,
   rows: readonly EventRow[],
+  asked?: AskedReceipt,
 ): Promise<void> => {
   // The message is durable, as its event. Whether the event comes again is tied to the answer of this call, so the router need not
   // wait for the commit: after a crash in between, the event is in the log still.
@@ -75,11 +98,20 @@ const acknowledgeGroup = async (
   const gone = await context.runtime.run({
     name: 'ackMessage',
     locks: [connectionId],
-    load: read => context.eventLog.acknowledgement(consumer, rows, read),
-    compute: (_state, { changes, gone }): Outcome<readonly EventRow[]> => ({
-      result: gone,
-      changes: [...changes, ...gone.flatMap(marked)],
-    }),
+    load: async read => {
+      const { changes, gone } = await context.eventLog.acknowledgement(consumer, rows, read)
+      const [message] =
+        asked === undefined ? [] : await read(rcvMessages, { where: { connectionId, messageId: asked.messageId } })
+      return { changes, gone, message, confirmed: await readConfirmed(read, connectionId, gone) }
+    },
+    compute: (state, { changes, gone, message, confirmed }): Outcome<readonly EventRow[]> => {
+      const receipt = asked === undefined || message === undefined ? {} : sendReceipt(state, message, asked.info)
+      return {
+        result: gone,
+        changes: [...changes, ...(receipt.changes ?? []), ...gone.flatMap(marked), ...pruned(confirmed)],
+        wakes: receipt.wakes ?? [],
+      }
+    },
   })
   context.eventLog.acknowledged(gone, { consumer, rows })
   tellRouter(context, gone)
@@ -88,11 +120,11 @@ const acknowledgeGroup = async (
 
 const tellRouter = ({ inbox }: AgentContext, rows: readonly EventRow[]): void => {
   for (const { type, connectionId, messageId } of rows) {
-    if (type === 'MSG' && messageId !== null) inbox.acknowledge(connectionId, messageId)
+    if (receivedTypes.includes(type) && messageId !== null) inbox.acknowledge(connectionId, messageId)
   }
 }
 
 const marked = ({ type, connectionId, messageId }: EventRow): Change[] =>
-  type === 'MSG' && messageId !== null
+  receivedTypes.includes(type) && messageId !== null
     ? [patch(rcvMessages, { connectionId, messageId }, { state: 'acknowledged' })]
     : []

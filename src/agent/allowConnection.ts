@@ -8,7 +8,7 @@ import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import { storedCommand } from './commandRows.js'
 import type { AgentContext } from './context.js'
 import { decideConnection, refusal, statusChange } from './decideConnection.js'
-import { checkInfoLength } from './outgoing.js'
+import { checkInfoLength } from './limits.js'
 import { newSndQueue } from './queues.js'
 import { requireConnection } from './rows.js'
 

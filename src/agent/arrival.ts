@@ -5,7 +5,9 @@ import type { NewEvent, UnitState, Wake } from '../runtime/unit.js'
 import { connections } from '../store/agent/connections.js'
 import { type Change, patch } from '../store/index.js'
 import type { AgentContext } from './context.js'
+import type { DecryptedMessage } from './decryptMessage.js'
 import type { OpenedEnvelope } from './incoming.js'
+import type { SndMessageRow } from './outgoing.js'
 import type { ConnectionRow, RcvQueueRow } from './rows.js'
 import type { DeliveredMessage } from './sessions.js'
 
@@ -36,6 +38,10 @@ export interface Arrival {
   readonly brokerAt: number
   readonly notify: boolean
   readonly opened: OpenedEnvelope
+  /** The message inside, where the rcvQueue machine took it for one of the ratchet. */
+  readonly decrypted?: DecryptedMessage
+  /** The sent messages that its receipts are about. */
+  readonly receipted: readonly SndMessageRow[]
 }
 
 /** A step that only acknowledges. */

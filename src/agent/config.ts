@@ -79,7 +79,7 @@ export const defaultConfig: AgentConfig = {
 
 /** The agent version from which the initiator makes its ratchet when the confirmation arrives (B13). */
 export const versionRatchetOnConfirmation = 7
-
-/** Padded lengths of what the double ratchet encrypts, without a KEM. */
-export const connInfoPadding = 14_832
-export const messagePadding = 15_840
+/** The agent version from which delivery receipts are understood (B38). */
+export const versionReceipts = 4
+/** The agent version from which a KEM may take part. */
+export const versionPq = 5

@@ -7,7 +7,8 @@ import { isHostError, isTemporaryOrHostError, type RouterRequest } from '../smp/
 import { messageEnvelopeParts } from '../smp/protocol/agentEnvelope.js'
 import { CONFIRMATION_PADDING, MESSAGE_PADDING, sealEnvelope } from '../smp/protocol/clientMessage.js'
 import type { AgentConfig } from './config.js'
-import { numberedMessage, type QueuedDelivery, type SndMessageRow } from './outgoing.js'
+import { numberedMessage } from './limits.js'
+import type { QueuedDelivery, SndMessageRow } from './outgoing.js'
 import { isSecurable } from './queues.js'
 import type { SndQueueRow } from './rows.js'
 

@@ -8,6 +8,7 @@ import type { ErrorFact } from './api/events.js'
 import type { AgentContext } from './context.js'
 import { attemptEvent, expiryOf, sendRequest } from './deliverMessage.js'
 import { errorFact } from './events.js'
+import { conversation } from './failedMessages.js'
 import type { QueuedDelivery } from './outgoing.js'
 import type { SndQueueRow } from './rows.js'
 import { settleDelivery } from './settleDelivery.js'
@@ -217,7 +218,7 @@ export class Deliveries {
     const { config, clock } = this.#context
     const attemptedAt = clock.now()
     const event = attemptEvent(item, memory.queue, error, config, attemptedAt)
-    if (event.type === 'message.sent' && item.message.type === 'A_MSG') {
+    if (event.type === 'message.sent' && conversation.has(item.message.type)) {
       if (memory.completing.size >= config.deliveriesAhead) await Promise.race(memory.completing)
       memory.items.shift()
       memory.failed = undefined

@@ -1,6 +1,7 @@
 import { asDuologueError, DuologueError } from '../errors.js'
 import type { EventRow } from '../runtime/writer.js'
 import type { Json } from '../store/index.js'
+import { fromBase64 } from './api/base64.js'
 import type { AgentEvent, ErrorFact } from './api/events.js'
 
 /** Where each type keeps the bytes of its row. */
@@ -19,9 +20,15 @@ export const toAgentEvent = (row: EventRow): AgentEvent => {
     traceId: row.traceId,
     type: row.type,
     ...(row.messageId === null ? {} : { messageId: row.messageId }),
-    ...(row.payload as object),
+    ...(row.type === 'RCVD' ? receiptsPayload(row.payload) : (row.payload as object)),
     ...(field === undefined ? {} : { [field]: row.body ?? new Uint8Array() }),
   } as AgentEvent
+}
+
+// Bytes are base64 in the payload, which is JSON.
+const receiptsPayload = (payload: Json): object => {
+  const { receipts, ...rest } = payload as unknown as { receipts: ReadonlyArray<{ readonly info: string }> }
+  return { ...rest, receipts: receipts.map(receipt => ({ ...receipt, info: fromBase64(receipt.info) })) }
 }
 
 /** An error as an event tells it: code, message, field and hint; nothing of its cause. */

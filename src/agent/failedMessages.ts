@@ -46,8 +46,8 @@ export const readExpired = async (
   })
 }
 
-/** Messages of the application, and what the agents say about them: MERR tells of their failure. */
-const conversation: ReadonlySet<string> = new Set<SentMessageType>(['A_MSG', 'A_RCVD', 'A_QCONT', 'EREADY'])
+/** Messages of the application, and what the agents say about them: MERR tells of their failure, and success changes only their rows. */
+export const conversation: ReadonlySet<string> = new Set<SentMessageType>(['A_MSG', 'A_RCVD', 'A_QCONT', 'EREADY'])
 const rotation: ReadonlySet<string> = new Set<SentMessageType>(['QADD', 'QKEY', 'QUSE', 'QTEST'])
 
 /** Names the type of a message that the application did not send. */

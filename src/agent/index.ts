@@ -1,6 +1,14 @@
 export type { Agent, EventsOptions } from './api/agent.js'
 export { type CallName, calls, type Calls, type ParamsOf, type ResultOf } from './api/calls.js'
-export type { AgentEvent, ErrorFact, EventEnvelope, EventPayload, EventType, MessageIntegrity } from './api/events.js'
+export type {
+  AgentEvent,
+  ErrorFact,
+  EventEnvelope,
+  EventPayload,
+  EventType,
+  MessageIntegrity,
+  ReceiptResult,
+} from './api/events.js'
 export type { AgentConfig } from './config.js'
 export type { Logger } from './context.js'
 export { type AgentOptions, maxInfoLength, maxMessageLength, openAgent } from './openAgent.js'

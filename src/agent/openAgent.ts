@@ -38,7 +38,7 @@ import { Statistics } from './statistics.js'
 import { Supervisor } from './supervisor.js'
 import { removeUserIfEmpty, Users } from './users.js'
 
-export { maxInfoLength, maxMessageLength } from './outgoing.js'
+export { maxInfoLength, maxMessageLength } from './limits.js'
 
 export interface AgentOptions {
   /** Where the rows are: a Postgres, a directory for the embedded database, memory (nothing survives), or an open store. */

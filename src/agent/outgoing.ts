@@ -1,6 +1,6 @@
 import { sha256 } from '../crypto/index.js'
-import { ascii, type Bytes, concat, short } from '../encoding/index.js'
-import { CallError, EncodeError } from '../errors.js'
+import type { Bytes } from '../encoding/index.js'
+import { CallError } from '../errors.js'
 import {
   advanceHeader,
   checkCanPad,
@@ -18,11 +18,10 @@ import {
   type MessageContent,
 } from '../smp/protocol/agentMessage.js'
 import { encodeAgentEnvelope } from '../smp/protocol/agentEnvelope.js'
-import { encodeNumber } from '../smp/protocol/fields.js'
 import { connections } from '../store/agent/connections.js'
 import { deliveries, sndMessages } from '../store/agent/messages.js'
 import { type Change, insert, patch, type Row } from '../store/index.js'
-import { connInfoPadding, messagePadding } from './config.js'
+import { numberedMessage, paddingsOf } from './limits.js'
 import type { ConnectionRow, SndQueueRow } from './rows.js'
 
 export type SndMessageRow = Row<typeof sndMessages>
@@ -42,37 +41,6 @@ export interface Enqueued {
   readonly wake: Wake
 }
 
-/** The bytes of a numbered message whose content is encoded already: what the hash chain hashes and the ratchet encrypts. */
-export const numberedMessage = (sendId: number, previousHash: Bytes, content: Bytes): Bytes =>
-  concat(ascii('M'), encodeNumber(sendId), short(previousHash, 'previousHash'), content)
-
-/** What the largest body of a message may be, in bytes, between agents without a KEM. */
-export const maxMessageLength =
-  messagePadding -
-  2 -
-  numberedMessage(1, Buffer.alloc(32), encodeMessageContent({ type: 'A_MSG', body: Buffer.alloc(0) })).length
-/** The largest connection info, in bytes. A joiner’s reply queues take room beside it. */
-export const maxInfoLength = 14_000
-
-/** Refuses an oversized body before any number or ratchet step is spent (B47). Throws EncodeError `LARGE_MSG`. */
-export const checkMessageLength = (length: number): void => {
-  if (length <= maxMessageLength) return
-  throw new EncodeError('LARGE_MSG', `a message body has at most ${maxMessageLength} bytes`, {
-    field: 'body',
-    facts: { length, limit: maxMessageLength },
-    hint: 'send a smaller body, or split it',
-  })
-}
-
-/** Refuses oversized connection info. Throws EncodeError `LARGE_MSG`. */
-export const checkInfoLength = (length: number): void => {
-  if (length <= maxInfoLength) return
-  throw new EncodeError('LARGE_MSG', `connection info has at most ${maxInfoLength} bytes`, {
-    field: 'info',
-    facts: { length, limit: maxInfoLength },
-  })
-}
-
 /**
  * Enqueues a message of an established connection (B40): the ratchet advances once and its header and key are kept; the body is
  * encrypted at delivery.
@@ -86,7 +54,8 @@ export const enqueueMessage = (
   const body = encodeMessageContent(content)
   const sendId = connection.lastSendId + 1
   const plaintext = numberedMessage(sendId, connection.lastSendHash, body)
-  checkCanPad(plaintext.length, messagePadding)
+  const paddedLength = paddingsOf(connection).message
+  checkCanPad(plaintext.length, paddedLength)
   const { state, header } = advanceHeader(ratchetOf(connection))
   return enqueued(connection, queue, {
     type: content.type,
@@ -94,7 +63,7 @@ export const enqueueMessage = (
     ratchet: encodeRatchetState(state),
     body,
     header: encodeMessageEncryptKey(header),
-    paddedLength: messagePadding,
+    paddedLength,
     encrypted: null,
     notify: options.notify,
     idempotencyKey: options.idempotencyKey ?? null,
@@ -111,12 +80,13 @@ export const enqueueConfirmation = (
   now: number,
 ): Enqueued => {
   const plaintext = encodeAgentMessage(message)
+  const paddedLength = paddingsOf(connection).connInfo
   const { state, header } = advanceHeader(ratchetOf(connection))
   const encrypted = encodeAgentEnvelope({
     type: 'confirmation',
     agentVersion: connection.agentVersion,
     ...(e2e === undefined ? {} : { e2e }),
-    encryptedInfo: encryptBody(header, plaintext, connInfoPadding),
+    encryptedInfo: encryptBody(header, plaintext, paddedLength),
   })
   return enqueued(connection, queue, {
     type: message.type === 'connInfo' ? 'CONN_INFO' : 'CONN_INFO_REPLY',
@@ -124,7 +94,7 @@ export const enqueueConfirmation = (
     ratchet: encodeRatchetState(state),
     body: null,
     header: null,
-    paddedLength: connInfoPadding,
+    paddedLength,
     encrypted,
     notify: true,
     idempotencyKey: null,

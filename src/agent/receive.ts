@@ -1,18 +1,20 @@
 import { rcvQueueMachine, type RcvQueueEvent } from '../../machines/rcvQueue.js'
-import { CallError, StoreError } from '../errors.js'
+import { CallError } from '../errors.js'
 import { decide, type Decision } from '../runtime/decide.js'
-import type { NewEvent, Outcome, UnitState } from '../runtime/unit.js'
+import type { NewEvent, Outcome, Read, UnitState } from '../runtime/unit.js'
 import { parseRouterAddress } from '../smp/protocol/routerAddress.js'
 import { rcvQueues } from '../store/agent/connections.js'
 import { rcvMessages } from '../store/agent/messages.js'
 import { patch, type Row } from '../store/index.js'
 import { acknowledged, type Arrival, keptWake, type Received, type Step } from './arrival.js'
 import type { AgentContext } from './context.js'
+import { decryptMessage } from './decryptMessage.js'
 import { errorFact } from './events.js'
 import { openDelivered, openSent } from './incoming.js'
 import { enqueueMessage } from './outgoing.js'
 import { receiveConfirmation } from './receiveConfirmation.js'
 import { receiveMessage } from './receiveMessage.js'
+import { readReceipted } from './receipts.js'
 import {
   type ConnectionRow,
   eventOf,
@@ -32,52 +34,80 @@ type RcvMessageRow = Row<typeof rcvMessages>
  */
 export const receive = async (context: AgentContext, message: DeliveredMessage): Promise<Received> => {
   const { connectionId } = message.queue
-  const received = await context.runtime.run<void, Received>({
+  const received = await context.runtime.run<Opened, Received>({
     name: 'receive',
     internal: true,
     locks: [connectionId],
-    compute: state => arrived(context, state, message),
+    load: (read, state) => open(context, state, message, read),
+    compute: (_state, opened) => arrived(message, opened),
   })
   return received.type === 'suspect' ? settleSuspect(context, message, received) : received
 }
 
-const arrived = (context: AgentContext, state: UnitState, message: DeliveredMessage): Outcome<Received> => {
+/** What a message was found to be, before anything is decided. */
+type Opened =
+  /** Nobody waits for what comes to a deleted connection. */
+  | { readonly type: 'unwanted' }
+  | { readonly type: 'failed'; readonly connection: ConnectionRow; readonly error: unknown }
+  | {
+      readonly type: 'drained'
+      readonly state: UnitState
+      readonly connection: ConnectionRow
+      readonly queue: RcvQueueRow
+    }
+  | { readonly type: 'arrived'; readonly arrival: Arrival; readonly decision: Decision }
+
+// Opens the message and reads the rows that it is about, which only its content tells.
+const open = async (
+  context: AgentContext,
+  state: UnitState,
+  message: DeliveredMessage,
+  read: Read,
+): Promise<Opened> => {
   const { connectionId, queueId } = message.queue
   const connection = findConnection(state, connectionId)
   const queue = findRcvQueue(state, connectionId, queueId)
-  // Nobody waits for what comes to a deleted connection.
-  if (connection === undefined || queue === undefined || isDeleted(connection))
-    return { result: { type: 'acknowledge' } }
+  if (connection === undefined || queue === undefined || isDeleted(connection)) return { type: 'unwanted' }
+  let arrival: Arrival
+  let decision: Decision
   try {
-    const { received, changes, events, wakes } = process(context, state, connection, queue, message)
+    const delivered = openDelivered(queue, message.messageId, message.body)
+    if (delivered.type === 'quota') return { type: 'drained', state, connection, queue }
+    const opened = openSent(queue, context.config, delivered.body)
+    const event: RcvQueueEvent = {
+      type: 'message.arrived',
+      key: opened.senderDhKey !== undefined,
+      envelope: opened.content?.envelope.type ?? 'sealed',
+    }
+    decision = decide(rcvQueueMachine, queue.status, { secret: queue.e2eSecret !== null }, event)
+    state.traced('rcvQueue', queue.queueId, event.type, decision)
+    const { brokerAt, notify } = delivered
+    arrival = { context, state, connection, queue, message, brokerAt, notify, opened, receipted: [] }
+    if (decision.intents[0]?.type === 'processMessage') arrival = { ...arrival, decrypted: decryptMessage(arrival) }
+  } catch (error) {
+    return { type: 'failed', connection, error }
+  }
+  const receipted = await readReceipted(read, connectionId, arrival.decrypted)
+  return { type: 'arrived', arrival: { ...arrival, receipted }, decision }
+}
+
+const arrived = (message: DeliveredMessage, opened: Opened): Outcome<Received> => {
+  if (opened.type === 'unwanted') return { result: { type: 'acknowledge' } }
+  if (opened.type === 'failed') return failed(opened.connection, opened.error)
+  try {
+    const step = opened.type === 'drained' ? queueDrained(opened) : follow(opened.arrival, opened.decision)
+    const { received, changes, events, wakes } = step
     const kept = received.type === 'keep' ? [keptWake(message, received.messageId)] : []
     return { result: received, changes, events, wakes: [...wakes, ...kept] }
   } catch (error) {
-    if (error instanceof StoreError) throw error
-    return { result: { type: 'acknowledge' }, events: [eventOf(connection, 'ERR', { error: errorFact(error) })] }
+    return failed(opened.type === 'drained' ? opened.connection : opened.arrival.connection, error)
   }
 }
 
-const process = (
-  context: AgentContext,
-  state: UnitState,
-  connection: ConnectionRow,
-  queue: RcvQueueRow,
-  message: DeliveredMessage,
-): Step => {
-  const delivered = openDelivered(queue, message.messageId, message.body)
-  if (delivered.type === 'quota') return queueDrained(state, connection, queue)
-  const opened = openSent(queue, context.config, delivered.body)
-  const event: RcvQueueEvent = {
-    type: 'message.arrived',
-    key: opened.senderDhKey !== undefined,
-    envelope: opened.content?.envelope.type ?? 'sealed',
-  }
-  const decision = decide(rcvQueueMachine, queue.status, { secret: queue.e2eSecret !== null }, event)
-  state.traced('rcvQueue', queue.queueId, event.type, decision)
-  const { brokerAt, notify } = delivered
-  return follow({ context, state, connection, queue, message, brokerAt, notify, opened }, decision)
-}
+const failed = (connection: ConnectionRow, error: unknown): Outcome<Received> => ({
+  result: { type: 'acknowledge' },
+  events: [eventOf(connection, 'ERR', { error: errorFact(error) })],
+})
 
 // Does what the rcvQueue machine decided: one intent for a message.
 const follow = (arrival: Arrival, decision: Decision): Step => {
@@ -111,7 +141,7 @@ const follow = (arrival: Arrival, decision: Decision): Step => {
 
 // The queue was full and is empty now: the sender need not wait out its delay (A_QCONT). The other party is there, so a delivery of
 // ours that waits, and that A_QCONT would stand behind, is tried at once too: else both sides could wait for each other.
-const queueDrained = (state: UnitState, connection: ConnectionRow, queue: RcvQueueRow): Step => {
+const queueDrained = ({ state, connection, queue }: Extract<Opened, { type: 'drained' }>): Step => {
   const sndQueue = sndQueuesOf(state, connection.connectionId).find(row => row.primary)
   if (sndQueue === undefined || connection.status !== 'connected' || queue.sndId === null) return acknowledged()
   const content = {
@@ -145,7 +175,7 @@ const settleSuspect = (
       }
       // The same message under another id of the router is a copy that the sender sent twice: its first one waits.
       const same = Buffer.compare(known.brokerId, message.messageId) === 0
-      if (known.type !== 'A_MSG' || known.state !== 'received' || !same) return { result: { type: 'acknowledge' } }
+      if (known.state === 'acknowledged' || !same) return { result: { type: 'acknowledge' } }
       const attempts = known.attempts + 1
       const key = { connectionId, messageId: known.messageId }
       if (attempts < dropAttempts || state.now - known.createdAt < dropAfterMs) {

@@ -5,7 +5,8 @@ import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import { versionRatchetOnConfirmation } from './config.js'
 import type { AgentContext } from './context.js'
 import { decideConnection, refusal } from './decideConnection.js'
-import { checkMessageLength, enqueueMessage } from './outgoing.js'
+import { checkMessageLength } from './limits.js'
+import { enqueueMessage } from './outgoing.js'
 import { primarySndQueue, requireConnection } from './rows.js'
 
 /**
@@ -28,6 +29,7 @@ export const sendMessage = (
     compute: (state, knownId): Outcome<ResultOf<'sendMessage'>> => {
       const connection = requireConnection(state, connectionId)
       if (knownId !== undefined) return { result: { messageId: knownId } }
+      checkMessageLength(body.length, connection)
       const early = connection.agentVersion >= versionRatchetOnConfirmation
       let messageId = 0
       const { changes, wakes } = follow(decideConnection(state, connection, { type: 'message.send', early }), {

@@ -156,11 +156,11 @@ export class EventLog {
     )
   }
 
-  /** The unacknowledged message event of a message, or undefined. */
-  async messageEvent(connectionId: string, messageId: number): Promise<EventRow | undefined> {
+  /** The unacknowledged event of a message that is of one of these types, or undefined. */
+  async messageEvent(connectionId: string, messageId: number, types: readonly string[]): Promise<EventRow | undefined> {
     const known = this.#tail.get(this.#messageCursors.get(messageKey({ connectionId, messageId })) ?? -1)
-    if (known?.type === 'MSG') return known
-    const rows = await this.#store.find(events, { where: { connectionId, messageId, type: 'MSG' } })
+    if (known !== undefined && types.includes(known.type)) return known
+    const rows = await this.#store.find(events, { where: { connectionId, messageId, type: { in: types } } })
     return rows[0]
   }
 

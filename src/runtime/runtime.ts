@@ -278,7 +278,7 @@ export class Runtime {
       },
     }
     try {
-      const extra = await unit.load?.((table, query) => this.#read(table, query, before))
+      const extra = await unit.load?.((table, query) => this.#read(table, query, before), state)
       const outcome = await unit.compute(state, extra)
       this.#apply(unit.name, outcome.changes ?? [], loaded)
       return { item, outcome, records }

@@ -19,10 +19,10 @@ export interface Unit<Loaded, Result> {
   /** Runs although the runtime is paused: it tells of the pause itself. */
   readonly whilePaused?: boolean
   /**
-   * Reads what the aggregates' own tables do not hold. Whatever the decision rests on is read through `read`: it sees the
-   * changes of the units before this one, also those that wait for the same commit.
+   * Reads what the aggregates' own tables do not hold; the aggregates' rows may tell what that is. Whatever the decision rests on is
+   * read through `read`: it sees the changes of the units before this one, also those that wait for the same commit.
    */
-  readonly load?: (read: Read) => Promise<Loaded>
+  readonly load?: (read: Read, state: UnitState) => Promise<Loaded>
   /** May await cryptography, nothing else. Throwing a DuologueError fails this unit alone and changes nothing. */
   readonly compute: (state: UnitState, loaded: Loaded) => Outcome<Result> | Promise<Outcome<Result>>
 }

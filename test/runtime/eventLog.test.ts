@@ -335,15 +335,19 @@ describe('EventLog', () => {
     let opened = first
     for (let run = 0; run < 2; run++) {
       if (run > 0) opened = await reopenLog(first)
-      expect(await opened.log.messageEvent('c', 7)).toMatchObject({ cursor: 1, type: 'MSG', connectionId: 'c' })
-      expect(await opened.log.messageEvent('d', 7)).toMatchObject({ cursor: 3, connectionId: 'd' })
-      expect(await opened.log.messageEvent('c', 8)).toBeUndefined()
+      expect(await opened.log.messageEvent('c', 7, ['MSG'])).toMatchObject({
+        cursor: 1,
+        type: 'MSG',
+        connectionId: 'c',
+      })
+      expect(await opened.log.messageEvent('d', 7, ['MSG'])).toMatchObject({ cursor: 3, connectionId: 'd' })
+      expect(await opened.log.messageEvent('c', 8, ['MSG'])).toBeUndefined()
       expect(cursors(await opened.log.page({ cursor: 2 }))).toEqual([2])
       expect(cursors(await opened.log.page({ after: 0, upTo: 2 }))).toEqual([1, 2])
       expect(await opened.log.page({ cursor: 99 })).toEqual([])
     }
     await opened.ack('app', ...(await opened.log.page({ cursor: 1 })))
-    expect(await opened.log.messageEvent('c', 7)).toBeUndefined()
+    expect(await opened.log.messageEvent('c', 7, ['MSG'])).toBeUndefined()
   })
 
   it('is full at its limit of unread events, and has room again when they are acknowledged, however often', async () => {

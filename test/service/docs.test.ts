@@ -18,6 +18,7 @@ const eventTypes: Record<EventType, true> = {
   INFO: true,
   CON: true,
   MSG: true,
+  RCVD: true,
   SENT: true,
   MWARN: true,
   MERR: true,

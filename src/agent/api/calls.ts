@@ -73,8 +73,14 @@ export const directCalls = {
     z.strictObject({ messageId: messageIdSchema }),
   ),
   ackMessage: asyncCall(
-    'Acknowledges a received message: its event leaves the log, the router may deliver the next one. May be repeated.',
-    z.strictObject({ connectionId: connectionIdSchema, messageId: messageIdSchema, consumer: consumerSchema }),
+    'Acknowledges a received message or receipt: its event leaves the log, the router may deliver the next one; with `receipt`, the other party gets a delivery receipt (RCVD) of the message. May be repeated.',
+    z.strictObject({
+      connectionId: connectionIdSchema,
+      messageId: messageIdSchema,
+      /** What the other party’s application gets with the receipt. It is sent once, and not on a connection that cannot send. */
+      receipt: bodySchema.optional(),
+      consumer: consumerSchema,
+    }),
     nothing,
   ),
   subscribe: asyncCall(

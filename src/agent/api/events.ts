@@ -24,6 +24,16 @@ export type MessageIntegrity =
   | { readonly result: 'skipped'; readonly from: number; readonly to: number }
   | { readonly result: 'badHash' }
 
+/** What the other party says of a message that it got. */
+export interface ReceiptResult {
+  /** The number that sendMessage gave. */
+  readonly messageId: number
+  /** `badHash`: it got something else than was sent. */
+  readonly result: 'ok' | 'badHash'
+  /** What its application added. */
+  readonly info: Uint8Array
+}
+
 export interface ErrorFact {
   readonly code: string
   readonly message: string
@@ -60,6 +70,16 @@ export type EventPayload =
       /** The sender's number of the message. */
       readonly senderMessageId: number
       readonly notify: boolean
+    }
+  /** Delivery receipts: acknowledge them as messages, with ackMessage (or ackEvents). */
+  | {
+      readonly type: 'RCVD'
+      readonly messageId: number
+      readonly receipts: readonly ReceiptResult[]
+      readonly integrity: MessageIntegrity
+      readonly brokerId: string
+      readonly brokerAt: number
+      readonly senderMessageId: number
     }
   /** The router of the other party has the message. */
   | { readonly type: 'SENT'; readonly messageId: number }

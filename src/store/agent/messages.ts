@@ -72,7 +72,7 @@ export const rcvMessages = defineTable(
     internalHash: bytes,
     senderMessageId: integer,
     type: text,
-    /** `received` or `acknowledged`. */
+    /** `received`, `receipted` (a receipt is on its way, not everybody has acknowledged it yet) or `acknowledged`. */
     state: text,
     /** How often the router has delivered it again while nobody had acknowledged it. */
     attempts: integer,
