@@ -148,5 +148,5 @@ const firstWaiting = async (
   if (delivery === undefined) return undefined
   const { connectionId, messageId } = delivery
   const [message] = await store.find(sndMessages, { where: { connectionId, messageId } })
-  return message === undefined ? undefined : { delivery, message }
+  return message === undefined ? undefined : { delivery, message, body: message.body }
 }

@@ -23,6 +23,7 @@ import { toAgentEvent } from './events.js'
 import { inspectConnection } from './inspectConnection.js'
 import { joinConnection } from './joinConnection.js'
 import { sendMessage } from './sendMessage.js'
+import { sendMessages } from './sendMessages.js'
 import { storeCall } from './storeCall.js'
 import { subscribe } from './subscribe.js'
 import { suspendConnection } from './suspendConnection.js'
@@ -105,6 +106,7 @@ export const handlers: Handlers = {
   joinConnection,
   allowConnection,
   sendMessage,
+  sendMessages,
   ackMessage,
   subscribe,
   deleteConnection,

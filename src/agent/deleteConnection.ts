@@ -10,7 +10,9 @@ import type { AgentContext, Calling } from './context.js'
 import { decideConnection } from './decideConnection.js'
 import { errorFact } from './events.js'
 import { connectionGone, deletionRouter } from './finishDeletion.js'
+import type { SndMessageRow } from './outgoing.js'
 import { type ConnectionRow, eventOf, findConnection, type RcvQueueRow, rcvQueuesOf, sndQueuesOf } from './rows.js'
+import { readSharing, sharingGone } from './sharedBodies.js'
 import { storedCallOf } from './storeCall.js'
 
 /**
@@ -71,14 +73,17 @@ export const deleteConnections = async (
 interface Stored {
   readonly commands: readonly CommandRow[]
   readonly waiting: boolean
+  /** Messages that wait with a body that other connections share. */
+  readonly sharing: readonly SndMessageRow[]
 }
 
 const readStored = async (read: Read, connectionId: string): Promise<Stored> => {
-  const [rows, waiting] = await Promise.all([
+  const [rows, waiting, sharing] = await Promise.all([
     read(commands, { where: { connectionId }, orderBy: ['commandId'] }),
     read(deliveries, { where: { connectionId }, limit: 1 }),
+    readSharing(read, connectionId),
   ])
-  return { commands: rows, waiting: waiting.length > 0 }
+  return { commands: rows, waiting: waiting.length > 0, sharing }
 }
 
 interface Deleted {
@@ -118,7 +123,7 @@ const deletion = (
     },
     dropDeliveries: () => {
       droppedQueueIds = sndQueuesOf(state, connectionId).map(({ queueId }) => queueId)
-      return { changes: [removeWhere(deliveries, { connectionId })] }
+      return { changes: [removeWhere(deliveries, { connectionId }), ...sharingGone(connectionId, stored.sharing)] }
     },
     // DEL for the queues that routers have made; without any the connection may be gone at once.
     deleteQueues: () => {

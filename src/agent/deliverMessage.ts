@@ -1,6 +1,6 @@
 import type { SndQueueEvent, SentMessageType } from '../../machines/sndQueue.js'
 import { boxSecret, type PublicKey, publicKeyOf, type Random } from '../crypto/index.js'
-import type { Parts } from '../encoding/index.js'
+import type { Bytes, Parts } from '../encoding/index.js'
 import { InternalError, RouterError } from '../errors.js'
 import { decodeMessageEncryptKey, encryptBodyParts } from '../ratchet/index.js'
 import { isHostError, isTemporaryOrHostError, type RouterRequest } from '../smp/client.js'
@@ -18,11 +18,11 @@ import type { SndQueueRow } from './rows.js'
  */
 export const sendRequest = (
   queue: SndQueueRow,
-  message: SndMessageRow,
+  { message, body: content }: Pick<QueuedDelivery, 'message' | 'body'>,
   { random, config }: { readonly random: Random; readonly config: AgentConfig },
 ): RouterRequest => {
   const confirmation = isConfirmation(message.type)
-  const body = message.encrypted ?? encryptedMessage(message, config.agentVersions.max)
+  const body = message.encrypted ?? encryptedMessage(message, content, config.agentVersions.max)
   const header = { version: queue.clientVersion, ...(confirmation ? { dhKey: queue.e2ePublicKey } : {}) }
   const unsecured = confirmation && !isSecurable(queue)
   const sealed = sealEnvelope(
@@ -44,11 +44,11 @@ const senderKeyOf = ({ sndPrivateKey }: SndQueueRow): PublicKey => ({
   raw: publicKeyOf('ed25519', sndPrivateKey),
 })
 
-const encryptedMessage = (message: SndMessageRow, agentVersion: number): Parts => {
-  if (message.header === null || message.body === null) {
+const encryptedMessage = (message: SndMessageRow, content: Bytes | null, agentVersion: number): Parts => {
+  if (message.header === null || content === null) {
     throw new InternalError('a waiting message has no body', { field: message.connectionId })
   }
-  const plaintext = numberedMessage(message.sendId, message.previousHash, message.body)
+  const plaintext = numberedMessage(message.sendId, message.previousHash, content)
   const encrypted = encryptBodyParts(decodeMessageEncryptKey(message.header), plaintext, message.paddedLength)
   return messageEnvelopeParts(agentVersion, encrypted)
 }
@@ -57,7 +57,7 @@ const isConfirmation = (type: string): boolean => type === 'CONN_INFO' || type =
 
 /** What an attempt means for the sndQueue machine. */
 export const attemptEvent = (
-  { message, delivery }: QueuedDelivery,
+  { message, delivery }: Pick<QueuedDelivery, 'message' | 'delivery'>,
   queue: SndQueueRow,
   error: unknown,
   config: AgentConfig,
@@ -82,5 +82,8 @@ export const timeoutOf = (messageType: string, error: unknown, config: AgentConf
 }
 
 /** The time, in ms since 1970, after which an attempt that fails with this error is the last one. */
-export const expiryOf = ({ message, delivery }: QueuedDelivery, error: unknown, config: AgentConfig): number =>
-  delivery.createdAt + timeoutOf(message.type, error, config)
+export const expiryOf = (
+  { message, delivery }: Pick<QueuedDelivery, 'message' | 'delivery'>,
+  error: unknown,
+  config: AgentConfig,
+): number => delivery.createdAt + timeoutOf(message.type, error, config)

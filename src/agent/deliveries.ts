@@ -12,6 +12,7 @@ import { conversation } from './failedMessages.js'
 import type { QueuedDelivery } from './outgoing.js'
 import type { SndQueueRow } from './rows.js'
 import { settleDelivery } from './settleDelivery.js'
+import { SharedBodies } from './sharedBodies.js'
 
 /** Waiting messages of a queue that are held in memory at once. */
 const pageLength = 64
@@ -58,10 +59,12 @@ export class Deliveries {
   readonly #context: AgentContext
   readonly #memories = new Map<string, QueueMemory>()
   readonly #workers: Workers<typeof sndQueueDeliveryMachine>
+  readonly #bodies: SharedBodies
   #closed = false
 
   constructor(context: AgentContext) {
     this.#context = context
+    this.#bodies = new SharedBodies(context.store)
     const machine = sndQueueDeliveryMachine.provide({
       actors: {
         deliverNext: fromPromise<DeliveryOutcome, { queueId: string }>(({ input: { queueId } }) =>
@@ -253,10 +256,11 @@ export class Deliveries {
     }
   }
 
-  async #attempt(queue: SndQueueRow, { message }: QueuedDelivery): Promise<unknown> {
+  async #attempt(queue: SndQueueRow, item: QueuedDelivery): Promise<unknown> {
+    const { message } = item
     const { sessions, log } = this.#context
     try {
-      await sessions.request(queue.userId, queue.router, sendRequest(queue, message, this.#context))
+      await sessions.request(queue.userId, queue.router, sendRequest(queue, item, this.#context))
       return undefined
     } catch (error) {
       const { code } = asDuologueError(error)
@@ -305,9 +309,12 @@ export class Deliveries {
       where: { connectionId: last.connectionId, messageId: { in: messageIds } },
     })
     const byId = new Map(messages.map(message => [message.messageId, message]))
+    const bodies = await this.#bodies.read(messages.flatMap(({ bodyId }) => (bodyId === null ? [] : [bodyId])))
     memory.items = rows.flatMap(delivery => {
       const message = byId.get(delivery.messageId)
-      return message === undefined ? [] : [{ delivery, message }]
+      if (message === undefined) return []
+      const body = message.bodyId === null ? message.body : (bodies.get(message.bodyId) ?? null)
+      return [{ delivery, message, body }]
     })
   }
 }

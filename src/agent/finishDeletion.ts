@@ -9,7 +9,9 @@ import { type CommandRow, commandDone, endCommand, noRouter } from './commandRow
 import type { AgentContext } from './context.js'
 import { decideConnection, statusChange } from './decideConnection.js'
 import { errorFact } from './events.js'
+import type { SndMessageRow } from './outgoing.js'
 import { type ConnectionRow, eventOf, findConnection, type RcvQueueRow, rcvQueuesOf, sndQueuesOf } from './rows.js'
+import { readSharing, sharingGone } from './sharedBodies.js'
 
 /** A queue is deleted at its router, or given up with an error: its row goes, and with the last one the connection. */
 export const queueGone = (
@@ -65,7 +67,7 @@ export const finishDeletion = async (context: AgentContext, command: CommandRow)
         dropDeliveries: () => {
           droppedQueueIds = sndQueuesOf(state, connectionId).map(({ queueId }) => queueId)
           return {
-            changes: [removeWhere(deliveries, { connectionId })],
+            changes: [removeWhere(deliveries, { connectionId }), ...sharingGone(connectionId, waiting.sharing)],
             events: undelivered(connection, waiting.messageIds),
           }
         },
@@ -87,6 +89,8 @@ interface Waiting {
   readonly any: boolean
   /** Messages of the application among them, if they are to be told of. */
   readonly messageIds: readonly number[]
+  /** Those whose body other connections share. */
+  readonly sharing: readonly SndMessageRow[]
 }
 
 // Undefined when the command was taken away meanwhile.
@@ -100,12 +104,13 @@ const readWaiting = async (
     read(deliveries, { where: { connectionId }, orderBy: ['messageId'], ...(isLate ? {} : { limit: 1 }) }),
   ])
   if (stored === undefined) return undefined
-  if (!isLate || rows.length === 0) return { any: rows.length > 0, messageIds: [] }
+  if (!isLate || rows.length === 0) return { any: rows.length > 0, messageIds: [], sharing: [] }
   const messages = await read(sndMessages, {
     where: { connectionId, type: 'A_MSG', messageId: { in: rows.map(row => row.messageId) } },
     orderBy: ['messageId'],
   })
-  return { any: true, messageIds: messages.map(({ messageId }) => messageId) }
+  const sharing = await readSharing(read, connectionId)
+  return { any: true, messageIds: messages.map(({ messageId }) => messageId), sharing }
 }
 
 const undelivered = (connection: ConnectionRow, messageIds: readonly number[]): NewEvent[] => {

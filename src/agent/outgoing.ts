@@ -31,6 +31,8 @@ export type DeliveryRow = Row<typeof deliveries>
 export interface QueuedDelivery {
   readonly delivery: DeliveryRow
   readonly message: SndMessageRow
+  /** The content of a numbered message, whether it is the message’s own or shared. */
+  readonly body: Bytes | null
 }
 
 /** What enqueueing a message changes: rows of the message, and the connection as it is afterwards. */
@@ -41,6 +43,27 @@ export interface Enqueued {
   readonly wake: Wake
 }
 
+/** The content of a message, encoded once for every connection that it goes to. */
+export interface EncodedContent {
+  readonly type: MessageContent['type']
+  readonly body: Bytes
+  /** The stored body that its messages name instead of holding it (B46). */
+  readonly bodyId?: string | undefined
+}
+
+export const encodeContent = (content: MessageContent, bodyId?: string): EncodedContent => ({
+  type: content.type,
+  body: encodeMessageContent(content),
+  bodyId,
+})
+
+export interface EnqueueOptions {
+  /** ms since 1970. */
+  readonly now: number
+  readonly notify: boolean
+  readonly idempotencyKey?: string | undefined
+}
+
 /**
  * Enqueues a message of an established connection (B40): the ratchet advances once and its header and key are kept; the body is
  * encrypted at delivery.
@@ -48,20 +71,21 @@ export interface Enqueued {
 export const enqueueMessage = (
   connection: ConnectionRow,
   queue: SndQueueRow,
-  content: MessageContent,
-  options: { readonly now: number; readonly notify: boolean; readonly idempotencyKey?: string | undefined },
+  content: EncodedContent,
+  options: EnqueueOptions,
 ): Enqueued => {
-  const body = encodeMessageContent(content)
+  const { type, body, bodyId } = content
   const sendId = connection.lastSendId + 1
   const plaintext = numberedMessage(sendId, connection.lastSendHash, body)
   const paddedLength = paddingsOf(connection).message
   checkCanPad(plaintext.length, paddedLength)
   const { state, header } = advanceHeader(ratchetOf(connection))
   return enqueued(connection, queue, {
-    type: content.type,
+    type,
     plaintext,
     ratchet: encodeRatchetState(state),
     body,
+    bodyId: bodyId ?? null,
     header: encodeMessageEncryptKey(header),
     paddedLength,
     encrypted: null,
@@ -93,6 +117,7 @@ export const enqueueConfirmation = (
     plaintext,
     ratchet: encodeRatchetState(state),
     body: null,
+    bodyId: null,
     header: null,
     paddedLength,
     encrypted,
@@ -112,6 +137,7 @@ interface NewMessage {
   readonly plaintext: Bytes
   readonly ratchet: Bytes
   readonly body: Bytes | null
+  readonly bodyId: string | null
   readonly header: Bytes | null
   readonly paddedLength: number
   readonly encrypted: Bytes | null
@@ -131,8 +157,8 @@ const enqueued = (connection: ConnectionRow, queue: SndQueueRow, message: NewMes
     messageId,
     sendId,
     type: message.type,
-    body: message.body,
-    bodyId: null,
+    body: message.bodyId === null ? message.body : null,
+    bodyId: message.bodyId,
     header: message.header,
     paddedLength: message.paddedLength,
     encrypted: message.encrypted,
@@ -150,7 +176,7 @@ const enqueued = (connection: ConnectionRow, queue: SndQueueRow, message: NewMes
     warned: null,
     createdAt: message.now,
   }
-  const hint: QueuedDelivery = { delivery, message: row }
+  const hint: QueuedDelivery = { delivery, message: row, body: message.body }
   return {
     messageId,
     connection: { ...connection, ...next },

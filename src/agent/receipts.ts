@@ -11,7 +11,7 @@ import { versionReceipts, versionRatchetOnConfirmation } from './config.js'
 import { decideConnection } from './decideConnection.js'
 import type { DecryptedMessage } from './decryptMessage.js'
 import { checkReceiptInfoLength } from './limits.js'
-import { enqueueMessage, type SndMessageRow } from './outgoing.js'
+import { encodeContent, enqueueMessage, type SndMessageRow } from './outgoing.js'
 import { eventOf, findConnection, primarySndQueue } from './rows.js'
 
 type RcvMessageRow = Row<typeof rcvMessages>
@@ -83,7 +83,7 @@ export const sendReceipt = (state: UnitState, message: RcvMessageRow, info: Uint
       const receipts = [{ messageId: senderMessageId, hash: internalHash, info }]
       const options = { now: state.now, notify: false }
       const queue = primarySndQueue(state, connectionId)
-      const { changes, wake } = enqueueMessage(connection, queue, { type: 'A_RCVD', receipts }, options)
+      const { changes, wake } = enqueueMessage(connection, queue, encodeContent({ type: 'A_RCVD', receipts }), options)
       return {
         changes: [patch(rcvMessages, { connectionId, messageId }, { state: 'receipted' }), ...changes],
         wakes: [wake],

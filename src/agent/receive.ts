@@ -11,7 +11,7 @@ import type { AgentContext } from './context.js'
 import { decryptMessage } from './decryptMessage.js'
 import { errorFact } from './events.js'
 import { openDelivered, openSent } from './incoming.js'
-import { enqueueMessage } from './outgoing.js'
+import { encodeContent, enqueueMessage } from './outgoing.js'
 import { receiveConfirmation } from './receiveConfirmation.js'
 import { receiveMessage } from './receiveMessage.js'
 import { readReceipted } from './receipts.js'
@@ -144,10 +144,10 @@ const follow = (arrival: Arrival, decision: Decision): Step => {
 const queueDrained = ({ state, connection, queue }: Extract<Opened, { type: 'drained' }>): Step => {
   const sndQueue = sndQueuesOf(state, connection.connectionId).find(row => row.primary)
   if (sndQueue === undefined || connection.status !== 'connected' || queue.sndId === null) return acknowledged()
-  const content = {
+  const content = encodeContent({
     type: 'A_QCONT',
     queue: { router: parseRouterAddress(queue.router), senderId: queue.sndId },
-  } as const
+  })
   const { changes, wake } = enqueueMessage(connection, sndQueue, content, { now: state.now, notify: false })
   return acknowledged({ changes, wakes: [wake, { worker: 'continue', key: sndQueue.queueId }] })
 }

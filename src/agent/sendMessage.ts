@@ -1,13 +1,13 @@
 import { follow } from '../runtime/follow.js'
-import type { Outcome } from '../runtime/unit.js'
+import type { Outcome, UnitState } from '../runtime/unit.js'
 import { sndMessages } from '../store/agent/messages.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import { versionRatchetOnConfirmation } from './config.js'
 import type { AgentContext } from './context.js'
 import { decideConnection, refusal } from './decideConnection.js'
 import { checkMessageLength } from './limits.js'
-import { enqueueMessage } from './outgoing.js'
-import { primarySndQueue, requireConnection } from './rows.js'
+import { encodeContent, type EncodedContent, type EnqueueOptions, type Enqueued, enqueueMessage } from './outgoing.js'
+import { type ConnectionRow, primarySndQueue, requireConnection } from './rows.js'
 
 /**
  * sendMessage: the ratchet advances and message and delivery are stored (B40); answered when they are durable. Oversized bodies are
@@ -30,19 +30,27 @@ export const sendMessage = (
       const connection = requireConnection(state, connectionId)
       if (knownId !== undefined) return { result: { messageId: knownId } }
       checkMessageLength(body.length, connection)
-      const early = connection.agentVersion >= versionRatchetOnConfirmation
-      let messageId = 0
-      const { changes, wakes } = follow(decideConnection(state, connection, { type: 'message.send', early }), {
-        acceptMessage: () => {
-          const queue = primarySndQueue(state, connectionId)
-          const options = { now: state.now, notify, idempotencyKey }
-          const enqueued = enqueueMessage(connection, queue, { type: 'A_MSG', body }, options)
-          messageId = enqueued.messageId
-          return { changes: enqueued.changes, wakes: [enqueued.wake] }
-        },
-        ...refusal(connectionId),
-      })
-      return { result: { messageId }, changes, wakes }
+      checkCanSend(state, connection)
+      const options = { now: state.now, notify, idempotencyKey }
+      const enqueued = enqueueOn(state, connection, encodeContent({ type: 'A_MSG', body }), options)
+      return { result: { messageId: enqueued.messageId }, changes: enqueued.changes, wakes: [enqueued.wake] }
     },
   })
 }
+
+/** Whether the connection machine accepts a message of the user. Throws CallError `CMD_PROHIBITED`. */
+export const checkCanSend = (state: UnitState, connection: ConnectionRow): void => {
+  const early = connection.agentVersion >= versionRatchetOnConfirmation
+  follow(decideConnection(state, connection, { type: 'message.send', early }), {
+    acceptMessage: () => ({}),
+    ...refusal(connection.connectionId),
+  })
+}
+
+/** Enqueues a message of the user on the connection’s send queue. */
+export const enqueueOn = (
+  state: UnitState,
+  connection: ConnectionRow,
+  content: EncodedContent,
+  options: EnqueueOptions,
+): Enqueued => enqueueMessage(connection, primarySndQueue(state, connection.connectionId), content, options)

@@ -6,8 +6,8 @@ import { decide, type Intent } from '../runtime/decide.js'
 import { follow } from '../runtime/follow.js'
 import type { NewEvent, Outcome, Read, UnitState, Wake } from '../runtime/unit.js'
 import { confirmations, sndQueues } from '../store/agent/connections.js'
-import { deliveries, sndBodies, sndMessages } from '../store/agent/messages.js'
-import { type Change, type Json, patch, remove, removeUnused, removeWhere } from '../store/index.js'
+import { deliveries, sndMessages } from '../store/agent/messages.js'
+import { type Change, type Json, patch, remove, removeWhere } from '../store/index.js'
 import { commandsChanged } from './commandRows.js'
 import type { AgentContext } from './context.js'
 import { decideConnection, statusChange } from './decideConnection.js'
@@ -16,7 +16,8 @@ import { deletionRouter } from './finishDeletion.js'
 import { type Expired, failedEvents, messageTypeFact, readExpired } from './failedMessages.js'
 import type { DeliveryRow, QueuedDelivery, SndMessageRow } from './outgoing.js'
 import { isSecurable } from './queues.js'
-import { type ConnectionRow, eventOf, findConnection, findSndQueue, type SndQueueRow } from './rows.js'
+import { type ConnectionRow, eventOf, findConnection, findSndQueue, type SndQueueRow, sndQueuesOf } from './rows.js'
+import { bodyReleased } from './sharedBodies.js'
 
 /** What has become of an attempt. */
 export interface Settled {
@@ -42,20 +43,21 @@ export const settleDelivery = (
     name: 'deliver',
     internal: true,
     locks: [connectionId],
-    load: async read => {
+    load: async (read, state) => {
       if (context.contestedQueues.has(queueId) && !(await isWaiting(read, queueId, messageId))) return undefined
-      const { config, clock } = context
-      return expired ? readExpired(read, item.delivery, error, { config, now: clock.now(), givenUpTo }) : []
+      const { config } = context
+      const gone = expired ? await readExpired(read, item.delivery, error, { config, now: state.now, givenUpTo }) : []
+      return { expired: gone, elsewhere: await readElsewhere(read, state, [item, ...gone]) }
     },
-    compute: (state, expiredRows): Outcome<Settled> => {
+    compute: (state, loaded): Outcome<Settled> => {
       const connection = findConnection(state, connectionId)
       const queue = findSndQueue(state, connectionId, queueId)
       const isGone = connection === undefined || queue === undefined || connection.status === 'deleted'
-      // No rows: it was given up while the attempt was under way.
-      if (isGone || expiredRows === undefined) return { result: { outcome: 'dropped', warned: null } }
+      // Nothing loaded: it was given up while the attempt was under way.
+      if (isGone || loaded === undefined) return { result: { outcome: 'dropped', warned: null } }
       const decision = decide(sndQueueMachine, queue.status, {}, event)
       state.traced('sndQueue', queueId, event.type, decision)
-      const settled = new Settlement(state, connection, queue, item, error, expiredRows)
+      const settled = new Settlement(state, connection, queue, { item, error, ...loaded })
       for (const intent of decision.intents) settled.follow(intent)
       if (decision.from !== decision.to) settled.changes.push(patch(sndQueues, { queueId }, { status: decision.to }))
       return {
@@ -77,21 +79,39 @@ const isWaiting = async (read: Read, queueId: string, messageId: number): Promis
 const deletionMayEnd = (state: UnitState, connectionId: string): Wake =>
   commandsChanged({ connectionId, router: deletionRouter(state, connectionId) })
 
-/** The delivery goes; its message too, or all of it that is not needed any more. */
+/** Which of these messages also wait for another queue of their connection. */
+const readElsewhere = async (
+  read: Read,
+  state: UnitState,
+  waiting: ReadonlyArray<{ readonly delivery: DeliveryRow }>,
+): Promise<ReadonlySet<number>> => {
+  const { connectionId = '', queueId } = waiting[0]?.delivery ?? {}
+  if (sndQueuesOf(state, connectionId).length < 2) return new Set()
+  const messageId = { in: waiting.map(({ delivery }) => delivery.messageId) }
+  const rows = await read(deliveries, { where: { connectionId, messageId } })
+  return new Set(rows.filter(row => row.queueId !== queueId).map(row => row.messageId))
+}
+
+/** The delivery goes; with the last one of its message all that is not needed any more. */
 const deliveryGone = (
   { queueId, connectionId, messageId }: DeliveryRow,
   { bodyId }: Pick<SndMessageRow, 'bodyId'>,
-  keepRow: boolean,
+  { keepRow, waitsElsewhere }: { readonly keepRow: boolean; readonly waitsElsewhere: boolean },
 ): Change[] => {
+  if (waitsElsewhere) return [remove(deliveries, { queueId, messageId })]
   const key = { connectionId, messageId }
   const gone = keepRow
     ? patch(sndMessages, key, { header: null, ...(bodyId === null ? { body: null } : { bodyId: null }) })
     : remove(sndMessages, key)
-  return [
-    remove(deliveries, { queueId, messageId }),
-    gone,
-    ...(bodyId === null ? [] : [removeUnused(sndBodies, { bodyId }, sndMessages, 'bodyId')]),
-  ]
+  return [remove(deliveries, { queueId, messageId }), gone, ...(bodyId === null ? [] : [bodyReleased(bodyId)])]
+}
+
+interface Attempt {
+  readonly item: QueuedDelivery
+  /** Undefined when the router took the message. */
+  readonly error: unknown
+  readonly expired: readonly Expired[]
+  readonly elsewhere: ReadonlySet<number>
 }
 
 /** Collects what the intents of one decision change. */
@@ -104,6 +124,7 @@ class Settlement {
   readonly #item: QueuedDelivery
   readonly #error: unknown
   readonly #expired: readonly Expired[]
+  readonly #elsewhere: ReadonlySet<number>
   #outcome: DeliveryOutcome = 'sent'
   #warned: string | null
 
@@ -111,9 +132,7 @@ class Settlement {
     state: UnitState,
     connection: ConnectionRow,
     queue: SndQueueRow,
-    item: QueuedDelivery,
-    error: unknown,
-    expired: readonly Expired[],
+    { item, error, expired, elsewhere }: Attempt,
   ) {
     this.#state = state
     this.#connection = connection
@@ -121,6 +140,7 @@ class Settlement {
     this.#item = item
     this.#error = error
     this.#expired = expired
+    this.#elsewhere = elsewhere
     this.#warned = item.delivery.warned
   }
 
@@ -132,9 +152,9 @@ class Settlement {
     switch (type) {
       case 'dropMessage':
         this.#outcome = this.#error === undefined ? 'sent' : 'dropped'
-        return this.#finish(this.#item.message.type === 'A_MSG')
+        return this.#finish(this.#item)
       case 'keepForReceipt':
-        return this.#finish(true)
+        return this.#finish(this.#item)
       case 'notifySent':
         return this.#notify('SENT', {})
       case 'notifyFailed':
@@ -165,15 +185,14 @@ class Settlement {
   }
 
   // A user’s message keeps its row for the receipt and for repeated calls under its idempotency key; its body is not needed any more.
-  #finish(keepRow: boolean): void {
-    this.changes.push(...deliveryGone(this.#item.delivery, this.#item.message, keepRow))
+  #finish({ delivery, message }: QueuedDelivery | Expired): void {
+    const waitsElsewhere = this.#elsewhere.has(delivery.messageId)
+    this.changes.push(...deliveryGone(delivery, message, { keepRow: message.type === 'A_MSG', waitsElsewhere }))
   }
 
   #dropExpired(): void {
     const behind = this.#expired.filter(({ delivery }) => delivery.messageId !== this.#item.delivery.messageId)
-    for (const { delivery, message } of behind) {
-      this.changes.push(...deliveryGone(delivery, message, message.type === 'A_MSG'))
-    }
+    for (const one of behind) this.#finish(one)
     this.#failed(behind, true)
   }
 

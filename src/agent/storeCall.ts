@@ -81,11 +81,25 @@ const encodeParams = (params: object): Buffer =>
  */
 export const decodeParams = (name: DirectCallName, secret: Uint8Array, key: string): object => {
   const schema = directCalls[name].params
-  const given = JSON.parse(Buffer.from(secret).toString('utf8')) as { idempotencyKey?: string }
-  const takesKey = 'idempotencyKey' in schema.shape && given.idempotencyKey === undefined
-  const parsed = schema.safeParse(takesKey ? { ...given, idempotencyKey: key } : given)
+  const given = JSON.parse(Buffer.from(secret).toString('utf8')) as Given
+  const parsed = schema.safeParse(withKey(name, given, key))
   if (parsed.success) return parsed.data
   throw new CallError('CMD_PARAMS', parsed.error.issues[0]?.message ?? 'wrong parameters', { field: name })
+}
+
+interface Given {
+  readonly idempotencyKey?: string
+  /** Of sendMessages: each has a key of its own. */
+  readonly items?: ReadonlyArray<{ readonly idempotencyKey?: string }>
+}
+
+const withKey = (name: DirectCallName, given: Given, key: string): Given => {
+  if (name === 'sendMessages' && Array.isArray(given.items)) {
+    const items = given.items.map((item, index) => ({ idempotencyKey: `${key}.${index}`, ...item }))
+    return { ...given, items }
+  }
+  const takesKey = 'idempotencyKey' in directCalls[name].params.shape && given.idempotencyKey === undefined
+  return takesKey ? { ...given, idempotencyKey: key } : given
 }
 
 export const storedCallOf = ({ argument }: CommandRow): StoredCall => argument as unknown as StoredCall

@@ -11,6 +11,7 @@ import { purge } from './finishDeletion.js'
 import { createdQueue } from './queues.js'
 import { routerRows, type UserRouter } from './routers.js'
 import { eventOf, rcvQueuesOf, requireConnection } from './rows.js'
+import { readSharing, sharingGone } from './sharedBodies.js'
 
 type UserRow = Row<typeof users>
 const pageLength = 500
@@ -195,9 +196,10 @@ const forgetConnection = async (context: AgentContext, connectionId: string): Pr
   const sndQueueIds = await context.runtime.run({
     name: 'forgetConnection',
     locks: [connectionId],
-    compute: (state): Outcome<readonly string[]> => ({
+    load: read => readSharing(read, connectionId),
+    compute: (state, sharing): Outcome<readonly string[]> => ({
       result: state.rows(sndQueues, connectionId).map(queue => queue.queueId),
-      changes: purge(connectionId),
+      changes: [...sharingGone(connectionId, sharing), ...purge(connectionId)],
     }),
   })
   for (const queueId of sndQueueIds) context.forgetDelivery(queueId)

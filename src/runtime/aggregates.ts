@@ -78,20 +78,42 @@ export class AggregateCache {
     return this.#tables.includes(table)
   }
 
-  async load(id: string): Promise<AggregateRows> {
-    const known = this.#loaded.get(id)
-    if (known !== undefined) {
+  /** Aggregates by their ids; those that are not in memory are read together. */
+  async load(ids: readonly string[]): Promise<Map<string, AggregateRows>> {
+    const loaded = new Map<string, AggregateRows>()
+    const missing: string[] = []
+    for (const id of ids) {
+      const known = this.#loaded.get(id)
+      if (known === undefined) {
+        missing.push(id)
+        continue
+      }
       this.#loaded.delete(id)
       this.#loaded.set(id, known)
-      return known
+      loaded.set(id, known)
     }
-    const results = await Promise.all(
+    for (const [id, rows] of await this.#read(missing)) loaded.set(id, rows)
+    return loaded
+  }
+
+  async #read(ids: readonly string[]): Promise<Map<string, AggregateRows>> {
+    const [first, ...more] = ids
+    if (first === undefined) return new Map()
+    const read = new Map(ids.map(id => [id, new Map<string, AnyRow[]>()]))
+    const which = more.length === 0 ? first : { in: ids }
+    await Promise.all(
       this.#tables.map(async table => {
-        const rows = await this.#store.find(table, { where: { [table.aggregate as string]: id }, orderBy: table.key })
-        return [table.name, (rows as unknown as AnyRow[]).map(ownedRow)] as const
+        const column = table.aggregate as string
+        for (const row of await this.#store.find(table, { where: { [column]: which }, orderBy: table.key })) {
+          const tables = read.get((row as unknown as AnyRow)[column] as string)
+          const rows = tables?.get(table.name)
+          const owned = ownedRow(row as unknown as AnyRow)
+          if (rows === undefined) tables?.set(table.name, [owned])
+          else rows.push(owned)
+        }
       }),
     )
-    return new AggregateRows(id, new Map(results))
+    return new Map([...read].map(([id, tables]) => [id, new AggregateRows(id, tables)]))
   }
 
   /** Keeps an aggregate as a commit has left it. */

@@ -4,17 +4,17 @@ import { CallError } from '../errors.js'
 interface Job<T> {
   readonly keys: readonly string[]
   readonly item: T
-  /** How many of its keys it holds; all of them are taken in sorted order, so no two jobs can wait for each other. */
+  /** How many of its keys it holds. It stands in line for all of them from the start, so no two jobs can wait for each other. */
   held: number
 }
 
+/** A lock that is held, and who waits for it. */
 interface Lock<T> {
-  busy: boolean
   readonly waiting: Array<Job<T>>
 }
 
 /**
- * Locks of aggregates, taken in one order. Items that wait for the same single aggregate are handed out together, as one
+ * Locks of aggregates, taken in the one order of submission. Items that wait for the same single aggregate are handed out together, as one
  * group over one loaded state; an item of several aggregates runs alone. `run` is called with every group and holds its locks
  * until its promise resolves; the function that it resolves with is called when the locks are free. It must not reject.
  */
@@ -55,41 +55,31 @@ export class Locks<T> {
       })
     }
     this.#waiting++
-    const sorted = [...new Set(keys)].sort()
-    const job: Job<T> = { keys: sorted, item, held: 0 }
-    if (sorted.length === 0) void this.#process([], [job])
+    const job: Job<T> = { keys: [...new Set(keys)], item, held: 0 }
+    if (job.keys.length === 0) void this.#process([], [job])
     else this.#enqueue(job)
   }
 
-  // Takes the job's keys one after the other, until one is taken or all are held.
+  // Takes the keys that are free and stands in line for the others.
   #enqueue(job: Job<T>): void {
-    for (;;) {
-      const key = job.keys[job.held] as string
-      let lock = this.#locks.get(key)
-      if (lock === undefined) {
-        lock = { busy: false, waiting: [] }
-        this.#locks.set(key, lock)
+    for (const key of job.keys) {
+      const lock = this.#locks.get(key)
+      if (lock !== undefined) lock.waiting.push(job)
+      else {
+        this.#locks.set(key, { waiting: [] })
+        job.held++
       }
-      if (lock.busy) {
-        lock.waiting.push(job)
-        return
-      }
-      lock.busy = true
-      job.held++
-      if (job.held < job.keys.length) continue
-      void this.#process(job.keys, [job])
-      return
     }
+    if (job.held === job.keys.length) void this.#process(job.keys, [job])
   }
 
-  // Hands a free lock to those who wait for it first.
+  // Hands a lock that was given back to those who wait for it first.
   #pump(key: string, lock: Lock<T>): void {
     const first = lock.waiting[0]
     if (first === undefined) {
       this.#locks.delete(key)
       return
     }
-    lock.busy = true
     if (first.keys.length === 1) {
       let count = 1
       while (count < this.#maxGroup && lock.waiting[count]?.keys.length === 1) count++
@@ -99,7 +89,6 @@ export class Locks<T> {
     lock.waiting.shift()
     first.held++
     if (first.held === first.keys.length) void this.#process(first.keys, [first])
-    else this.#enqueue(first)
   }
 
   async #process(keys: readonly string[], jobs: ReadonlyArray<Job<T>>): Promise<void> {
@@ -108,9 +97,7 @@ export class Locks<T> {
     this.#waiting -= jobs.length
     for (const key of keys) {
       const lock = this.#locks.get(key)
-      if (lock === undefined) continue
-      lock.busy = false
-      this.#pump(key, lock)
+      if (lock !== undefined) this.#pump(key, lock)
     }
     notify()
   }

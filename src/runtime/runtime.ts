@@ -177,8 +177,7 @@ export class Runtime {
 
   async #process(keys: readonly string[], items: readonly Item[]): Promise<() => void> {
     const startedAt = this.#options.clock.now()
-    const loaded = new Map<string, AggregateRows>()
-    for (const key of keys) loaded.set(key, (await this.#cache.load(key)).copy())
+    const loaded = new Map([...(await this.#cache.load(keys))].map(([key, rows]) => [key, rows.copy()]))
     const computed: Computed[] = []
     let rest: readonly Item[] = []
     for (const [index, item] of items.entries()) {
@@ -315,7 +314,11 @@ export class Runtime {
         })
       }
     }
-    for (const change of ofAggregates) for (const rows of loaded.values()) rows.apply(change)
+    for (const change of ofAggregates) {
+      // A put may take the place of another aggregate's row; else a change that names its aggregate is of no other.
+      const id = change.op === 'put' ? undefined : aggregateOf(change)
+      for (const rows of id === undefined ? loaded.values() : [loaded.get(id)]) rows?.apply(change)
+    }
   }
 
   async #commit(computed: readonly Computed[]): Promise<void> {

@@ -126,8 +126,7 @@ describe('aggregates', () => {
     const loads: unknown[] = []
     const cache = new AggregateCache(store, aggregateTables, 2)
     const use = async (id: string): Promise<void> => {
-      const rows = await cache.load(id)
-      cache.keep(id, rows)
+      for (const [key, rows] of await cache.load([id])) cache.keep(key, rows)
     }
     for (const id of ['a', 'b', 'a', 'c']) await use(id)
     store.beforeFind = table => void loads.push(table.name)
@@ -138,6 +137,33 @@ describe('aggregates', () => {
     expect(loads).toEqual(['accounts', 'entries'])
     await use('a')
     expect(loads).toHaveLength(4)
+  })
+
+  it('are read together when a unit locks many, and only those that are not in memory', async () => {
+    const names = Array.from({ length: 50 }, (_, index) => `a${index}`)
+    const memory = openMemoryStore()
+    await memory.commit(
+      names.flatMap(name => [insert(accounts, account(name, 1)), insert(entries, entry(name, `e-${name}`))]),
+    )
+    const { runtime, store } = await openRuntime({ store: watchedStore(memory) })
+    await runtime.run(unit('a3', () => ({ result: 0, changes: [patch(accounts, { account: 'a3' }, { balance: 7 })] })))
+    let finds = 0
+    store.beforeFind = () => void finds++
+    const seen = await runtime.run({
+      name: 'many',
+      locks: [...names, 'unknown'],
+      compute: state => ({
+        result: [...names, 'unknown'].map(name => [
+          state.rows(accounts, name).map(row => row.balance),
+          state.rows(entries, name).map(row => row.entry),
+        ]),
+        changes: names.map(name => patch(accounts, { account: name }, { balance: 9 })),
+      }),
+    })
+    expect(finds).toBe(aggregateTables.length)
+    expect(seen).toEqual([...names.map(name => [[name === 'a3' ? 7 : 1], [`e-${name}`]]), [[], []]])
+    expect(await runtime.run(unit('a9', state => ({ result: state.rows(accounts, 'a9')[0]?.balance })))).toBe(9)
+    expect(finds).toBe(aggregateTables.length)
   })
 
   it('hand out the very bytes that were committed, so that what was decoded from them can be found again', async () => {

@@ -53,7 +53,7 @@ describe('Locks', () => {
     )
   })
 
-  it('keep the order of submission for every single key', async () => {
+  it('B46 keep the order of submission for every key, of items with one key and with many', async () => {
     await fc.assert(
       fc.asyncProperty(fc.scheduler(), jobLists, async (scheduler, keyLists) => {
         const order = new Map<string, number[]>()
@@ -62,10 +62,9 @@ describe('Locks', () => {
           await scheduler.schedule(Promise.resolve())
           return () => {}
         }, limits)
-        // Items of one key each: those of several take their places key by key.
         for (const [id, keys] of keyLists.entries()) {
-          const [key] = keys
-          if (key !== undefined) locks.submit([key], { id, keys: [key] })
+          void scheduler.schedule(Promise.resolve())
+          locks.submit(keys, { id, keys })
         }
         await drained(scheduler)
         for (const ids of order.values()) expect(ids).toEqual(ids.toSorted((a, b) => a - b))

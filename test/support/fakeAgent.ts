@@ -101,6 +101,17 @@ class PlayedAgent {
     return { messageId }
   }
 
+  async sendMessages({ items }: ParamsOf<'sendMessages'>) {
+    const bodies = new Map<string, NonNullable<(typeof items)[number]['body']>>()
+    const results = []
+    for (const { connectionId, body, ref } of items) {
+      if (ref !== undefined && body !== undefined) bodies.set(ref, body)
+      const { messageId } = await this.sendMessage({ connectionId, body: body ?? bodies.get(ref ?? '') ?? '' })
+      results.push({ connectionId, messageId })
+    }
+    return { results }
+  }
+
   async ackMessage({ connectionId, messageId }: ParamsOf<'ackMessage'>) {
     this.called.push('ackMessage')
     this.log = this.log.filter(

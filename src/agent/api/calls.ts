@@ -35,6 +35,51 @@ const itemResults = z.strictObject({
 })
 const waitDeliverySchema = z.boolean().default(false)
 
+/** Items of one sendMessages call: as many connections are locked at once. */
+const maxMessageItems = 1000
+
+const messageItem = z.strictObject({
+  connectionId: connectionIdSchema,
+  /** Left out where `ref` names a body before this item. */
+  body: bodySchema.optional(),
+  ref: z.string().min(1).max(64).optional(),
+  notify: z.boolean().default(true),
+  idempotencyKey: idempotencyKeySchema.optional(),
+})
+
+const messageItemsSchema = z
+  .array(messageItem)
+  .min(1)
+  .max(maxMessageItems)
+  .superRefine((items, context) => {
+    const named = new Set<string>()
+    for (const [index, { body, ref }] of items.entries()) {
+      const problem = bodyProblem(body, ref, named)
+      if (problem !== undefined)
+        context.addIssue({ code: 'custom', path: [index, problem.field], message: problem.text })
+      if (ref !== undefined) named.add(ref)
+    }
+  })
+
+const bodyProblem = (
+  body: Uint8Array | undefined,
+  ref: string | undefined,
+  named: ReadonlySet<string>,
+): { readonly field: 'body' | 'ref'; readonly text: string } | undefined => {
+  if (ref === undefined)
+    return body === undefined ? { field: 'body', text: 'a body or the ref of one before' } : undefined
+  if (body === undefined)
+    return named.has(ref) ? undefined : { field: 'ref', text: 'no item before this one names a body so' }
+  return named.has(ref) ? { field: 'ref', text: 'another body has this name' } : undefined
+}
+
+/** Either the number of the message, or why there is none. */
+const messageItemResult = z.strictObject({
+  connectionId: connectionIdSchema,
+  messageId: messageIdSchema.optional(),
+  error: z.unknown().optional(),
+})
+
 /** The calls that are written down; their asynchronous variants follow from them. */
 export const directCalls = {
   createConnection: asyncCall(
@@ -71,6 +116,11 @@ export const directCalls = {
       idempotencyKey: idempotencyKeySchema.optional(),
     }),
     z.strictObject({ messageId: messageIdSchema }),
+  ),
+  sendMessages: asyncCall(
+    'Accepts messages to many connections at once: when the call is answered, those that have a messageId are stored. An item has a body, which may get a name (`ref`), or the name of a body before it; a body that many share is stored once. Each item answers for itself, in the order of the items.',
+    z.strictObject({ items: messageItemsSchema }),
+    z.strictObject({ results: z.array(messageItemResult) }),
   ),
   ackMessage: asyncCall(
     'Acknowledges a received message or receipt: its event leaves the log, the router may deliver the next one; with `receipt`, the other party gets a delivery receipt (RCVD) of the message. May be repeated.',
