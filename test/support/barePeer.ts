@@ -59,6 +59,8 @@ export interface BarePeer {
   /** Number and hash of the last message that `message` has made. */
   lastId: number
   lastHash: Bytes
+  /** The highest agent version that the peer says it speaks, in what it sends from now on. */
+  agentVersion: number
   /** Secures the agent's queue: SKEY. */
   secure(): Promise<void>
   /** The confirmation with a reply queue, as a joiner sends it; consumes the first step of the ratchet. */
@@ -83,7 +85,7 @@ export interface BarePeer {
 }
 
 export const barePeer = async (options: BarePeerOptions): Promise<BarePeer> => {
-  const { clock, network, link, agentVersion = 7, legacyReply = false } = options
+  const { clock, network, link, legacyReply = false } = options
   const router = parseRouterAddress(options.router)
   const request = parseConnectionRequest(link)
   if (request.mode !== 'invitation') throw new Error('no invitation')
@@ -137,6 +139,7 @@ export const barePeer = async (options: BarePeerOptions): Promise<BarePeer> => {
     e2e: params,
     lastId: 1,
     lastHash: Buffer.alloc(0),
+    agentVersion: options.agentVersion ?? 7,
     secure: async () => {
       const raw = publicKeyOf('ed25519', senderKeys.privateKey)
       await session.send({
@@ -150,10 +153,15 @@ export const barePeer = async (options: BarePeerOptions): Promise<BarePeer> => {
       const plaintext = encodeAgentMessage({ type: 'connInfoReply', queues: [queue], info: Buffer.from(info) })
       peer.lastHash = sha256(plaintext)
       const encryptedInfo = ratchetEncrypt(plaintext, 14_832)
+      const { agentVersion } = peer
       return encodeAgentEnvelope({ type: 'confirmation', agentVersion, e2e: params, encryptedInfo })
     },
     encrypted: plaintext =>
-      encodeAgentEnvelope({ type: 'message', agentVersion, encryptedMessage: ratchetEncrypt(plaintext, 15_840) }),
+      encodeAgentEnvelope({
+        type: 'message',
+        agentVersion: peer.agentVersion,
+        encryptedMessage: ratchetEncrypt(plaintext, 15_840),
+      }),
     plain: message => encodeAgentMessage(message),
     message: (content, forged = {}) => {
       const id = forged.id ?? peer.lastId + 1
