@@ -72,6 +72,8 @@ export interface AgentContext {
   readonly commandProgress: (workerKey: string) => CommandProgress | undefined
   /** Send queues of which messages were given up while an attempt at one may have been under way. */
   readonly contestedQueues: Set<string>
+  /** Starts the delivery workers of connections, or of all, that have something to send. */
+  readonly resumeDeliveries: (connectionIds?: readonly string[]) => Promise<void>
   /** Why the first message of a send queue waits, after an attempt has failed. */
   readonly waitingDelivery: (queueId: string) => WaitingDelivery | undefined
 }

@@ -5,6 +5,7 @@ import { Workers } from '../runtime/workers.js'
 import { sndQueues } from '../store/agent/connections.js'
 import { deliveries, sndMessages } from '../store/agent/messages.js'
 import type { ErrorFact } from './api/events.js'
+import type { Where } from '../store/index.js'
 import type { AgentContext } from './context.js'
 import { attemptEvent, expiryOf, sendRequest } from './deliverMessage.js'
 import { errorFact } from './events.js'
@@ -16,6 +17,8 @@ import { SharedBodies } from './sharedBodies.js'
 
 /** Waiting messages of a queue that are held in memory at once. */
 const pageLength = 64
+/** Connections that one query looks for. */
+const idsPerQuery = 500
 const memoryLength = 256
 /** Messages that a worker sends in one turn of its machine. */
 const messagesPerTurn = 64
@@ -114,18 +117,27 @@ export class Deliveries {
     this.#workers.send(queueId, { type: 'queue.continued' })
   }
 
-  /** Starts the workers of every queue that has waiting rows. */
-  async resume(): Promise<void> {
+  /** Starts the workers of every queue that has waiting rows, or of those of some connections (B67); one that runs goes on as it is. */
+  async resume(connectionIds?: readonly string[]): Promise<void> {
+    if (connectionIds === undefined) return this.#resume({})
+    for (let from = 0; from < connectionIds.length; from += idsPerQuery) {
+      await this.#resume({ connectionId: { in: connectionIds.slice(from, from + idsPerQuery) } })
+    }
+  }
+
+  async #resume(where: Where<typeof deliveries>): Promise<void> {
     let after = ''
     for (;;) {
-      const [row] = await this.#context.store.find(deliveries, {
-        where: { queueId: { gt: after } },
+      const page = await this.#context.store.find(deliveries, {
+        where: { ...where, queueId: { gt: after } },
         orderBy: ['queueId', 'messageId'],
-        limit: 1,
+        limit: pageLength,
       })
-      if (row === undefined) return
-      this.wake(row.queueId, undefined)
-      after = row.queueId
+      const last = page.at(-1)
+      if (last === undefined) return
+      for (const queueId of new Set(page.map(row => row.queueId))) this.wake(queueId, undefined)
+      // What is left of the last queue is its worker's.
+      after = last.queueId
     }
   }
 

@@ -197,6 +197,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     isClosing: () => commandWorkers.closed,
     commandProgress: key => commandWorkers.progressOf(key),
     contestedQueues: new Set(),
+    resumeDeliveries: connectionIds => deliveries.resume(connectionIds),
     waitingDelivery: queueId => deliveries.waiting(queueId),
   }
   const deliveries = new Deliveries(context)

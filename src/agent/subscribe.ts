@@ -18,6 +18,7 @@ export const subscribe = async (
 ): Promise<ResultOf<'subscribe'>> => {
   const results =
     connectionIds === undefined ? await subscribeAll(context) : await subscribeNamed(context, connectionIds)
+  await context.resumeDeliveries(connectionIds)
   return { results }
 }
 
