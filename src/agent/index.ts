@@ -7,6 +7,7 @@ export type {
   EventPayload,
   EventType,
   MessageIntegrity,
+  RatchetSyncState,
   ReceiptResult,
 } from './api/events.js'
 export type { AgentConfig } from './config.js'

@@ -10,6 +10,7 @@ import { acknowledged, type Arrival, brokerIdOf, patchConnection, type Step } fr
 import { decideConnection } from './decideConnection.js'
 import type { DecryptedMessage } from './decryptMessage.js'
 import { errorFact } from './events.js'
+import { ratchetWorks } from './ratchetSync.js'
 import { receiptEffects } from './receipts.js'
 import { type ConnectionRow, eventOf, sndQueuesOf } from './rows.js'
 
@@ -46,6 +47,7 @@ const numberedStep = (arrival: Arrival, decrypted: Extract<DecryptedMessage, { t
   const internalHash = sha256(decrypted.plaintext)
   const step = contentStep(arrival, decrypted.message, messageId)
   const kept = step.received.type === 'keep'
+  const sync = ratchetWorks(connection)
   const changes: Change[] = [
     ...decrypted.ratchetChanges,
     patchConnection(connection, {
@@ -70,7 +72,11 @@ const numberedStep = (arrival: Arrival, decrypted: Extract<DecryptedMessage, { t
       createdAt: state.now,
     }),
   ]
-  return { ...step, changes: [...changes, ...step.changes] }
+  return {
+    ...step,
+    changes: [...changes, ...sync.changes, ...step.changes],
+    events: [...sync.events, ...step.events],
+  }
 }
 
 // ACK is the user’s for a message and for a receipt with news, automatic for everything else that the agents say to each other (B31).

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { confirmations, connections, rcvQueues } from '../../src/store/agent/connections.js'
 import { rcvMessages } from '../../src/store/agent/messages.js'
 import { events } from '../../src/store/eventLog.js'
+import { patch } from '../../src/store/index.js'
 import { StoreError } from '../../src/errors.js'
 import { encodeAgentEnvelope } from '../../src/smp/protocol/agentEnvelope.js'
 import { parseRouterAddress } from '../../src/smp/protocol/routerAddress.js'
@@ -314,6 +315,89 @@ it('B32 an event whose commit got no answer is told although nothing else is eve
   expect(alice.events.map(({ type }) => type)).toEqual(['CONF'])
 })
 
+describe('B33 the first message on a queue that is not active', () => {
+  const statuses = async () => (await alice.store.find(rcvQueues, {})).map(({ status }) => status)
+  const patches = () => {
+    let count = 0
+    beforeCommits(alice.store, changes => {
+      if (touches(changes, rcvQueues, 'patch')) count++
+    })
+    return () => count
+  }
+
+  it('B33 activates it, also before the connection is complete, and the second one changes nothing of it', async () => {
+    const invited = await world.invite(alice)
+    expect(await statuses()).toEqual(['confirmed'])
+    await invited.peer.say('early')
+    await takeMessage(invited, 'early')
+    expect(await statuses()).toEqual(['active'])
+    const patched = patches()
+    await invited.peer.say('second')
+    await takeMessage(invited, 'second')
+    expect(patched()).toBe(0)
+  })
+
+  it('B33 activates it whatever its content, or when it cannot be decrypted: it comes from who has the keys', async () => {
+    const first = await world.invite(alice)
+    await first.peer.say({ type: 'EREADY', lastDecryptedId: 1 })
+    await world.clock.settle()
+    expect(await statuses()).toEqual(['active'])
+    const second = await world.invite(alice)
+    const message = encodeAgentEnvelope({ type: 'message', agentVersion: 7, encryptedMessage: randomBytes(300) })
+    await second.peer.send(second.peer.seal(message))
+    await alice.next('ERR', second.connectionId)
+    expect(await statuses()).toEqual(['active', 'active'])
+  })
+
+  it('B33 does not activate it when it is none: bytes that the queue’s keys do not open', async () => {
+    const invited = await world.invite(alice)
+    await invited.peer.send(randomBytes(16_000))
+    await alice.next('ERR', invited.connectionId)
+    expect(await statuses()).toEqual(['confirmed'])
+  })
+})
+
+describe('B37 a message that decrypts', () => {
+  const outOfStep = async (friend: Invited, ratchetSync: string) => {
+    const rows = alice.crash()
+    await rows.commit([patch(connections, { connectionId: friend.connectionId }, { ratchetSync })])
+    alice = await world.start('alice', { store: { open: rows } })
+    await alice.agent.subscribe({})
+  }
+  const syncOf = async ({ connectionId }: Invited) =>
+    (await alice.store.find(connections, { where: { connectionId } }))[0]?.ratchetSync
+
+  it.each(['allowed', 'required', 'agreed'])(
+    'B37 ends the state %s: RSYNC ok, once, before the message',
+    async state => {
+      const friend = await world.befriend(alice)
+      await outOfStep(friend, state)
+      await friend.peer.say('one')
+      await takeMessage(friend, 'one')
+      expect(await syncOf(friend)).toBe('ok')
+      await friend.peer.say('two')
+      await takeMessage(friend, 'two')
+      const types = alice.events.map(({ type }) => type).filter(type => type === 'RSYNC' || type === 'MSG')
+      expect(types).toEqual(['RSYNC', 'MSG', 'MSG'])
+      expect((await alice.next('RSYNC', friend.connectionId)).state).toBe('ok')
+    },
+  )
+
+  it('B37 does not end a synchronisation that this side has started, and one that does not decrypt ends nothing', async () => {
+    const friend = await world.befriend(alice)
+    await outOfStep(friend, 'started')
+    await friend.peer.say('one')
+    await takeMessage(friend, 'one')
+    expect(await syncOf(friend)).toBe('started')
+    await outOfStep(friend, 'required')
+    const message = encodeAgentEnvelope({ type: 'message', agentVersion: 7, encryptedMessage: randomBytes(300) })
+    await friend.peer.send(friend.peer.seal(message))
+    await alice.next('ERR', friend.connectionId)
+    expect(await syncOf(friend)).toBe('required')
+    expect(alice.events.filter(({ type }) => type === 'RSYNC')).toEqual([])
+  })
+})
+
 describe('B35 number and hash chain', () => {
   it('B35 every kind of break is told with its message and blocks nothing', async () => {
     const friend = await world.befriend(alice)
@@ -330,6 +414,31 @@ describe('B35 number and hash chain', () => {
     expect(await integrityAfter('empty hash', { previousHash: Buffer.alloc(0) })).toEqual({ result: 'badHash' })
     expect(await integrityAfter('ok again')).toEqual({ result: 'ok' })
     expect(alice.events.filter(({ type }) => type === 'ERR')).toEqual([])
+  })
+
+  it('B35 the application sees each message whole, under its sender’s number and the next of its own, with the break beside it', async () => {
+    const friend = await world.befriend(alice)
+    const forged = [
+      { body: 'ok' },
+      { body: 'a gap', id: 7 },
+      { body: 'the same number', id: 7 },
+      { body: 'an old number', id: 3 },
+      { body: 'another history', id: 4, previousHash: randomBytes(32) },
+    ]
+    const seen: unknown[] = []
+    for (const { body, ...how } of forged) {
+      await friend.peer.say(body, how)
+      const { messageId, senderMessageId, integrity } = await takeMessage(friend, body)
+      seen.push([messageId, senderMessageId, integrity])
+    }
+    const first = (seen[0] as [number])[0]
+    expect(seen).toEqual([
+      [first, 2, { result: 'ok' }],
+      [first + 1, 7, { result: 'skipped', from: 3, to: 6 }],
+      [first + 2, 7, { result: 'duplicate' }],
+      [first + 3, 3, { result: 'badId', previousId: 7 }],
+      [first + 4, 4, { result: 'badHash' }],
+    ])
   })
 
   it('B35 the chain begins with the confirmation: number 2 with its hash is the first good message', async () => {

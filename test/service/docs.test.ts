@@ -28,6 +28,7 @@ const eventTypes: Record<EventType, true> = {
   END: true,
   DELD: true,
   QCONT: true,
+  RSYNC: true,
   DEL_RCVQ: true,
   DEL_CONN: true,
   DEL_USER: true,

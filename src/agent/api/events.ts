@@ -34,6 +34,9 @@ export interface ReceiptResult {
   readonly info: Uint8Array
 }
 
+/** Whether the ratchets of a connection fit, may or must be synchronised, or are on the way to it. */
+export type RatchetSyncState = 'ok' | 'allowed' | 'required' | 'started' | 'agreed'
+
 export interface ErrorFact {
   readonly code: string
   readonly message: string
@@ -99,6 +102,8 @@ export type EventPayload =
   | { readonly type: 'DELD' }
   /** The other party's queue takes messages again. */
   | { readonly type: 'QCONT' }
+  /** How the two ratchets fit: `ok` when messages are decrypted again. */
+  | { readonly type: 'RSYNC'; readonly state: RatchetSyncState }
   | { readonly type: 'DEL_RCVQ'; readonly router: string; readonly error?: ErrorFact }
   | { readonly type: 'DEL_CONN' }
   /** A deleted user is gone with all of its connections. */
