@@ -1,7 +1,7 @@
 /** What becomes of a message that the router does not take, by its type and by the router's answer, and of those behind it. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type SentMessageType, sentMessageTypes } from '../../machines/sndQueue.js'
-import type { AgentEvent } from '../../src/index.js'
+import type { AgentConfig, AgentEvent } from '../../src/index.js'
 import type { Response } from '../../src/smp/protocol/responses.js'
 import { parseRouterAddress } from '../../src/smp/protocol/routerAddress.js'
 import { sndQueues } from '../../src/store/agent/connections.js'
@@ -30,9 +30,11 @@ const connect = async () => {
   connectionId = (await world.connect(alice, bob)).initiatorId
   await world.clock.settle()
 }
-const restart = async () => {
-  alice = await world.start('alice', { store: { open: alice.crash() } })
+const restart = async (config: Partial<AgentConfig> = {}) => {
+  alice = await world.start('alice', { store: { open: alice.crash() }, config })
 }
+/** Two days of attempts take long even without waiting: what does not need them uses a shorter time. */
+const shortly = { messageTimeoutMs: 2 * hour }
 /** Stops alice, stores a message of a type for the connection, and starts her again. */
 const restartWith = async (type: SentMessageType): Promise<number> => {
   const store = alice.crash()
@@ -109,6 +111,7 @@ describe('B41 a full queue', () => {
 
   it('B41 a restart gives a full queue no new time, and warns no second time', async () => {
     await connect()
+    await bob.agent.close()
     answerSends(errorAnswer('QUOTA'))
     const messageId = await send('one')
     await alice.next('MWARN')
@@ -227,7 +230,9 @@ describe('B43 a router that cannot be reached', () => {
 
   it('B43 past 2 days: MERR for the first, MERRS for all expired behind it, in bulk and from the rows', async () => {
     await connect()
-    answerSends('lose')
+    await bob.agent.close()
+    world.network.setReachable(world.router.place, 'refuses')
+    world.cut('alice')
     const ids: number[] = []
     for (let index = 0; index < 300; index++) ids.push(await send(`message ${index}`))
     await world.clock.advance(day)
@@ -240,15 +245,16 @@ describe('B43 a router that cannot be reached', () => {
       { type: 'MERRS', messageIds: ids.slice(1) },
     ])
     expect((await alice.store.find(deliveries, {})).map(row => row.messageId)).toEqual([young])
-    answerSends(undefined)
+    world.network.setReachable(world.router.place, 'answers')
     expect((await alice.next('SENT', connectionId)).messageId).toBe(young)
   })
 
   it('B43 more than go in one commit: the rest follows with the next one that expires', async () => {
     await connect()
+    await restart(shortly)
     answerSends('lose')
     const ids = await Promise.all(Array.from({ length: 1500 }, (_, index) => send(`message ${index}`)))
-    await world.clock.advance(2 * day + 10 * minute)
+    await world.clock.advance(2 * hour + 10 * minute)
     const [first, rest, second, last] = failures()
     expect(failures()).toHaveLength(4)
     expect(first).toMatchObject({ type: 'MERR', messageId: ids[0] })
@@ -279,8 +285,8 @@ describe('B43 a router that cannot be reached', () => {
       const messageId = await storeWaiting(store, connectionId, type, world.clock.now())
       stored[type] = [...(stored[type] ?? []), messageId]
     }
-    alice = await world.start('alice', { store: { open: store } })
-    await world.clock.advance(2 * day + 10 * minute)
+    alice = await world.start('alice', { store: { open: store }, config: shortly })
+    await world.clock.advance(2 * hour + 10 * minute)
     expect(failures()).toMatchObject([
       { type: 'MERR', messageId: stored.A_MSG?.[0] },
       { type: 'MERRS', messageIds: stored.A_RCVD, messageType: 'A_RCVD' },

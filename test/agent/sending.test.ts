@@ -3,10 +3,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { randomBytes } from 'node:crypto'
 import { boxSecret, x25519 } from '../../src/crypto/index.js'
 import { maxMessageLength } from '../../src/agent/index.js'
+import { maxInfoLengthOf, maxMessageLengthOf, maxReceiptInfoLengthOf } from '../../src/agent/limits.js'
 import { decodeAgentEnvelope } from '../../src/smp/protocol/agentEnvelope.js'
 import { decodeEnvelope, openEnvelope } from '../../src/smp/protocol/clientMessage.js'
 import { connections, rcvQueues, sndQueues } from '../../src/store/agent/connections.js'
 import { deliveries, sndMessages } from '../../src/store/agent/messages.js'
+import { patch } from '../../src/store/index.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
 import type { SeenCommand } from '../support/scriptedRouter.js'
 import { type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
@@ -213,6 +215,29 @@ describe('B47 a message that is too large', () => {
     await expect(alice.agent.sendMessage({ connectionId: toBob, body: `${euros}€` })).rejects.toMatchObject({
       code: 'LARGE_MSG',
     })
+  })
+
+  it('B47 between agents with a KEM the limits are smaller: its keys take their room', async () => {
+    const withKem = { agentVersion: 7, pqSupport: true }
+    expect(maxMessageLengthOf(withKem)).toBe(13_618 - 2 - 43)
+    expect(maxInfoLengthOf(withKem)).toBe(11_106 - 832)
+    expect(maxReceiptInfoLengthOf(withKem)).toBe(13_618 - 2 - 42 - 1 - 1 - 8 - 33 - 2)
+    // Versions that know no KEM have none, whatever the connection would like.
+    expect(maxMessageLengthOf({ agentVersion: 4, pqSupport: true })).toBe(maxMessageLength)
+    await connect()
+    const rows = alice.crash()
+    await rows.commit([patch(connections, { connectionId: toBob }, { pqSupport: true })])
+    alice = await world.start('alice', { store: { open: rows } })
+    const before = await connectionRow(alice)
+    const limit = maxMessageLengthOf(withKem)
+    await expect(alice.agent.sendMessage({ connectionId: toBob, body: randomBytes(limit + 1) })).rejects.toMatchObject({
+      code: 'LARGE_MSG',
+      facts: { limit },
+    })
+    expect(await connectionRow(alice)).toEqual(before)
+    await alice.agent.sendMessage({ connectionId: toBob, body: Buffer.alloc(limit, 'x') })
+    const message = await bob.next('MSG')
+    expect([message.body.length, message.integrity]).toEqual([limit, { result: 'ok' }])
   })
 
   it('B47 the limit stays the same for high message numbers and an empty body is a message', async () => {
