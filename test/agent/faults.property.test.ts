@@ -56,9 +56,14 @@ class App {
   readonly wanted: string[] = []
   accepted = 0
   readonly received: string[] = []
+  /** Messages of this side that the other has sent a receipt of, in the order of the receipts. */
+  readonly receipted: string[] = []
   readonly wrong: string[] = []
   readonly #noted = new Set<number>()
   readonly #acknowledged = new Set<number>()
+  /** Received messages that get a receipt. */
+  readonly #owed = new Set<number>()
+  readonly #sentAs = new Map<number, string>()
   connectionId = ''
   readonly #meeting: Meeting
   #allowed = false
@@ -181,15 +186,30 @@ class App {
     if (!this.#connected || this.#speaking === agent) return
     this.#speaking = agent
     while (this.agent === agent && this.accepted < this.wanted.length) {
-      const body = this.wanted[this.accepted] as string
+      // Every other time several at once.
+      const bodies = this.wanted.slice(this.accepted, this.accepted + (this.accepted % 2 === 0 ? 1 : 3))
       try {
-        await agent.agent.sendMessage({ connectionId: this.connectionId, body, idempotencyKey: body })
-        this.accepted++
+        for (const [index, messageId] of (await this.#send(agent, bodies)).entries()) {
+          this.#sentAs.set(messageId, bodies[index] as string)
+        }
+        this.accepted += bodies.length
       } catch (error) {
         this.#blame(agent, 'sendMessage', error)
       }
     }
     this.#speaking = undefined
+  }
+
+  async #send({ agent }: TestAgent, bodies: readonly string[]): Promise<number[]> {
+    const { connectionId } = this
+    const items = bodies.map(body => ({ connectionId, body, idempotencyKey: body }))
+    const [only, ...more] = items
+    if (only !== undefined && more.length === 0) return [(await agent.sendMessage(only)).messageId]
+    const { results } = await agent.sendMessages({ items })
+    return results.map(({ messageId, error }) => {
+      if (messageId === undefined) throw new Error(`sendMessages: ${JSON.stringify(error)}`)
+      return messageId
+    })
   }
 
   async #listen(agent: TestAgent): Promise<void> {
@@ -218,10 +238,25 @@ class App {
       this.#connected = true
       void this.#speak(agent)
     }
+    if (event.type === 'RCVD') await this.#hearReceipts(agent, event)
     if (event.type !== 'MSG') return
     if (this.#acknowledged.has(event.messageId)) this.wrong.push(`twice: ${textOf(event.body)}`)
     if (event.integrity.result !== 'ok') this.wrong.push(JSON.stringify(event.integrity))
     if (!this.#noted.has(event.messageId)) this.received.push(textOf(event.body))
+    this.#noted.add(event.messageId)
+    if (isOwedReceipt(textOf(event.body))) this.#owed.add(event.messageId)
+    await this.#acknowledge(agent, event.messageId)
+  }
+
+  // An answer that was lost may have left the message without a number here: its receipt is none of a wrong message.
+  async #hearReceipts(agent: TestAgent, event: Extract<AgentEvent, { type: 'RCVD' }>): Promise<void> {
+    if (this.#acknowledged.has(event.messageId)) this.wrong.push(`receipt twice: ${event.messageId}`)
+    if (!this.#noted.has(event.messageId)) {
+      for (const { messageId, result } of event.receipts) {
+        if (result !== 'ok') this.wrong.push(`receipt of ${messageId}: ${result}`)
+        this.receipted.push(this.#sentAs.get(messageId) ?? '')
+      }
+    }
     this.#noted.add(event.messageId)
     await this.#acknowledge(agent, event.messageId)
   }
@@ -230,7 +265,7 @@ class App {
     const { connectionId } = this
     while (this.agent === agent && !this.#acknowledged.has(messageId)) {
       try {
-        await agent.agent.ackMessage({ connectionId, messageId })
+        await agent.agent.ackMessage({ connectionId, messageId, ...(this.#owed.has(messageId) ? { receipt: '' } : {}) })
         this.#acknowledged.add(messageId)
       } catch (error) {
         this.#blame(agent, 'ackMessage', error)
@@ -238,6 +273,9 @@ class App {
     }
   }
 }
+
+/** Every third message gets a receipt. */
+const isOwedReceipt = (body: string): boolean => Number(body.split(' ')[1]) % 3 === 0
 
 const applyFault = async (
   fault: Fault,
@@ -328,9 +366,13 @@ const talk = async (settled: boolean, faults: readonly Fault[]): Promise<void> =
     for (const app of both) expect(app.wrong).toEqual([])
     expect(apps.bob.received).toEqual(apps.alice.wanted)
     expect(apps.alice.received).toEqual(apps.bob.wanted)
-    for (const { agent } of both) {
+    for (const { agent, wanted, receipted } of both) {
       expect(await agent?.store.find(deliveries, {})).toEqual([])
-      expect(await agent?.store.find(events, { where: { type: 'MSG' } })).toEqual([])
+      expect(await agent?.store.find(events, { where: { type: { in: ['MSG', 'RCVD'] } } })).toEqual([])
+      // A message that comes before the connection is complete gets none.
+      const owed = wanted.filter(isOwedReceipt)
+      if (settled) expect(receipted).toHaveLength(owed.length)
+      else expect(receipted.length).toBeLessThanOrEqual(owed.length)
     }
   } finally {
     await world.close()
