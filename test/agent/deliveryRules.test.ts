@@ -6,6 +6,7 @@ import type { Response } from '../../src/smp/protocol/responses.js'
 import { parseRouterAddress } from '../../src/smp/protocol/routerAddress.js'
 import { sndQueues } from '../../src/store/agent/connections.js'
 import { deliveries, sndMessages } from '../../src/store/agent/messages.js'
+import { insert } from '../../src/store/index.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
 import { errorAnswer } from '../support/scriptedRouter.js'
 import { type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
@@ -88,6 +89,7 @@ describe('B41 a full queue', () => {
 
   it('B41 past 7 days the message and all expired behind it are dropped: MERR, then MERRS; what is younger goes on', async () => {
     await connect()
+    const bobsRows = bob.crash()
     answerSends(errorAnswer('QUOTA'))
     const head = await send('head')
     const behind = [await send('two'), await send('three')]
@@ -105,6 +107,8 @@ describe('B41 a full queue', () => {
     answerSends(undefined)
     await world.clock.advance(6 * hour)
     expect((await alice.next('SENT', connectionId)).messageId).toBe(young)
+    bob = await world.start('bob', { store: { open: bobsRows } })
+    await bob.agent.subscribe({})
     const { body, integrity } = await bob.next('MSG')
     expect([textOf(body), integrity]).toEqual(['four', { result: 'skipped', from: head, to: young - 1 }])
   })
@@ -313,6 +317,38 @@ describe('B44 B48 what the router’s OK means for the other types', () => {
       expect(await alice.store.find(sndQueues, {})).toMatchObject([{ status: 'active' }])
     },
   )
+
+  it('B44 B48 a message that waits for two queues keeps its body until both have it or have failed', async () => {
+    await connect()
+    const rows = alice.crash()
+    const [queue] = await rows.find(sndQueues, { where: { connectionId } })
+    if (queue === undefined) throw new Error('no queue')
+    alice = await world.start('alice', { store: { open: rows } })
+    answerSends('lose')
+    const ids = [await send('one'), await send('two')]
+    const store = alice.crash()
+    const other = { ...queue, queueId: 'other', sndId: Buffer.alloc(24, 7), primary: false }
+    await store.commit([
+      insert(sndQueues, other),
+      ...ids.map(messageId =>
+        insert(deliveries, { queueId: 'other', messageId, connectionId, warned: null, createdAt: world.clock.now() }),
+      ),
+    ])
+    // The first queue takes its messages, the second is slow, then gone.
+    const isOther = ({ entityId }: { entityId: Uint8Array }) => Buffer.compare(entityId, other.sndId) === 0
+    world.router.react = seen => (seen.command.type === 'SEND' && isOther(seen) ? 'lose' : undefined)
+    alice = await world.start('alice', { store: { open: store } })
+    await world.until(() => told('SENT').length === 2, 'both SENT')
+    expect(await alice.store.find(deliveries, {})).toMatchObject([{ queueId: 'other' }, { queueId: 'other' }])
+    for (const row of await alice.store.find(sndMessages, {})) {
+      expect(row.body).not.toBeNull()
+      expect(row.header).not.toBeNull()
+    }
+    world.router.react = seen => (seen.command.type === 'SEND' && isOther(seen) ? errorAnswer('AUTH') : undefined)
+    await world.until(() => told('MERR').length === 2, 'both MERR')
+    for (const row of await alice.store.find(sndMessages, {})) expect(row).toMatchObject({ body: null, header: null })
+    expect(await alice.store.find(deliveries, {})).toEqual([])
+  })
 
   it('B44 every type of message is covered by these tests or by those of the handshake', () => {
     const handshake = ['CONN_INFO', 'CONN_INFO_REPLY', 'HELLO']
