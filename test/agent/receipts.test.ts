@@ -133,6 +133,8 @@ describe('B38 a receipt that was asked for', () => {
     expect(acks()).toBe(before + 1)
     await world.clock.advance(60_000)
     expect(told(alice, 'RCVD', 'ERR')).toHaveLength(1)
+    // The confirmation and one receipt.
+    expect((await bob.store.find(connections, {}))[0]?.lastSendId).toBe(2)
   })
 
   it.each([

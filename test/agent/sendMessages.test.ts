@@ -109,6 +109,21 @@ describe('B46 one body for many', () => {
     expect(await received(2)).toEqual([body])
   })
 
+  it('B46 goes with the deletion of the connections that need it, before their queues are deleted at the router', async () => {
+    await connect(2)
+    loseSends()
+    await send([
+      { connectionId: idAt(0), body: 'for both', ref: 'both' },
+      { connectionId: idAt(1), ref: 'both' },
+    ])
+    world.network.setReachable(world.router.place, 'refuses')
+    world.cut('alice')
+    await alice.agent.deleteConnection({ connectionId: idAt(0) })
+    expect(await bodies()).toHaveLength(1)
+    await alice.agent.deleteConnection({ connectionId: idAt(1) })
+    expect(await bodies()).toEqual([])
+  })
+
   it('B46 expires with the messages that need it', async () => {
     await connect(2)
     const messageTimeoutMs = 3_600_000
