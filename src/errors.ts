@@ -52,6 +52,11 @@ export class KemError extends DuologueError {}
 export class TransportError extends DuologueError {}
 /** A router answered with an error, or with something that is no answer (codes `SMP_…`, or the wire's own word such as `AUTH`). */
 export class RouterError extends DuologueError {}
+/**
+ * A proxy, or its connection to the relay behind it, failed: what the relay itself answers through a proxy is a RouterError as if it were
+ * asked directly (codes `PROXY_…`).
+ */
+export class ProxyError extends RouterError {}
 /** The database cannot be opened, read or written, or belongs to another process (codes `STORE_…`). */
 export class StoreError extends DuologueError {}
 /** A public call was used in a way or state that it does not allow (codes `CMD_…`, `CONN_…`). */

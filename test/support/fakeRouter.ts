@@ -1,6 +1,6 @@
 import { generateKeyPair, decodePrivateKey, x25519 } from '../../src/crypto/index.js'
 import type { VersionRange } from '../../src/encoding/index.js'
-import { BlockCipher, padBlock, unpadBlock } from '../../src/smp/protocol/block.js'
+import { BlockCipher, paddedBlocks, padBlock, unpadBlock } from '../../src/smp/protocol/block.js'
 import { type Command, decodeCommand } from '../../src/smp/protocol/commands.js'
 import {
   type ClientHello,
@@ -40,6 +40,8 @@ export interface FakeSession {
   readonly channel: BlockChannel
   readonly hello: ClientHello
   readonly privateKey: Uint8Array
+  /** The raw secret of both session keys. */
+  readonly secret: Uint8Array
   readonly received: ReceivedCommand[]
   /** Sends responses in one block: answers with the received command's ids, events with an entity and no correlation id. */
   send(...items: readonly Outgoing[]): void
@@ -108,14 +110,16 @@ export const fakeRouter = async (options: FakeRouterOptions): Promise<FakeRouter
 }
 
 const openSession = (channel: BlockChannel, hello: ClientHello, privateKey: Uint8Array): FakeSession => {
-  const { version, clientKey } = hello
-  const cipher = new BlockCipher('router', channel.sessionId, x25519(privateKey, clientKey as Uint8Array))
+  const { version, clientKey, proxy } = hello
+  const secret = x25519(privateKey, clientKey as Uint8Array)
+  const coding = proxy ? paddedBlocks : new BlockCipher('router', channel.sessionId, secret)
   let blocks = 0
-  const sendContent = (content: Uint8Array): void => void channel.send(cipher.encrypt(content))
+  const sendContent = (content: Uint8Array): void => void channel.send(coding.encrypt(content))
   const session: FakeSession = {
     channel,
     hello,
     privateKey,
+    secret,
     received: [],
     onCommand: () => {},
     sendContent,
@@ -132,7 +136,7 @@ const openSession = (channel: BlockChannel, hello: ClientHello, privateKey: Uint
     },
   }
   channel.onBlock(block => {
-    for (const bytes of readBatch(cipher.decrypt(block))) {
+    for (const bytes of readBatch(coding.decrypt(block))) {
       const transmission = decodeTransmission(version, bytes)
       const received: ReceivedCommand = {
         corrId: transmission.corrId,

@@ -1,5 +1,8 @@
 import { RouterError, TransportError } from '../../errors.js'
 
+/** A proxy that shows a wrong certificate for the relay counts as a failing network, like whoever intercepts a direct connection. */
+const temporaryProxyCodes = /^PROXY_(BROKER_(NETWORK|TIMEOUT|TRANSPORT_HANDSHAKE_IDENTITY$)|NO_SESSION$)/
+
 /** Failures of this process or of a proven router's hello, which a new connection would meet again. */
 const permanentTransportCodes = new Set([
   'TRANSPORT_VERSION',
@@ -17,13 +20,13 @@ const permanentTransportCodes = new Set([
  */
 export const isTemporaryError = (error: unknown): boolean => {
   if (error instanceof TransportError) return !permanentTransportCodes.has(error.code)
-  if (error instanceof RouterError) {
-    return /^PROXY_(BROKER_(NETWORK|TIMEOUT)|NO_SESSION)/.test(error.code)
-  }
-  return false
+  return error instanceof RouterError && temporaryProxyCodes.test(error.code)
 }
 
-/** Whether the router, as its address names it, cannot be used by this client: worth a try at another one, or much later. */
+/**
+ * Whether the router, as its address names it, cannot be used by this client, or through this proxy: worth a try at another one, or much
+ * later. These are the errors of a proxy after which a command may go to the relay directly, if the user's settings allow that.
+ */
 export const isHostError = (error: unknown): boolean => {
   if (error instanceof TransportError) return error.code === 'TRANSPORT_VERSION'
   return (

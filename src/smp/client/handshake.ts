@@ -2,20 +2,27 @@ import { generateKeyPair, type Random, x25519 } from '../../crypto/index.js'
 import type { Bytes, VersionRange } from '../../encoding/index.js'
 import { asDuologueError, TransportError } from '../../errors.js'
 import type { Clock } from '../../runtime/clock.js'
-import { BlockCipher, padBlock, unpadBlock } from '../protocol/block.js'
+import { BlockCipher, type BlockCoding, paddedBlocks, padBlock, unpadBlock } from '../protocol/block.js'
 import { agreeVersion, decodeRouterHello, encodeClientHello, verifyRouterHello } from '../protocol/handshake.js'
+import type { SignedRouterKey } from '../protocol/responses.js'
 import { type BlockChannel, transportError } from '../transport/port.js'
 
 /** What both sides have agreed on. */
 export interface Agreed {
   readonly version: number
   readonly routerKey: Bytes
-  readonly cipher: BlockCipher
+  readonly blocks: BlockCoding
+  /** The raw X25519 secret of both session keys. */
+  readonly secret: Bytes
+  /** What the router said of itself, as it said it. */
+  readonly offered: { readonly versionRange: VersionRange; readonly routerKey: SignedRouterKey }
 }
 
 export interface HandshakeOptions {
   readonly keyHash: Bytes
   readonly versionRange: VersionRange
+  /** This side forwards for others: its blocks are not encrypted. */
+  readonly proxy: boolean
   readonly random: Random
   readonly clock: Clock
   readonly timeoutMs: number
@@ -67,16 +74,23 @@ export const shakeHands = (channel: BlockChannel, options: HandshakeOptions): Pr
   })
 
 const answerHello = (channel: BlockChannel, block: Bytes, options: HandshakeOptions): Agreed => {
-  const { keyHash, versionRange, random } = options
+  const { keyHash, versionRange, proxy, random } = options
   const hello = decodeRouterHello(unpadBlock(block))
   const [leafCertificate] = channel.peerCertificates
   if (leafCertificate === undefined) throw transportError('TRANSPORT_CERTIFICATE', 'the router showed no certificate')
-  const routerKey = verifyRouterHello(hello, keyHash, { sessionId: channel.sessionId, leafCertificate })
+  const { sessionId } = channel
+  const routerKey = verifyRouterHello(hello, keyHash, { sessionId, leafCertificate })
   const version = agreeVersion(hello.versionRange, versionRange)
   const keys = generateKeyPair('x25519', random)
   const secret = x25519(keys.privateKey, routerKey)
-  channel.send(padBlock(encodeClientHello({ version, keyHash, clientKey: keys.publicKey, proxy: false })))
-  return { version, routerKey, cipher: new BlockCipher('client', channel.sessionId, secret) }
+  channel.send(padBlock(encodeClientHello({ version, keyHash, clientKey: keys.publicKey, proxy })))
+  return {
+    version,
+    routerKey,
+    secret,
+    blocks: proxy ? paddedBlocks : new BlockCipher('client', sessionId, secret),
+    offered: { versionRange: hello.versionRange, routerKey: hello.routerKey as SignedRouterKey },
+  }
 }
 
 const asHandshakeError = (error: unknown): TransportError =>

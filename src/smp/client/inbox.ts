@@ -1,6 +1,6 @@
 import type { Bytes } from '../../encoding/index.js'
 import { RouterError } from '../../errors.js'
-import type { BlockCipher } from '../protocol/block.js'
+import type { BlockCoding } from '../protocol/block.js'
 import { checkResponseEntity } from '../protocol/credentials.js'
 import { decodeResponse, type Response } from '../protocol/responses.js'
 import { formatSmpError } from '../protocol/routerErrors.js'
@@ -23,7 +23,7 @@ const maxWaiting = 4 * 255
  */
 export const openInbox = (
   channel: BlockChannel,
-  cipher: BlockCipher,
+  blocks: BlockCoding,
   version: number,
   handle: (received: Received) => 'answered' | 'handled',
 ): void => {
@@ -55,7 +55,7 @@ export const openInbox = (
   }
 
   channel.onBlock(block => {
-    waiting.push(...readBlock(cipher, version, block))
+    waiting.push(...readBlock(blocks, version, block))
     if (waiting.length > maxWaiting && !paused) {
       paused = true
       channel.pause()
@@ -70,8 +70,8 @@ export const openInbox = (
  *
  * @throws TransportError TRANSPORT_BLOCK when the block does not decrypt or is no batch: the session cannot go on
  */
-const readBlock = (cipher: BlockCipher, version: number, block: Bytes): Received[] => {
-  const content = cipher.decrypt(block)
+const readBlock = (blocks: BlockCoding, version: number, block: Bytes): Received[] => {
+  const content = blocks.decrypt(block)
   try {
     return readBatch(content).map(bytes => {
       const { corrId, entityId, command } = decodeTransmission(version, bytes)

@@ -32,7 +32,7 @@ let lastSessionId = 0
 /** A session on a channel whose SMP handshake is done. */
 export const createSession = (
   channel: BlockChannel,
-  { version, routerKey, cipher }: Agreed,
+  { version, routerKey, blocks }: Agreed,
   { router, clock, random }: ConnectOptions,
   limits: SessionLimits,
 ): RouterSession => {
@@ -87,7 +87,7 @@ export const createSession = (
     let next = 0
     for (const batch of batchParts(encoded)) {
       if ('error' in batch) open[next]?.reject(batch.error)
-      else channel.send(cipher.encrypt(batch.block))
+      else channel.send(blocks.encrypt(batch.block))
       next += batch.count
     }
     return size >= sliceBytes
@@ -178,7 +178,7 @@ export const createSession = (
     alive.stop()
     requests.rejectAll(reason)
   })
-  openInbox(channel, cipher, version, received => {
+  openInbox(channel, blocks, version, received => {
     alive.received()
     return handle(received)
   })

@@ -29,11 +29,20 @@ export const unpadBlock = (block: Bytes): Bytes => {
   }
 }
 
+/** How the blocks of one session are written and read, in their order. */
+export interface BlockCoding {
+  encrypt(content: Bytes | Parts): Bytes
+  decrypt(block: Bytes): Bytes
+}
+
+/** Blocks that are padded only: between proxy and destination router, which box what they carry themselves. */
+export const paddedBlocks: BlockCoding = { encrypt: padBlock, decrypt: unpadBlock }
+
 /**
  * Encrypts and decrypts the blocks of one session, in their order. A block that does not decrypt ends the session: the two sides can
  * no longer agree on the keys.
  */
-export class BlockCipher {
+export class BlockCipher implements BlockCoding {
   #sendKey: Bytes
   #receiveKey: Bytes
 

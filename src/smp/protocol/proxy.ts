@@ -11,11 +11,13 @@ import {
   reverseNonce,
   toNonce,
 } from '../../crypto/box.js'
-import { type Bytes, concat, Reader, short, word16 } from '../../encoding/index.js'
+import { type Bytes, concat, Reader, short, type VersionRange, word16 } from '../../encoding/index.js'
 import { encodeDhKey, readDhKey } from './fields.js'
 
 /** The highest version that clients and destinations use through a proxy. */
 export const MAX_PROXIED_VERSION = 17
+/** What a proxy lets clients and destinations speak: capped, so that a destination cannot tell clients apart by their newest version. */
+export const PROXIED_VERSIONS: VersionRange = { min: 8, max: MAX_PROXIED_VERSION }
 /** To what length the batch with the one forwarded transmission is padded. */
 const PROXIED_PADDING = 16_226
 

@@ -90,12 +90,21 @@ export const smpErrorOfDecodeError = (error: unknown): SmpError => {
 export const smpErrorCode = (error: SmpError): string => words(error).join('_').replaceAll(' ', '_')
 
 /** The error as one that a caller can catch: `code` is `smpErrorCode`, the text is the wire's. */
-export const toRouterError = (error: SmpError, field?: string): RouterError =>
-  new RouterError(
+export const toRouterError = (error: SmpError, field?: string): RouterError => {
+  const routerError = new RouterError(
     smpErrorCode(error),
     `the router answered ${formatSmpError(error)}`,
     field === undefined ? {} : { field },
   )
+  answers.set(routerError, error)
+  return routerError
+}
+
+const answers = new WeakMap<RouterError, SmpError>()
+
+/** The router's answer that `toRouterError` made an error of; undefined for every other error. */
+export const smpErrorOf = (error: unknown): SmpError | undefined =>
+  error instanceof RouterError ? answers.get(error) : undefined
 
 const words = (error: SmpError | ProxyError | BrokerError | NetworkError): string[] => {
   if (!('error' in error)) return [error.type]

@@ -37,6 +37,8 @@ export const VERSION_SESSION_IMPLIED = 7
 const VERSION_SERVICE_SIGNATURE = 16
 const SERVICE_SIGNATURE_BYTES = 64
 const LENGTH_BYTES = 2
+/** The longest transmission that a block takes. */
+export const MAX_TRANSMISSION = BATCH_ROOM - LENGTH_BYTES
 
 /** The bytes of a transmission, without the length that a batch puts before them. Throws `ENCODE_INVALID`, `ENCODE_TOO_LONG`. */
 export const encodeTransmission = (version: number, transmission: RawTransmission): Bytes =>
@@ -190,7 +192,7 @@ const blockParts = (items: readonly Parts[]): Parts => [
 const tooLarge = (length: number): EncodeError =>
   new EncodeError('LARGE_MSG', 'the transmission is larger than a block', {
     field: 'transmission',
-    facts: { length, limit: BATCH_ROOM - LENGTH_BYTES },
+    facts: { length, limit: MAX_TRANSMISSION },
   })
 
 const NOTHING: Bytes = Buffer.alloc(0)

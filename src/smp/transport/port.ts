@@ -105,6 +105,7 @@ export type Listen = (options: ListenOptions, onChannel: (channel: BlockChannel)
 /** The codes of TransportError that the transports and the client's session use. */
 export type TransportErrorCode =
   | 'TRANSPORT_CONNECT' // no host answered
+  | 'TRANSPORT_HOST' // the address names a place that this process may not connect to
   | 'TRANSPORT_TIMEOUT' // a deadline passed: dial, handshake or command
   | 'TRANSPORT_TLS' // TLS handshake, upgrade or parameters refused
   | 'TRANSPORT_CERTIFICATE' // chain of the wrong length, expired or badly signed

@@ -2,18 +2,19 @@ import type { TLSSocket } from 'node:tls'
 import { BlockAssembler } from './blocks.js'
 import { type ChannelIdentity, createChannel } from './channel.js'
 import { type BlockChannel, type Dialer, type Listen, transportError } from './port.js'
-import { asBrokenError, connectTls, tryHosts } from './tlsConnection.js'
+import { asBrokenError, connectTls, type MayConnect, tryHosts } from './tlsConnection.js'
 import { listenTlsSockets } from './tlsListener.js'
 
 /**
  * Dials routers over TLS 1.3, blocks back to back.
  *
  * @param now the time for the dates of certificates, milliseconds since 1970
+ * @param mayConnect whether an IP address, given or looked up, may be connected to; default all
  */
-export const tlsDialer = (now: () => number = Date.now): Dialer => ({
+export const tlsDialer = (now: () => number = Date.now, mayConnect?: MayConnect): Dialer => ({
   dial: (router, options) =>
     tryHosts(router, options, async (host, signal) => {
-      const { socket, ...identity } = await connectTls(router, host, signal, now)
+      const { socket, ...identity } = await connectTls(router, host, signal, now, mayConnect)
       return tlsChannel(socket, { ...identity, remoteAddress: socket.remoteAddress ?? host })
     }),
 })

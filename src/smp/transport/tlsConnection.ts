@@ -1,4 +1,5 @@
-import type { TcpNetConnectOpts } from 'node:net'
+import { lookup } from 'node:dns'
+import { isIP, type LookupFunction, type TcpNetConnectOpts } from 'node:net'
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import type { Bytes } from '../../encoding/index.js'
 import { TransportError } from '../../errors.js'
@@ -63,10 +64,20 @@ export const tryHosts = async <T>(
   )
 }
 
+/** Whether an IP address may be connected to. */
+export type MayConnect = (address: string) => boolean
+
 /** Connects one host and proves the router's identity; aborting ends the socket. */
-export const connectTls = (router: RouterAddress, host: string, signal: AbortSignal, now: () => number) =>
+export const connectTls = (
+  router: RouterAddress,
+  host: string,
+  signal: AbortSignal,
+  now: () => number,
+  mayConnect?: MayConnect,
+) =>
   new Promise<RouterConnection>((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason)
+    if (mayConnect !== undefined && isIP(host) !== 0 && !mayConnect(host)) return reject(forbidden(host))
     const options: ConnectionOptions & Omit<TcpNetConnectOpts, 'timeout'> = {
       ...tlsParameters,
       ...tcpParameters,
@@ -77,6 +88,7 @@ export const connectTls = (router: RouterAddress, host: string, signal: AbortSig
       checkServerIdentity: () => undefined,
       // Node's default of 250 ms per address gives up on slow networks.
       autoSelectFamilyAttemptTimeout: 2_500,
+      ...(mayConnect === undefined ? {} : { lookup: lookupAllowed(mayConnect) }),
     }
     const socket = connect(options)
     const fail = (error: unknown): void => {
@@ -108,6 +120,24 @@ export const connectTls = (router: RouterAddress, host: string, signal: AbortSig
       }
     })
   })
+
+/**
+ * Looks a name up and keeps the addresses that may be connected to: the socket takes one of these, so a name that changes its meaning
+ * between a check and the connection gains nothing. A name without any is one that does not exist.
+ */
+const lookupAllowed =
+  (mayConnect: MayConnect): LookupFunction =>
+  (name, options, callback) =>
+    lookup(name, { ...options, all: true }, (error, found) => {
+      const allowed = error === null ? found.filter(({ address }) => mayConnect(address)) : []
+      const [first] = allowed
+      if (first === undefined) return callback(error ?? Object.assign(new Error(), { code: 'ENOTFOUND' }), '', 0)
+      if (options.all === true) callback(null, allowed)
+      else callback(null, first.address, first.family)
+    })
+
+const forbidden = (host: string): TransportError =>
+  transportError('TRANSPORT_HOST', 'this process may not connect to the address', { field: host })
 
 const checkParameters = (socket: TLSSocket): void => {
   if (socket.alpnProtocol !== 'smp/1') {
