@@ -78,7 +78,7 @@ const withIdentityOptions = (command: Command): Command =>
     .option('--port <port>', 'port for TLS; 0 takes a free one (default: 5223)', portNumber)
     .option('--ws-port <port>', 'port for clients over WebSocket', portNumber)
     .option('--listen <address>', 'interface to listen on (default: "0.0.0.0", all)')
-    .option('--password <password>', 'clients need it to create queues')
+    .option('--password <password>', 'clients need it to create queues and to send through the router')
 
 const portNumber = (text: string): number => {
   const port = /^\d+$/.test(text) ? Number(text) : -1

@@ -17,33 +17,32 @@ import { mayCreate, removeNotifier, replaceKeys, secure, setNotifier, suspend } 
 import { idOf, keyOf } from './messageLog.js'
 import type { Messages } from './messages.js'
 import type { Notifications } from './notifications.js'
+import type { RouterProxy } from './proxy.js'
 import type { Notifier, QueueRecord } from './queue.js'
 import type { Queue, Queues } from './queues.js'
 import type { Answer, Subscriber, Subscriptions } from './subscriptions.js'
-
-/** A session as the sender of commands. */
-export interface Caller extends Subscriber {
-  /** The agreed version of the SMP protocol. */
-  readonly version: number
-}
 
 /** An authorized command. `queue` is set when the command names one. */
 export interface Request {
   readonly command: Command
   readonly corrId: Bytes
+  readonly entityId: Bytes
+  /** The version of the SMP protocol that its sender speaks. */
+  readonly version: number
   readonly queue: Queue | undefined
   /** To be called exactly once. */
   readonly respond: (response: Response) => void
 }
 
 /** Executes a command. Its order within a queue is the order of the calls. Rejects with StoreError when the store failed. */
-export type Execute = (session: Caller, request: Request) => void | Promise<void>
+export type Execute = (session: Subscriber, request: Request) => void | Promise<void>
 
 export interface CommandsOptions {
   readonly queues: Queues
   readonly messages: Messages
   readonly subscriptions: Subscriptions
   readonly notifications: Notifications
+  readonly proxy: RouterProxy
   readonly settings: RouterSettings
   readonly clock: Clock
   readonly random: Random
@@ -67,9 +66,9 @@ const authError = failed({ type: 'AUTH' })
 const prohibited = failed(commandError('PROHIBITED'))
 
 export const createCommands = (options: CommandsOptions): Execute => {
-  const { queues, messages, subscriptions, notifications, settings, clock, random, counters } = options
+  const { queues, messages, subscriptions, notifications, proxy, settings, clock, random, counters } = options
 
-  const create = async (session: Caller, command: NewQueue, respond: Request['respond']): Promise<void> => {
+  const create = async (session: Subscriber, command: NewQueue, respond: Request['respond']): Promise<void> => {
     if (!mayCreate(settings, command.basicAuth)) return respond(authError)
     // Link data comes with short links; until then a queue that needs them is refused as a whole.
     if (command.request?.link !== undefined) return respond(prohibited)
@@ -111,7 +110,7 @@ export const createCommands = (options: CommandsOptions): Execute => {
   }
 
   const addNotifier = async (
-    session: Caller,
+    session: Subscriber,
     queue: Queue,
     request: NotifierRequest,
     respond: Request['respond'],
@@ -123,14 +122,14 @@ export const createCommands = (options: CommandsOptions): Execute => {
     respond({ type: 'NID', notifierId: notifier.record.notifierId, dhKey: notifier.dhKey })
   }
 
-  const dropNotifier = async (session: Caller, queue: Queue, respond: Request['respond']): Promise<void> => {
+  const dropNotifier = async (session: Subscriber, queue: Queue, respond: Request['respond']): Promise<void> => {
     const { error, replaced } = await queues.change(queue, removeNotifier)
     if (error !== undefined) return respond(failed(error))
     if (replaced !== undefined) notifications.removed(replaced.notifierId, session)
     respond(ok)
   }
 
-  const remove = async (session: Caller, queue: Queue, respond: Request['respond']): Promise<void> => {
+  const remove = async (session: Subscriber, queue: Queue, respond: Request['respond']): Promise<void> => {
     const removed = await queues.change(queue, record => ({ answer: record, record: undefined }))
     if (removed === undefined) return respond(authError)
     counters.queuesDeleted++
@@ -140,7 +139,7 @@ export const createCommands = (options: CommandsOptions): Execute => {
     respond(ok)
   }
 
-  const subscribe = (session: Caller, queue: Queue, respond: Request['respond']): void => {
+  const subscribe = (session: Subscriber, queue: Queue, respond: Request['respond']): void => {
     const subscription = subscriptions.subscribe(session, queue)
     if (subscription === 'prohibited') return respond(prohibited)
     if (subscription === 'tooMany') return respond(failed({ type: 'QUOTA' }))
@@ -148,19 +147,19 @@ export const createCommands = (options: CommandsOptions): Execute => {
     subscriptions.deliver(subscription)
   }
 
-  const subscribeNotifier = (session: Caller, queue: Queue, respond: Request['respond']): void => {
+  const subscribeNotifier = (session: Subscriber, queue: Queue, respond: Request['respond']): void => {
     const notifierId = queue.record?.notifier?.notifierId
     if (notifierId === undefined) return respond(authError)
     respond(notifications.subscribe(session, notifierId) ? { type: 'SOK' } : failed({ type: 'QUOTA' }))
   }
 
   const send = async (
-    session: Caller,
+    version: number,
     queue: Queue,
     command: Command & { readonly type: 'SEND' },
     respond: Request['respond'],
   ): Promise<void> => {
-    if (command.body.length > maxMessageLength(session.version)) return respond(failed({ type: 'LARGE_MSG' }))
+    if (command.body.length > maxMessageLength(version)) return respond(failed({ type: 'LARGE_MSG' }))
     if (queue.record?.status !== 'active') return respond(authError)
     const id = keyOf(random(idLength))
     const { notification } = command.flags
@@ -187,7 +186,7 @@ export const createCommands = (options: CommandsOptions): Execute => {
     return answer instanceof Promise ? answer.then(settle) : settle(answer)
   }
 
-  const get = (session: Caller, queue: Queue, respond: Request['respond']): void | Promise<void> => {
+  const get = (session: Subscriber, queue: Queue, respond: Request['respond']): void | Promise<void> => {
     const answer = subscriptions.get(session, queue)
     if (answer === 'prohibited') return respond(prohibited)
     if (answer === 'tooMany') return respond(failed({ type: 'QUOTA' }))
@@ -195,7 +194,7 @@ export const createCommands = (options: CommandsOptions): Execute => {
   }
 
   const acknowledge = (
-    session: Caller,
+    session: Subscriber,
     queue: Queue,
     messageId: Bytes,
     respond: Request['respond'],
@@ -204,7 +203,7 @@ export const createCommands = (options: CommandsOptions): Execute => {
     return answer === 'unknown' ? respond(failed({ type: 'NO_MSG' })) : answerWith(answer, ok, respond)
   }
 
-  const statusOf = (session: Caller, queue: Queue): QueueStatus => {
+  const statusOf = (session: Subscriber, queue: Queue): QueueStatus => {
     const subscription = session.subscriptions.get(queue.key)
     const head = messages.head(queue.key)
     const delivered = subscription?.delivered
@@ -237,17 +236,17 @@ export const createCommands = (options: CommandsOptions): Execute => {
     respond(error === undefined ? ok : failed(error))
   }
 
-  return (session, { command, queue, respond }) => {
+  return (session, { command, corrId, entityId, version, queue, respond }) => {
     if (command.type === 'PING') return respond({ type: 'PONG' })
     if (command.type === 'NEW') return create(session, command, respond)
-    if (command.type === 'PRXY') return respond(failed({ type: 'PROXY', error: { type: 'BASIC_AUTH' } }))
-    if (command.type === 'PFWD') return respond(failed({ type: 'PROXY', error: { type: 'NO_SESSION' } }))
+    if (command.type === 'PRXY') return proxy.connect(command).then(respond)
+    if (command.type === 'PFWD') return proxy.forward(entityId, { ...command, corrId }).then(respond)
     if (queue === undefined) return respond(prohibited)
     switch (command.type) {
       case 'SUB':
         return subscribe(session, queue, respond)
       case 'SEND':
-        return send(session, queue, command, respond)
+        return send(version, queue, command, respond)
       case 'ACK':
         return acknowledge(session, queue, command.messageId, respond)
       case 'GET':

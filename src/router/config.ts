@@ -31,11 +31,46 @@ export const limitsSchema = z.strictObject({
   cachedQueues: count(50_000),
   /** Notifications that wait for their notifier. */
   pendingNotifications: count(100_000),
+  /** Commands of one session that relays have not answered; past it nothing more is read from it (the reference's client_concurrency). */
+  forwardsPerSession: count(32),
+  /** The same for one relay, and for all together; past it the answer is PROXY BROKER TIMEOUT. Each holds 16 KB. */
+  forwardsPerRelay: count(512),
+  forwards: count(4_096),
+  /** Relays that are connected, being connected or known to have failed. */
+  relays: count(1_000),
 })
+
+/** Private routing: what the router does as a proxy between its clients and other routers. */
+export const proxySettingsSchema = z.strictObject({
+  /** False: nothing is forwarded (the reference's allowSMPProxy). */
+  enabled: z.boolean().default(true),
+  /** Only relays whose hosts are one of these domains or below them; none: any. */
+  onlyDomains: z
+    .array(
+      z
+        .string()
+        .toLowerCase()
+        .regex(/^[^\s./][^\s/]*$/, 'must be a domain'),
+    )
+    .min(1)
+    .optional(),
+  /** True: relays may also be on this machine and in private networks. False keeps clients from reaching what only the router can. */
+  privateAddresses: z.boolean().default(false),
+  /** From dialling a relay to the end of the handshakes. */
+  connectSeconds: seconds(45),
+  /** From forwarding to the relay's answer. */
+  requestSeconds: seconds(30),
+  /** A relay that could not be connected is not tried again for so long. */
+  failedSeconds: seconds(30),
+  /** A relay that nothing was asked of for so long is let go. */
+  idleSeconds: seconds(1_800),
+})
+
+export type ProxySettingsInput = z.input<typeof proxySettingsSchema>
 
 /** Settings of the router itself. */
 export const routerSettingsSchema = z.strictObject({
-  /** Clients need it to create queues; none: anyone may. */
+  /** Clients need it to create queues and to have commands forwarded; none: anyone may. */
   password: z
     .string()
     .regex(/^[^\s@:/]+$/, 'must not have spaces, @, : or /')
@@ -51,6 +86,7 @@ export const routerSettingsSchema = z.strictObject({
   /** How often expired messages are looked for; those of queues in use are found at once. */
   expirySeconds: seconds(2 * 3_600),
   notificationTtlSeconds: z.int().min(60).default(86_400),
+  proxy: proxySettingsSchema.prefault({}),
   limits: limitsSchema.prefault({}),
 })
 

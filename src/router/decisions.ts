@@ -13,11 +13,17 @@ const authError: SmpError = { type: 'AUTH' }
 /** The queue went away while the command waited: the answer is the one for a queue that never was. */
 const gone = { answer: authError } as const
 
-/** Whether this password lets a client create queues; compared in constant time. */
-export const mayCreate = ({ newQueues, password }: RouterSettings, given: string | undefined): boolean => {
-  if (!newQueues) return false
-  return password === undefined || (given !== undefined && timingSafeEqual(digest(given), digest(password)))
-}
+/** Whether this password lets a client create queues. */
+export const mayCreate = (settings: RouterSettings, given: string | undefined): boolean =>
+  settings.newQueues && knowsPassword(settings, given)
+
+/** Whether this password lets a client have commands forwarded. */
+export const mayForward = (settings: RouterSettings, given: string | undefined): boolean =>
+  settings.proxy.enabled && knowsPassword(settings, given)
+
+/** Compared in constant time. */
+const knowsPassword = ({ password }: RouterSettings, given: string | undefined): boolean =>
+  password === undefined || (given !== undefined && timingSafeEqual(digest(given), digest(password)))
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
 

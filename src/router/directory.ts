@@ -8,7 +8,7 @@ import { systemRandom } from '../crypto/index.js'
 import { ConfigError, type StoreError } from '../errors.js'
 import { type Clock, systemClock } from '../runtime/clock.js'
 import { formatRouterAddressWithAuth, parseHost } from '../smp/protocol/routerAddress.js'
-import { listenTls } from '../smp/transport/tls.js'
+import { listenTls, tlsDialer } from '../smp/transport/tls.js'
 import { listenWebSocket } from '../smp/transport/webSocket.js'
 import { lockDirectory } from '../store/directoryLock.js'
 import type { Store } from '../store/index.js'
@@ -23,6 +23,7 @@ import {
 import { parseConfig, type RouterFile, type RouterFileInput, routerFileSchema } from './config.js'
 import { replaceFile } from './files.js'
 import { openJournal } from './journal/journal.js'
+import { isPublicAddress } from './publicAddress.js'
 import type { RouterListener, RouterLogger, RouterOptions } from './router.js'
 
 const configFile = 'router.json'
@@ -32,7 +33,7 @@ export interface InitOptions {
   readonly host: string | readonly string[]
   /** Default 5223; 0 takes a free port at each start. */
   readonly port?: number
-  /** Clients need it to create queues. */
+  /** Clients need it to create queues and to have commands forwarded. */
   readonly password?: string
   /** Further settings of `router.json`. */
   readonly settings?: Omit<RouterFileInput, 'hosts' | 'port' | 'password'>
@@ -175,6 +176,7 @@ export const loadRouter = async (dir: string, options: LoadOptions): Promise<Rou
       queues,
       messages,
       settings,
+      dialer: tlsDialer(() => systemClock.now(), settings.proxy.privateAddresses ? undefined : isPublicAddress),
       ownership: { whenLost: ownership.whenLost, release },
       ...(logger === undefined ? {} : { logger }),
     }

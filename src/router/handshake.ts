@@ -1,7 +1,14 @@
 /** The router's side of the SMP handshake: one hello each way, then the session's version and keys are agreed. */
 import { decodePrivateKey, generateKeyPair, type Random, type SignAlgorithm, x25519 } from '../crypto/index.js'
 import type { Bytes } from '../encoding/index.js'
-import { BlockCipher, padBlock, unpadBlock, VERSION_ENCRYPTED_BLOCKS } from '../smp/protocol/block.js'
+import {
+  BlockCipher,
+  type BlockCoding,
+  paddedBlocks,
+  padBlock,
+  unpadBlock,
+  VERSION_ENCRYPTED_BLOCKS,
+} from '../smp/protocol/block.js'
 import {
   checkClientHello,
   decodeClientHello,
@@ -16,10 +23,12 @@ import type { RouterIdentity } from './certificates.js'
 /** What a finished handshake leaves. */
 export interface AgreedSession {
   readonly version: number
-  /** None: blocks are padded only (the client is a proxy or gave no key). */
-  readonly cipher: BlockCipher | undefined
+  /** Padded only when the client is a proxy or gave no key. */
+  readonly blocks: BlockCoding
   /** Raw X25519: verifies authenticators. */
   readonly routerPrivateKey: Bytes
+  /** The raw X25519 secret of both session keys; none when the client gave no key. */
+  readonly secret: Bytes | undefined
 }
 
 /** Makes and reads the blocks of handshakes for one identity. */
@@ -49,11 +58,13 @@ export const createHandshaker = ({ credentials, keyHash }: RouterIdentity, rando
           return 'refused'
         }
         const { version, clientKey, proxy } = hello
-        const encrypted = clientKey !== undefined && !proxy && version >= VERSION_ENCRYPTED_BLOCKS
+        const secret = clientKey === undefined ? undefined : x25519(own.privateKey, clientKey)
+        const encrypted = secret !== undefined && !proxy && version >= VERSION_ENCRYPTED_BLOCKS
         return {
           version,
-          cipher: encrypted ? new BlockCipher('router', sessionId, x25519(own.privateKey, clientKey)) : undefined,
+          blocks: encrypted ? new BlockCipher('router', sessionId, secret) : paddedBlocks,
           routerPrivateKey: own.privateKey,
+          secret,
         }
       }
     },

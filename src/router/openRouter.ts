@@ -1,7 +1,8 @@
+import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import { ConfigError, type StoreError } from '../errors.js'
 import type { Store } from '../store/index.js'
-import { parseConfig, routerFileSchema } from './config.js'
+import { parseConfig, type ProxySettingsInput, routerFileSchema } from './config.js'
 import {
   type InitOptions,
   initRouter,
@@ -23,8 +24,13 @@ export interface OpenRouterOptions {
   readonly webSocketPort?: number
   /** Interface to listen on. Default all. */
   readonly listenHost?: string
-  /** Clients need it to create queues. */
+  /** Clients need it to create queues and to have commands forwarded. */
   readonly password?: string
+  /**
+   * Private routing. By default the router forwards for its clients to any router on the public internet; `{ enabled: false }` switches that off,
+   * `{ privateAddresses: true }` allows routers on this machine and in private networks.
+   */
+  readonly proxy?: ProxySettingsInput
   /** Keeps the queues in this Postgres instead of an embedded database in the directory. */
   readonly databaseUrl?: string
   /** Schema of the Postgres. */
@@ -34,7 +40,7 @@ export interface OpenRouterOptions {
   readonly logger?: RouterLogger
 }
 
-const { password, webSocketPort } = routerFileSchema.shape
+const { password, webSocketPort, proxy } = routerFileSchema.shape
 const optionsSchema = z.strictObject({
   directory: z.string().min(1),
   host: z.string().min(1).optional(),
@@ -42,6 +48,7 @@ const optionsSchema = z.strictObject({
   webSocketPort,
   listenHost: z.string().min(1).optional(),
   password,
+  proxy: proxy.optional(),
   databaseUrl: z.string().min(1).optional(),
   schema: z.string().min(1).optional(),
   memory: z.literal(true).optional(),
@@ -51,7 +58,7 @@ const optionsSchema = z.strictObject({
 /**
  * Starts the router of a directory, after making it if it is not there.
  *
- * @throws ConfigError CONFIG_CONFLICT when host, password or WebSocket port are not those that the router was made with;
+ * @throws ConfigError CONFIG_CONFLICT when host, password, WebSocket port or private routing are not those that the router was made with;
  * CONFIG_INVALID, CONFIG_FILE; StoreError STORE_LOCKED when another process has the directory, STORE_…; TransportError
  * TRANSPORT_LISTEN when a port is taken.
  */
@@ -74,7 +81,7 @@ export const openRouter = async (options: OpenRouterOptions): Promise<Router> =>
 
 /** What a new router is made with. */
 export const initOptions = (options: Omit<OpenRouterOptions, 'directory'>): InitOptions => {
-  const { host = 'localhost', port, password, webSocketPort, listenHost } = options
+  const { host = 'localhost', port, password, webSocketPort, listenHost, proxy } = options
   return {
     host,
     ...(port === undefined ? {} : { port }),
@@ -82,6 +89,7 @@ export const initOptions = (options: Omit<OpenRouterOptions, 'directory'>): Init
     settings: {
       ...(webSocketPort === undefined ? {} : { webSocketPort }),
       ...(listenHost === undefined ? {} : { listenHost }),
+      ...(proxy === undefined ? {} : { proxy }),
     },
   }
 }
@@ -108,8 +116,9 @@ const refuseChanges = ({ config }: RouterDirectory, options: OpenRouterOptions):
     ['host', options.host, config.hosts.join(',')],
     ['password', options.password, config.password],
     ['webSocketPort', options.webSocketPort, config.webSocketPort],
+    ['proxy', options.proxy && proxy.parse(options.proxy), config.proxy],
   ] as const
-  const changed = changes.find(([, wanted, kept]) => wanted !== undefined && wanted !== kept)
+  const changed = changes.find(([, wanted, kept]) => wanted !== undefined && !isDeepStrictEqual(wanted, kept))
   if (changed === undefined) return
   throw new ConfigError('CONFIG_CONFLICT', `${changed[0]} is not what this router was made with`, {
     field: changed[0],

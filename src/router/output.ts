@@ -1,8 +1,8 @@
 /** What waits for one client: responses and messages, packed into as few blocks as possible and sent as its socket takes them. */
 import { type Bytes, type Parts, partsLength } from '../encoding/index.js'
-import { type BlockCipher, BLOCK_BYTES, padBlock } from '../smp/protocol/block.js'
+import { BLOCK_BYTES, type BlockCoding } from '../smp/protocol/block.js'
 import { type Response, responseParts } from '../smp/protocol/responses.js'
-import { batchParts, compact, transmissionParts } from '../smp/protocol/transmission.js'
+import { batchParts, compact, MAX_TRANSMISSION, transmissionParts } from '../smp/protocol/transmission.js'
 import type { BlockChannel } from '../smp/transport/port.js'
 
 export interface Output {
@@ -18,7 +18,7 @@ export interface Output {
 export interface OutputOptions {
   readonly channel: BlockChannel
   readonly version: number
-  readonly cipher: BlockCipher | undefined
+  readonly coding: BlockCoding
   readonly maxBytes: number
   readonly now: () => number
   /** The client has read so much that more may be sent. */
@@ -26,8 +26,9 @@ export interface OutputOptions {
 }
 
 const noBytes = new Uint8Array(0)
+const tooLarge: Response = { type: 'ERR', error: { type: 'LARGE_MSG' } }
 
-export const createOutput = ({ channel, version, cipher, maxBytes, now, onRoom }: OutputOptions): Output => {
+export const createOutput = ({ channel, version, coding, maxBytes, now, onRoom }: OutputOptions): Output => {
   let transmissions: Parts[] = []
   let blocks: Parts[] = []
   let waitingBytes = 0
@@ -58,7 +59,7 @@ export const createOutput = ({ channel, version, cipher, maxBytes, now, onRoom }
       sent++
       waitingBytes -= partsLength(content)
       // Encrypted only now: the order on the wire is the order of the cipher's keys.
-      if (!channel.send(cipher === undefined ? padBlock(content) : cipher.encrypt(content))) {
+      if (!channel.send(coding.encrypt(content))) {
         waitForSocket()
         break
       }
@@ -77,11 +78,17 @@ export const createOutput = ({ channel, version, cipher, maxBytes, now, onRoom }
     })
   }
 
+  const encode = (corrId: Bytes, entityId: Bytes, response: Response): Parts => {
+    const command = responseParts(version, response)
+    return compact(transmissionParts(version, { authorization: noBytes, corrId, entityId, command }))
+  }
+
   return {
     send: (corrId, entityId, response) => {
       if (channel.closed) return
-      const command = responseParts(version, response)
-      const transmission = compact(transmissionParts(version, { authorization: noBytes, corrId, entityId, command }))
+      let transmission = encode(corrId, entityId, response)
+      // A relay's certificates may be too long to pass on: nobody shall wait for an answer that fits no block.
+      if (partsLength(transmission) > MAX_TRANSMISSION) transmission = encode(corrId, entityId, tooLarge)
       transmissions.push(transmission)
       waitingBytes += partsLength(transmission)
       schedule()

@@ -4,7 +4,7 @@ import type { StoreError } from '../errors.js'
 import { type Clock, systemClock, type TimerHandle } from '../runtime/clock.js'
 import { verifyAuthorization } from '../smp/protocol/authorization.js'
 import { formatRouterAddressWithAuth } from '../smp/protocol/routerAddress.js'
-import type { BlockChannel, Listen, Listener } from '../smp/transport/port.js'
+import type { BlockChannel, Dialer, Listen, Listener } from '../smp/transport/port.js'
 import type { Store } from '../store/index.js'
 import type { Verify } from './authorize.js'
 import type { RouterIdentity } from './certificates.js'
@@ -14,6 +14,7 @@ import { createHandshaker } from './handshake.js'
 import type { LogStats, MessageLog } from './messageLog.js'
 import { createMessages } from './messages.js'
 import { createNotifications } from './notifications.js'
+import { createProxy, type ProxyStats } from './proxy.js'
 import { createQueues } from './queues.js'
 import { type Session, type SessionContext, startSession } from './session.js'
 import { createSubscriptions } from './subscriptions.js'
@@ -43,6 +44,8 @@ export interface RouterOptions {
   /** Bodies of messages. The router owns and closes it. */
   readonly messages: MessageLog
   readonly settings?: RouterSettingsInput
+  /** Connects to relays when clients use this router as a proxy; none: it forwards nothing. `tlsDialer` with `isPublicAddress` is the safe one. */
+  readonly dialer?: Dialer
   readonly clock?: Clock
   readonly random?: Random
   readonly logger?: RouterLogger
@@ -78,6 +81,9 @@ export interface RouterStats extends Readonly<CommandCounters> {
   readonly queuesCached: number
   readonly messagesExpired: number
   readonly notificationsPending: number
+  /** Commands that came through other routers. */
+  readonly forwardsReceived: number
+  readonly proxy: ProxyStats
   readonly log: LogStats
 }
 
@@ -107,19 +113,40 @@ export const startRouter = async (options: RouterOptions): Promise<Router> => {
     maxPending: limits.pendingNotifications,
     maxPerSession: limits.subscriptionsPerSession,
   })
+  const proxy = createProxy({
+    settings,
+    dialer: options.dialer,
+    clock,
+    random,
+    log: (event, facts) => logger?.debug(facts, event),
+  })
   const sessions = new Set<Session>()
   const perAddress = new Map<string, number>()
   let messagesExpired = 0
+  let forwardsReceived = 0
   let timer: TimerHandle | undefined
 
   const context: SessionContext = {
     handshaker: createHandshaker(identity, random),
     queues,
-    execute: createCommands({ queues, messages, subscriptions, notifications, settings, clock, random, counters }),
+    execute: createCommands({
+      queues,
+      messages,
+      subscriptions,
+      notifications,
+      proxy,
+      settings,
+      clock,
+      random,
+      counters,
+    }),
     verify: options.verify ?? verifyAuthorization,
     limits,
     clock,
     room: () => options.messages.room(),
+    onForwarded: () => {
+      forwardsReceived++
+    },
     onRoom: session => subscriptions.resume(session),
     onClose: session => {
       sessions.delete(session)
@@ -213,6 +240,7 @@ export const startRouter = async (options: RouterOptions): Promise<Router> => {
       if (timer !== undefined) clock.clearTimeout(timer)
       await Promise.all(listeners.map(listener => listener.close()))
       for (const session of sessions) session.close()
+      proxy.close()
       await closeStores()
       logger?.info({}, 'router stopped')
     })().finally(() => end(lost))
@@ -238,6 +266,8 @@ export const startRouter = async (options: RouterOptions): Promise<Router> => {
       queuesCached: queues.cached,
       messagesExpired,
       notificationsPending: notifications.pending,
+      forwardsReceived,
+      proxy: proxy.stats(),
       log: options.messages.stats(),
     }),
     ended,

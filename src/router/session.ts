@@ -6,19 +6,20 @@
 import type { Bytes } from '../encoding/index.js'
 import { asDuologueError, CryptoError, TransportError } from '../errors.js'
 import type { Clock, TimerHandle } from '../runtime/clock.js'
-import { unpadBlock } from '../smp/protocol/block.js'
 import type { Response } from '../smp/protocol/responses.js'
 import type { SmpError } from '../smp/protocol/routerErrors.js'
 import { authorizedBytes } from '../smp/protocol/transmission.js'
 import type { BlockChannel } from '../smp/transport/port.js'
 import { isAuthorized, type Verify } from './authorize.js'
-import type { Caller, Execute } from './commands.js'
+import type { Execute } from './commands.js'
 import type { RouterSettings } from './config.js'
+import { openForwarded } from './forwarded.js'
 import type { AgreedSession, Handshaker } from './handshake.js'
 import { createOutput, type Output } from './output.js'
 import type { QueueParty } from './queue.js'
 import type { Queue, Queues } from './queues.js'
 import { type ReadRequest, readRequests, type RejectedRequest } from './requests.js'
+import type { Subscriber } from './subscriptions.js'
 
 /** What a session needs of its router. */
 export interface SessionContext {
@@ -30,15 +31,25 @@ export interface SessionContext {
   readonly clock: Clock
   /** Undefined: messages may be stored; else resolves when they may. */
   readonly room: () => Promise<void> | undefined
+  /** A proxy's command was opened. */
+  readonly onForwarded: () => void
   /** The client has read what waited for it. */
   readonly onRoom: (session: Session) => void
   readonly onClose: (session: Session) => void
   readonly log: (level: 'debug' | 'warn', event: string, facts: Readonly<Record<string, unknown>>) => void
 }
 
-export interface Session extends Caller {
+export interface Session extends Subscriber {
   /** Ends the session; a client that is owed answers takes its commands as not done. */
   close(reason?: TransportError): void
+}
+
+/** A command of a block, direct or through a proxy. */
+interface Item {
+  readonly request: ReadRequest | RejectedRequest
+  /** Of the protocol that its sender speaks. */
+  readonly version: number
+  readonly respond: (response: Response) => void
 }
 
 /** Blocks that wait while one is being worked on; past it the channel is paused. */
@@ -56,6 +67,7 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
   let working = false
   let paused = false
   let inFlight = 0
+  let forwarding = 0
   let answered: (() => void) | undefined
   let lastBlockAt = clock.now()
   let timer: TimerHandle = clock.setTimeout(handshakeTimeout, limits.handshakeSeconds * 1000)
@@ -70,9 +82,6 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
   }
 
   const session: Session = {
-    get version() {
-      return agreed?.version ?? 0
-    },
     subscriptions: new Map(),
     notifiers: new Set(),
     deferred: new Set(),
@@ -106,13 +115,13 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
     clock.clearTimeout(timer)
     if (result === 'refused') return channel.close()
     agreed = result
-    const { version, cipher } = result
+    const { version, blocks: coding } = result
     const onRoom = (): void => {
       context.onRoom(session)
       answered?.()
     }
     const maxBytes = limits.outputBytesPerSession
-    output = createOutput({ channel, version, cipher, maxBytes, now: () => clock.now(), onRoom })
+    output = createOutput({ channel, version, coding, maxBytes, now: () => clock.now(), onRoom })
     watch()
   }
 
@@ -132,56 +141,80 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
   }
 
   const workBlock = async (block: Bytes): Promise<void> => {
-    const { cipher } = agreed as AgreedSession
-    const content = cipher === undefined ? unpadBlock(block) : cipher.decrypt(block)
-    const requests = readRequests(session.version, content)
-    const loading = context.queues.load(requests.flatMap(queueOf))
+    const { version, blocks } = agreed as AgreedSession
+    const items = readRequests(version, blocks.decrypt(block)).map(itemOf)
+    const loading = context.queues.load(items.flatMap(queueOf))
     if (loading !== undefined) await loading
-    for (const [i, request] of requests.entries()) {
+    for (const [i, { request, version, respond }] of items.entries()) {
       // Verifying a full block may take 40 ms: others get their turn in between.
       if (i > 0 && i % commandsPerTurn === 0) await nextTurn()
-      await mayGoOn()
+      await mayGoOn(request)
       if (channel.closed) return
       if ('error' in request) {
-        respond(request.corrId, request.entityId, errorResponse(request.error))
+        respond(errorResponse(request.error))
         continue
       }
       const queue = request.party === undefined ? undefined : context.queues.get(request.party, request.entityId)
       // What follows a change of a queue (KEY, then a signed SEND) must see it.
       for (let change = queue?.changing; change !== undefined; change = queue?.changing) await change
-      start(request, queue)
+      start(request, version, queue, respond)
     }
   }
 
-  /** Backpressure: by the disk, by unanswered commands and by what the client has not read. */
-  const mayGoOn = async (): Promise<void> => {
+  /** What a proxy forwards becomes the command of the client behind it. */
+  const itemOf = (request: ReadRequest | RejectedRequest): Item => {
+    const { corrId, entityId } = request
+    const { version, ...keys } = agreed as AgreedSession
+    const respond = (response: Response): void => output?.send(corrId, entityId, response)
+    if ('error' in request || request.command.type !== 'RFWD') return { request, version, respond }
+    const opened = openForwarded(keys, corrId, request.command.transmission)
+    if ('error' in opened) return { request: { corrId, entityId, error: opened.error }, version, respond }
+    context.onForwarded()
+    return { ...opened, respond: response => respond(opened.seal(response)) }
+  }
+
+  /** Backpressure: by the disk, by unanswered commands, by relays and by what the client has not read. */
+  const mayGoOn = async (request: ReadRequest | RejectedRequest): Promise<void> => {
     const room = context.room()
     if (room !== undefined) await room
-    while (!channel.closed && (inFlight >= limits.inFlightPerSession || session.congested)) {
+    const mustWait = (): boolean =>
+      inFlight >= limits.inFlightPerSession ||
+      session.congested ||
+      (isForRelay(request) && forwarding >= limits.forwardsPerSession)
+    while (!channel.closed && mustWait()) {
       await new Promise<void>(resolve => {
         answered = resolve
       })
     }
   }
 
-  const start = ({ command, corrId, entityId, raw }: ReadRequest, queue: Queue | undefined): void => {
+  const start = (
+    request: ReadRequest,
+    version: number,
+    queue: Queue | undefined,
+    respond: (response: Response) => void,
+  ): void => {
+    const { command, corrId, entityId, raw } = request
     const { routerPrivateKey } = agreed as AgreedSession
     const authorized = raw.authorization.length === 0 ? noBytes : authorizedBytes(channel.sessionId, raw)
     const credentials = { authorization: raw.authorization, authorized, corrId, routerPrivateKey }
     if (!isAuthorized(command, queue?.record, credentials, context.verify)) {
-      return respond(corrId, entityId, errorResponse({ type: 'AUTH' }))
+      return respond(errorResponse({ type: 'AUTH' }))
     }
+    const forRelay = isForRelay(request) ? 1 : 0
     inFlight++
+    forwarding += forRelay
     let open = true
     const answer = (response: Response): void => {
       if (!open) return
       open = false
       inFlight--
-      respond(corrId, entityId, response)
+      forwarding -= forRelay
+      respond(response)
       answered?.()
     }
     try {
-      const running = context.execute(session, { command, corrId, queue, respond: answer })
+      const running = context.execute(session, { command, corrId, entityId, version, queue, respond: answer })
       if (running instanceof Promise) running.catch(error => failCommand(error, answer))
     } catch (error) {
       failCommand(error, answer)
@@ -204,8 +237,6 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
     log(own ? 'debug' : 'warn', 'session failed', { code, message, from: channel.remoteAddress })
     channel.destroy(own ? error : undefined)
   }
-
-  const respond = (corrId: Bytes, entityId: Bytes, response: Response): void => output?.send(corrId, entityId, response)
 
   channel.onBlock(block => {
     lastBlockAt = clock.now()
@@ -239,5 +270,9 @@ const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolv
 
 const errorResponse = (error: SmpError): Response => ({ type: 'ERR', error })
 
-const queueOf = (request: ReadRequest | RejectedRequest): Array<readonly [QueueParty, Bytes]> =>
+const queueOf = ({ request }: Item): Array<readonly [QueueParty, Bytes]> =>
   'error' in request || request.party === undefined ? [] : [[request.party, request.entityId]]
+
+/** Whether the answer depends on another router. */
+const isForRelay = (request: ReadRequest | RejectedRequest): boolean =>
+  !('error' in request) && (request.command.type === 'PRXY' || request.command.type === 'PFWD')

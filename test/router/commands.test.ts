@@ -385,7 +385,7 @@ describe('other commands', () => {
     const transmission = Buffer.alloc(10)
     expect(errorOf(await alice.one({ type: 'SUBS' }, Buffer.alloc(24), authKey()))).toBe('SERVICE')
     expect(errorOf(await alice.one({ type: 'NSUBS' }, Buffer.alloc(24), authKey()))).toBe('SERVICE')
-    expect(errorOf(await alice.one({ type: 'RFWD', transmission }))).toBe('CMD PROHIBITED')
+    expect(errorOf(await alice.one({ type: 'RFWD', transmission }))).toBe('CRYPTO')
     expect(await alice.one({ type: 'PRXY', router })).toEqual({
       type: 'ERR',
       error: { type: 'PROXY', error: { type: 'BASIC_AUTH' } },

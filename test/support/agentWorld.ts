@@ -61,6 +61,7 @@ export const agentWorld = (): AgentWorld => {
         listeners: [{ listen: network.listen, host: 'localhost', port }],
         queues: openMemoryStore(),
         messages: memoryLog(),
+        dialer: network.dialer('router'),
         clock,
         ...(settings === undefined ? {} : { settings }),
       })

@@ -13,6 +13,8 @@ export interface DurableRouter {
   readonly running: boolean
   /** What agents are given to make queues on. */
   readonly router: Router
+  /** The one that runs now. */
+  readonly current: Router
   /** Ends it as kill -9 does: connections break, what was accepted stays. */
   stop(): Promise<void>
   start(): Promise<void>
@@ -52,6 +54,7 @@ export const durableRouter = async (
       listeners: [{ listen: network.listen, host: 'localhost', port }],
       queues,
       messages: openLog(),
+      dialer: network.dialer('router'),
       clock,
       settings,
     })
@@ -63,6 +66,10 @@ export const durableRouter = async (
     address: first.address,
     place,
     router: first,
+    get current() {
+      if (router === undefined) throw new Error('the router does not run')
+      return router
+    },
     get running() {
       return router !== undefined
     },

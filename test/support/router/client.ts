@@ -206,7 +206,7 @@ export const newQueue = async (client: TestClient, options: NewOptions = {}): Pr
   }
 }
 
-export const send = (text: string | Bytes, notification = false): Command => ({
+export const send = (text: string | Bytes, notification = false): Extract<Command, { readonly type: 'SEND' }> => ({
   type: 'SEND',
   flags: { notification },
   body: typeof text === 'string' ? Buffer.from(text) : text,
