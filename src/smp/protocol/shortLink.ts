@@ -1,6 +1,6 @@
 /**
- * Short links: where the data of a link is stored and the key that opens it. Reading that data comes with a later issue; this
- * is what the links themselves say.
+ * Short links: where the data of a link is stored and the key that opens it. What the data says is in `shortLinkData.ts`, how it is
+ * signed and encrypted in `shortLinkKeys.ts`.
  */
 import {
   ascii,
