@@ -57,10 +57,14 @@ export const keysFor = (command: Command, record: QueueRecord | undefined): read
 const senderKeys = (command: Command, record: QueueRecord | undefined): readonly PublicKey[] | 'open' => {
   if (record === undefined) return []
   if (command.type === 'SEND') return record.senderKey === undefined ? 'open' : [record.senderKey]
-  if (command.type === 'LGET') return record.mode === 'contact' ? 'open' : []
+  if (command.type === 'LGET') return isContact(record) ? 'open' : []
   if (command.type !== 'SKEY' && command.type !== 'LKEY') return []
   return maySecure(record, command.key) ? [command.key] : []
 }
+
+/** Queues whose NEW said nothing are contact addresses as long as nobody has secured them. */
+const isContact = ({ mode, senderKey }: QueueRecord): boolean =>
+  mode === undefined ? senderKey === undefined : mode === 'contact'
 
 /** Whether a sender may secure the queue with this key: once, or again with the same key. */
 const maySecure = ({ mode, senderKey }: QueueRecord, key: PublicKey): boolean =>

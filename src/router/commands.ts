@@ -9,17 +9,27 @@ import type { Clock } from '../runtime/clock.js'
 import { maxMessageLength } from '../smp/protocol/clientMessage.js'
 import type { Command } from '../smp/protocol/commands.js'
 import type { NewQueue, NotifierRequest } from '../smp/protocol/newQueue.js'
-import type { QueueStatus } from '../smp/protocol/queueStatus.js'
 import type { Response } from '../smp/protocol/responses.js'
 import { commandError, type SmpError } from '../smp/protocol/routerErrors.js'
 import type { RouterSettings } from './config.js'
-import { mayCreate, removeNotifier, replaceKeys, secure, setNotifier, suspend } from './decisions.js'
-import { idOf, keyOf } from './messageLog.js'
+import {
+  isSecured,
+  mayCreate,
+  removeLink,
+  removeNotifier,
+  replaceKeys,
+  secure,
+  setNotifier,
+  suspend,
+} from './decisions.js'
+import { createLinks, linkRequest } from './links.js'
+import { keyOf } from './messageLog.js'
 import type { Messages } from './messages.js'
 import type { Notifications } from './notifications.js'
 import type { RouterProxy } from './proxy.js'
 import type { Notifier, QueueRecord } from './queue.js'
 import type { Queue, Queues } from './queues.js'
+import { statusOf } from './status.js'
 import type { Answer, Subscriber, Subscriptions } from './subscriptions.js'
 
 /** An authorized command. `queue` is set when the command names one. */
@@ -68,25 +78,32 @@ const prohibited = failed(commandError('PROHIBITED'))
 export const createCommands = (options: CommandsOptions): Execute => {
   const { queues, messages, subscriptions, notifications, proxy, settings, clock, random, counters } = options
 
-  const create = async (session: Subscriber, command: NewQueue, respond: Request['respond']): Promise<void> => {
+  const links = createLinks(queues)
+
+  const create = async (session: Subscriber, command: NewQueue, { corrId, respond }: Request): Promise<void> => {
     if (!mayCreate(settings, command.basicAuth)) return respond(authError)
-    // Link data comes with short links; until then a queue that needs them is refused as a whole.
-    if (command.request?.link !== undefined) return respond(prohibited)
+    const wanted = linkRequest(command, corrId, () => random(idLength))
+    if (wanted !== undefined && 'error' in wanted) return respond(failed(wanted.error))
     const own = generateKeyPair('x25519', random)
     const notifier = command.notifier === undefined ? undefined : newNotifier(command.notifier)
     for (let tries = 0; tries < idTries; tries++) {
       const record: QueueRecord = {
         recipientId: random(idLength),
-        senderId: random(idLength),
+        senderId: wanted?.senderId ?? random(idLength),
         recipientKeys: [command.authKey],
         rcvDhSecret: x25519(own.privateKey, command.dhKey),
         ...(command.request === undefined ? {} : { mode: command.request.mode }),
         ...(notifier === undefined ? {} : { notifier: notifier.record }),
+        ...(wanted === undefined ? {} : { link: wanted.link }),
         status: 'active',
         createdAt: clock.now(),
       }
-      const queue = await queues.create(record)
-      if (queue === undefined) continue
+      const queue = await queues.create(record, wanted?.data)
+      if (queue === undefined) {
+        // Another try would have the same ids.
+        if (wanted !== undefined) return respond(authError)
+        continue
+      }
       counters.queuesCreated++
       if (command.subscribe) subscriptions.subscribe(session, queue)
       return respond({
@@ -95,6 +112,7 @@ export const createCommands = (options: CommandsOptions): Execute => {
         senderId: record.senderId,
         dhKey: own.publicKey,
         ...(record.mode === undefined ? {} : { mode: record.mode }),
+        ...(record.link === undefined ? {} : { linkId: record.link.linkId }),
         ...(notifier === undefined
           ? {}
           : { notifier: { notifierId: notifier.record.notifierId, dhKey: notifier.dhKey } }),
@@ -161,6 +179,7 @@ export const createCommands = (options: CommandsOptions): Execute => {
   ): Promise<void> => {
     if (command.body.length > maxMessageLength(version)) return respond(failed({ type: 'LARGE_MSG' }))
     if (queue.record?.status !== 'active') return respond(authError)
+    dropUsedLink(queue)
     const id = keyOf(random(idLength))
     const { notification } = command.flags
     try {
@@ -179,6 +198,13 @@ export const createCommands = (options: CommandsOptions): Execute => {
       if (!(error instanceof StoreError) || error.code !== 'STORE_FULL') throw error
       respond(failed({ type: 'QUOTA' }))
     }
+  }
+
+  /** The first message of a secured one-time queue: its link has done its work. When the store fails, the next message tries again. */
+  const dropUsedLink = (queue: Queue): void => {
+    const { record } = queue
+    if (record?.link === undefined || !isSecured(record)) return
+    queues.change(queue, removeLink).catch(() => undefined)
   }
 
   const answerWith = (answer: Answer, otherwise: Response, respond: Request['respond']): void | Promise<void> => {
@@ -203,42 +229,15 @@ export const createCommands = (options: CommandsOptions): Execute => {
     return answer === 'unknown' ? respond(failed({ type: 'NO_MSG' })) : answerWith(answer, ok, respond)
   }
 
-  const statusOf = (session: Subscriber, queue: Queue): QueueStatus => {
-    const subscription = session.subscriptions.get(queue.key)
-    const head = messages.head(queue.key)
-    const delivered = subscription?.delivered
-    return {
-      ...(subscription === undefined
-        ? {}
-        : {
-            qiSub: {
-              qSubThread: subscription.mode === 'get' ? 'prohibitSub' : 'noSub',
-              ...(delivered === undefined ? {} : { qDelivered: base64(delivered.id) }),
-            },
-          }),
-      ...(head === undefined
-        ? {}
-        : {
-            qiMsg: {
-              msgId: base64(head.id),
-              msgTs: new Date(head.timestamp * 1000).toISOString().replace('.000Z', 'Z'),
-              msgType: head.kind,
-            },
-          }),
-      qiSnd: queue.record?.senderKey !== undefined,
-      qiNtf: queue.record?.notifier !== undefined,
-      qiSize: messages.size(queue.key),
-    }
-  }
-
   const decided = async (answer: Promise<SmpError | undefined>, respond: Request['respond']): Promise<void> => {
     const error = await answer
     respond(error === undefined ? ok : failed(error))
   }
 
-  return (session, { command, corrId, entityId, version, queue, respond }) => {
+  return (session, request) => {
+    const { command, corrId, entityId, version, queue, respond } = request
     if (command.type === 'PING') return respond({ type: 'PONG' })
-    if (command.type === 'NEW') return create(session, command, respond)
+    if (command.type === 'NEW') return create(session, command, request)
     if (command.type === 'PRXY') return proxy.connect(command).then(respond)
     if (command.type === 'PFWD') return proxy.forward(entityId, { ...command, corrId }).then(respond)
     if (queue === undefined) return respond(prohibited)
@@ -267,12 +266,17 @@ export const createCommands = (options: CommandsOptions): Execute => {
       case 'NSUB':
         return subscribeNotifier(session, queue, respond)
       case 'QUE':
-        return respond({ type: 'INFO', status: statusOf(session, queue) })
+        return respond({ type: 'INFO', status: statusOf(queue, session.subscriptions.get(queue.key), messages) })
+      case 'LSET':
+        return links.set(queue, command.linkId, command.data).then(respond)
+      case 'LDEL':
+        return links.remove(queue).then(respond)
+      case 'LKEY':
+        return links.secureAndGet(queue, entityId, command.key).then(respond)
+      case 'LGET':
+        return links.get(queue, entityId).then(respond)
       default:
-        // Links (LSET, LDEL, LKEY, LGET) come with short links.
         return respond(prohibited)
     }
   }
 }
-
-const base64 = (id: string): string => idOf(id).toString('base64')

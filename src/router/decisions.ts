@@ -1,10 +1,12 @@
 /** What commands do to a queue's record: pure, so that the store can ask again over the newest record. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { PublicKey } from '../crypto/index.js'
+import type { Bytes } from '../encoding/index.js'
+import type { LinkData } from '../smp/protocol/fields.js'
 import type { SmpError } from '../smp/protocol/routerErrors.js'
 import { samePublicKey } from './authorize.js'
 import type { RouterSettings } from './config.js'
-import type { Notifier, QueueRecord } from './queue.js'
+import type { Notifier, QueueLink, QueueRecord } from './queue.js'
 import type { Decision } from './queues.js'
 
 type Decide<T> = (record: QueueRecord | undefined) => Decision<T>
@@ -47,6 +49,33 @@ export const suspend: Decide<SmpError | undefined> = record => {
   if (record === undefined) return gone
   return record.status === 'off' ? { answer: undefined } : { answer: undefined, record: { ...record, status: 'off' } }
 }
+
+/**
+ * LSET: the queue gets a link, or its link other user data. Link id and fixed data cannot change, since the link names them; a one-time queue that
+ * is secured gets no more data.
+ */
+export const setLink =
+  (link: QueueLink, linkData: LinkData): Decide<SmpError | undefined> =>
+  record => {
+    if (record === undefined || isSecured(record)) return gone
+    const { link: current } = record
+    if (current !== undefined && !(same(current.linkId, link.linkId) && same(current.fixedHash, link.fixedHash))) {
+      return gone
+    }
+    return { answer: undefined, record: { ...record, link }, linkData, taken: authError }
+  }
+
+/** LDEL; without a link it changes nothing. */
+export const removeLink: Decide<SmpError | undefined> = record => {
+  if (record === undefined) return gone
+  const { link, ...rest } = record
+  return link === undefined ? { answer: undefined } : { answer: undefined, record: rest }
+}
+
+/** Whether a sender has the queue for itself. */
+export const isSecured = ({ mode, senderKey }: QueueRecord): boolean => mode !== 'contact' && senderKey !== undefined
+
+const same = (a: Bytes, b: Bytes): boolean => Buffer.compare(a, b) === 0
 
 export interface NotifierChange {
   readonly error?: SmpError

@@ -8,7 +8,7 @@ import {
   type PublicKey,
 } from '../crypto/index.js'
 import { type Bytes, concat, Reader, short } from '../encoding/index.js'
-import type { LinkData, QueueMode } from '../smp/protocol/fields.js'
+import type { QueueMode } from '../smp/protocol/fields.js'
 import type { Row } from '../store/index.js'
 import type { routerQueues } from '../store/router/tables.js'
 
@@ -30,10 +30,16 @@ export interface QueueRecord {
   /** `off`: takes no more messages. */
   readonly status: 'active' | 'off'
   readonly notifier?: Notifier
-  /** The data of the queue's short link. */
-  readonly link?: { readonly linkId: Bytes; readonly data: LinkData }
+  /** The queue's short link; its data has a row of its own. */
+  readonly link?: QueueLink
   /** Milliseconds since 1970. */
   readonly createdAt: number
+}
+
+export interface QueueLink {
+  readonly linkId: Bytes
+  /** SHA-256 of the fixed data, which stays the same as long as the link is there. */
+  readonly fixedHash: Bytes
 }
 
 export interface Notifier {
@@ -80,16 +86,15 @@ export const toRow = (record: QueueRecord): Row<typeof routerQueues> => ({
   notifierKey: record.notifier === undefined ? null : encodeKey(record.notifier.key),
   notifierDhSecret: record.notifier?.dhSecret ?? null,
   linkId: record.link?.linkId ?? null,
-  linkFixedData: record.link?.data.fixedData ?? null,
-  linkUserData: record.link?.data.userData ?? null,
+  linkFixedHash: record.link?.fixedHash ?? null,
   createdAt: record.createdAt,
 })
 
 /** Throws DecodeError for a row that this code did not write. */
 export const fromRow = (row: Row<typeof routerQueues>): QueueRecord => {
-  const { senderKey, mode, notifierId, notifierKey, notifierDhSecret, linkId, linkFixedData, linkUserData } = row
+  const { senderKey, mode, notifierId, notifierKey, notifierDhSecret, linkId, linkFixedHash } = row
   const hasNotifier = notifierId !== null && notifierKey !== null && notifierDhSecret !== null
-  const hasLink = linkId !== null && linkFixedData !== null && linkUserData !== null
+  const hasLink = linkId !== null && linkFixedHash !== null
   return {
     recipientId: row.recipientId,
     senderId: row.senderId,
@@ -99,9 +104,16 @@ export const fromRow = (row: Row<typeof routerQueues>): QueueRecord => {
     ...(mode === null ? {} : { mode: mode === 'contact' ? 'contact' : 'messaging' }),
     status: row.status === 'off' ? 'off' : 'active',
     ...(hasNotifier ? { notifier: { notifierId, key: decodeKey(notifierKey), dhSecret: notifierDhSecret } } : {}),
-    ...(hasLink ? { link: { linkId, data: { fixedData: linkFixedData, userData: linkUserData } } } : {}),
+    ...(hasLink ? { link: { linkId, fixedHash: linkFixedHash } } : {}),
     createdAt: row.createdAt,
   }
+}
+
+/** The record with bytes of its own: those of a command are views of the block that it came in, which would stay in memory with it. */
+export const detached = (record: QueueRecord): QueueRecord => {
+  const row = toRow(record)
+  const copy = (bytes: Bytes | null): Bytes | null => (bytes === null ? null : Buffer.from(bytes))
+  return fromRow({ ...row, senderId: Buffer.from(row.senderId), linkId: copy(row.linkId) })
 }
 
 const encodeKey = ({ algorithm, raw }: PublicKey): Bytes => encodePublicKey(algorithm, raw)

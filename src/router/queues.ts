@@ -4,10 +4,11 @@
  */
 import type { Bytes } from '../encoding/index.js'
 import { StoreError } from '../errors.js'
-import { type Change, insert, patch, remove, type Store } from '../store/index.js'
-import { routerQueues } from '../store/router/tables.js'
+import type { LinkData } from '../smp/protocol/fields.js'
+import { type Change, insert, patch, put, remove, type Store } from '../store/index.js'
+import { routerLinks, routerQueues } from '../store/router/tables.js'
 import { keyOf, type QueueKey } from './messageLog.js'
-import { fromRow, idOfParty, type QueueParty, type QueueRecord, toRow } from './queue.js'
+import { detached, fromRow, idOfParty, type QueueParty, type QueueRecord, toRow } from './queue.js'
 
 /** A queue in memory. One object a queue, as long as somebody needs it. */
 export interface Queue {
@@ -25,19 +26,31 @@ export interface Queues {
   get(party: QueueParty, id: Bytes): Queue | undefined
   /** Loads the queues of these ids that are not in memory, one query a party. Undefined: there is nothing to wait for. */
   load(wanted: ReadonlyArray<readonly [QueueParty, Bytes]>): Promise<void> | undefined
-  /** Adds a queue. False when one of its ids is taken. Rejects with StoreError. */
-  create(record: QueueRecord): Promise<Queue | undefined>
+  /** Adds a queue, with the data of its link if it has one. Undefined when one of its ids is taken. Rejects with StoreError. */
+  create(record: QueueRecord, linkData?: LinkData): Promise<Queue | undefined>
   /**
    * Changes a queue after the change before it: `decide` sees the newest record and answers the next one, or what kept
    * it from that. Rejects with StoreError when the store failed; the record is then as it was.
    */
   change<T>(queue: Queue, decide: (record: QueueRecord | undefined) => Decision<T>): Promise<T>
+  /** The data of a link; undefined when there is none. Rejects with StoreError. */
+  linkData(linkId: Bytes): Promise<LinkData | undefined>
   readonly cached: number
   close(): Promise<void>
 }
 
-/** `record: undefined` deletes the queue; a decision without it changes nothing. */
-export type Decision<T> = { readonly answer: T } | { readonly answer: T; readonly record: QueueRecord | undefined }
+/** A decision without `record` changes nothing. */
+export type Decision<T> = { readonly answer: T } | ChangeDecision<T>
+
+export interface ChangeDecision<T> {
+  readonly answer: T
+  /** Undefined deletes the queue. A link that it no longer has goes with its data. */
+  readonly record: QueueRecord | undefined
+  /** New data for its link. */
+  readonly linkData?: LinkData
+  /** The answer when a new id of the record is taken; without it that is an error. */
+  readonly taken?: T
+}
 
 const parties: readonly QueueParty[] = ['recipient', 'sender', 'notifier', 'link']
 const columns = { recipient: 'recipientId', sender: 'senderId', notifier: 'notifierId', link: 'linkId' } as const
@@ -137,26 +150,30 @@ export const createQueues = (store: Store, maxCached: number): Queues => {
       )
       return waits.length === 0 ? undefined : Promise.all(waits).then(() => undefined)
     },
-    create: async record => {
+    create: async (record, linkData) => {
       const taken = parties.some(party => {
         const id = idOfParty(record, party)
         return id !== undefined && byParty[party].has(keyOf(id))
       })
-      if (taken || !(await commits.commit(insert(routerQueues, toRow(record))))) return undefined
-      return adopt(record)
+      const changes = [insert(routerQueues, toRow(record)), ...linkChanges(undefined, record, linkData)]
+      if (taken || !(await commits.commit(changes))) return undefined
+      return adopt(detached(record))
     },
     change: async (queue, decide) => {
       while (queue.changing !== undefined) await queue.changing
       const before = queue.record
       const decision = decide(before)
       if (before === undefined || !('record' in decision)) return decision.answer
-      const { answer, record } = decision
-      const committed = commits.commit(changeOf(before, record))
+      const { answer, record, linkData, taken } = decision
+      const committed = commits.commit([changeOf(before, record), ...linkChanges(before, record, linkData)])
       queue.changing = committed.catch(() => undefined)
       try {
-        if (!(await committed)) throw new StoreError('STORE_CONFLICT', 'an id is taken', { field: 'queue' })
+        if (!(await committed)) {
+          if (taken !== undefined) return taken
+          throw new StoreError('STORE_CONFLICT', 'an id is taken', { field: 'queue' })
+        }
         unindex(queue, before)
-        queue.record = record
+        queue.record = record === undefined ? undefined : detached(record)
         // A deleted queue keeps its place for a while, so that a row that is just being loaded does not bring it back.
         if (record === undefined) byParty.recipient.set(queue.key, queue)
         else index(queue, record)
@@ -164,6 +181,10 @@ export const createQueues = (store: Store, maxCached: number): Queues => {
         queue.changing = undefined
       }
       return answer
+    },
+    linkData: async linkId => {
+      const [row] = await store.find(routerLinks, { where: { linkId } })
+      return row === undefined ? undefined : { fixedData: row.fixedData, userData: row.userData }
     },
     get cached() {
       return byParty.recipient.size
@@ -179,13 +200,27 @@ const changeOf = (before: QueueRecord, after: QueueRecord | undefined): Change =
   return patch(routerQueues, key, set)
 }
 
+/** What becomes of the rows of link data. The unique link id of the queue's row keeps one queue from another one's. */
+const linkChanges = (
+  before: QueueRecord | undefined,
+  after: QueueRecord | undefined,
+  linkData: LinkData | undefined,
+): Change[] => {
+  const [old, now] = [before?.link?.linkId, after?.link?.linkId]
+  const stays = old !== undefined && now !== undefined && keyOf(old) === keyOf(now)
+  const changes = old === undefined || stays ? [] : [remove(routerLinks, { linkId: old })]
+  if (now === undefined || linkData === undefined) return changes
+  const row = { linkId: now, fixedData: linkData.fixedData, userData: linkData.userData }
+  return [...changes, stays ? put(routerLinks, row) : insert(routerLinks, row)]
+}
+
 /**
  * Merges changes that are ready at the same time into one commit. When one of them conflicts, all are done again alone, so
  * that it harms nobody else. Resolves false for the one that conflicts.
  */
-const mergedCommits = (store: Store): { commit(change: Change): Promise<boolean>; close(): Promise<void> } => {
+const mergedCommits = (store: Store): { commit(changes: Change[]): Promise<boolean>; close(): Promise<void> } => {
   interface Waiting {
-    readonly change: Change
+    readonly changes: Change[]
     readonly resolve: (committed: boolean) => void
     readonly reject: (error: unknown) => void
   }
@@ -204,7 +239,7 @@ const mergedCommits = (store: Store): { commit(change: Change): Promise<boolean>
 
   const commitGroup = async (group: readonly Waiting[]): Promise<void> => {
     try {
-      await store.commit(group.map(({ change }) => change))
+      await store.commit(group.flatMap(({ changes }) => changes))
       for (const { resolve } of group) resolve(true)
     } catch (error) {
       const conflict = error instanceof StoreError && error.code === 'STORE_CONFLICT'
@@ -220,9 +255,9 @@ const mergedCommits = (store: Store): { commit(change: Change): Promise<boolean>
   }
 
   return {
-    commit: change =>
+    commit: changes =>
       new Promise((resolve, reject) => {
-        waiting.push({ change, resolve, reject })
+        waiting.push({ changes, resolve, reject })
         running ??= run()
       }),
     close: async () => {

@@ -97,6 +97,30 @@ describe('AUTH', () => {
     }
   })
 
+  it('B10 takes the same work for a link that is secured, is a contact’s, or is none', async () => {
+    const { alice, workOf } = await watchedWorld()
+    const data = { fixedData: Buffer.from('fixed'), userData: Buffer.from('user') }
+    const linked = async (mode: 'messaging' | 'contact') => {
+      const queue = await newQueue(alice, { mode })
+      const linkId = randomBytes(24)
+      await alice.one({ type: 'LSET', linkId, data }, queue.rcvId, queue.key)
+      return linkId
+    }
+    const [secured, contact] = [await linked('messaging'), await linked('contact')]
+    const owner = authKey()
+    await alice.one({ type: 'LKEY', key: publicOf(owner) }, secured, owner)
+    for (const algorithm of algorithms) {
+      const key = authKey(algorithm)
+      const lkey: Command = { type: 'LKEY', key: publicOf(key) }
+      const work = (linkId: Uint8Array) => workOf(async () => errorOf(await alice.one(lkey, linkId, key)))
+      const unknown = await work(randomBytes(24))
+      expect(unknown.length).toBe(1)
+      expect([await work(secured), await work(contact)]).toEqual([unknown, unknown])
+    }
+    const lget = (linkId: Uint8Array) => workOf(async () => errorOf(await alice.one({ type: 'LGET' }, linkId)))
+    expect(await lget(secured)).toEqual(await lget(randomBytes(24)))
+  })
+
   it('takes no work for an unsigned SEND, secured or unknown alike', async () => {
     const { alice, workOf } = await watchedWorld()
     const secured = await newQueue(alice)

@@ -117,26 +117,6 @@ describe('NEW', () => {
     const command: Command = { type: 'NEW', authKey: publicOf(key), dhKey: Buffer.alloc(32), subscribe: true }
     expect(errorOf(await alice.one(command, undefined, key))).toBe('CRYPTO')
   })
-
-  it('with link data is refused until links come, as are the commands of links', async () => {
-    world = await routerWorld()
-    const alice = await world.client()
-    const key = authKey()
-    const dhKey = generateKeyPair('x25519').publicKey
-    const data = { fixedData: Buffer.from('fixed'), userData: Buffer.from('user') }
-    const link = { senderId: Buffer.alloc(24), data }
-    const base = { type: 'NEW', authKey: publicOf(key), dhKey, subscribe: true } as const
-    const refused = [
-      await alice.one({ ...base, request: { mode: 'messaging', link } }, undefined, key),
-      await alice.one({ ...base, request: { mode: 'contact', link: { ...link, linkId: nothing } } }, undefined, key),
-    ]
-    const queue = await newQueue(alice, { mode: 'contact' })
-    refused.push(await alice.one({ type: 'LSET', linkId: Buffer.alloc(24), data }, queue.rcvId, queue.key))
-    refused.push(await alice.one({ type: 'LDEL' }, queue.rcvId, queue.key))
-    expect(refused.map(errorOf)).toEqual(refused.map(() => 'CMD PROHIBITED'))
-    expect(errorOf(await alice.one({ type: 'LGET' }, Buffer.alloc(24)))).toBe('AUTH')
-    expect(errorOf(await alice.one({ type: 'LKEY', key: publicOf(key) }, Buffer.alloc(24), key))).toBe('AUTH')
-  })
 })
 
 describe('KEY and SKEY', () => {

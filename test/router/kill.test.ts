@@ -1,5 +1,6 @@
 /** Real processes, real files: what a killed router had accepted is there after its restart. */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -99,10 +100,37 @@ const drain = async (client: TestClient, { queue, received }: Line): Promise<voi
   expect(errorOf(answer)).toBe('OK')
 }
 
-describe('a router that is killed with SIGKILL while it takes messages', () => {
-  it('loses none that it answered OK, keeps their order and its queues', { timeout: 120_000 }, async () => {
+/** Short links that were set, replaced and deleted; the answer checks them. */
+const makeLinks = async (client: TestClient): Promise<(client: TestClient) => Promise<void>> => {
+  const fixedData = randomBytes(2_048)
+  const queues = await Promise.all([0, 1, 2].map(() => newQueue(client, { mode: 'contact', subscribe: false })))
+  const links = queues.map(queue => ({ queue, linkId: randomBytes(24), userData: randomBytes(13_824) }))
+  const set = async ({ queue, linkId }: (typeof links)[number], userData: Uint8Array): Promise<void> => {
+    const command = { type: 'LSET', linkId, data: { fixedData, userData } } as const
+    expect(errorOf(await client.one(command, queue.rcvId, queue.key))).toBe('OK')
+  }
+  const [kept, replaced, deleted] = links as [(typeof links)[0], (typeof links)[0], (typeof links)[0]]
+  await set(kept, kept.userData)
+  await set(replaced, randomBytes(13_824))
+  await set(replaced, replaced.userData)
+  await set(deleted, deleted.userData)
+  expect(errorOf(await client.one({ type: 'LDEL' }, deleted.queue.rcvId, deleted.queue.key))).toBe('OK')
+  return async later => {
+    for (const { queue, linkId, userData } of [kept, replaced]) {
+      const answer = await later.one({ type: 'LGET' }, linkId)
+      expect(answer).toEqual({ type: 'LNK', senderId: queue.sndId, data: { fixedData, userData } })
+    }
+    expect(errorOf(await later.one({ type: 'LGET' }, deleted.linkId))).toBe('AUTH')
+  }
+}
+
+describe('B10 a router that is killed with SIGKILL while it takes messages', () => {
+  it('B10 loses none that it answered OK, keeps their order, its queues and its links', {
+    timeout: 120_000,
+  }, async () => {
     const address = await start()
     const first = await connect(address)
+    const expectLinks = await makeLinks(first)
     const lines: Line[] = []
     for (let i = 0; i < queuesPerRun; i++) {
       const queue = await newQueue(first, { subscribe: false })
@@ -117,6 +145,7 @@ describe('a router that is killed with SIGKILL while it takes messages', () => {
       await Promise.all([sendUntilKilled(client, lines, killAt), gone])
     }
     const last = await connect(await start())
+    await expectLinks(last)
     for (const line of lines) {
       await drain(last, line)
       const accepted = new Set(line.accepted)

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { generateKeyPair, type KeyAlgorithm } from '../../src/crypto/index.js'
-import { removeNotifier, secure } from '../../src/router/decisions.js'
+import { removeLink, removeNotifier, secure, setLink } from '../../src/router/decisions.js'
 import type { QueueRecord } from '../../src/router/queue.js'
 import { createQueues } from '../../src/router/queues.js'
 import type { Store } from '../../src/store/index.js'
@@ -29,7 +29,7 @@ const full = (): QueueRecord => ({
   mode: 'contact',
   status: 'off',
   notifier: { notifierId: randomBytes(24), key: key('ed25519'), dhSecret: randomBytes(32) },
-  link: { linkId: randomBytes(24), data: { fixedData: randomBytes(100), userData: Buffer.alloc(0) } },
+  link: { linkId: randomBytes(24), fixedHash: randomBytes(32) },
 })
 
 describe('rows of queues in the embedded database', () => {
@@ -62,6 +62,37 @@ describe('rows of queues in the embedded database', () => {
     ]
     const results = await Promise.all([...twins, bare(), bare()].map(each => fresh.create(each)))
     expect(results.map(result => result !== undefined)).toEqual([false, false, false, false, true, true])
+  })
+
+  it('B10 carry the data of their links: set, replaced, taken away and gone with the queue', async () => {
+    const queues = createQueues(store, 10)
+    const { notifier: _, link: __, ...record } = { ...full(), mode: 'contact' as const }
+    const link = { linkId: randomBytes(24), fixedHash: randomBytes(32) }
+    const data = (user: number) => ({ fixedData: Buffer.alloc(2_048, 1), userData: Buffer.alloc(13_824, user) })
+    const queue = await queues.create({ ...record, link }, data(1))
+    if (queue === undefined) throw new Error('not created')
+    const read = () => createQueues(store, 10).linkData(link.linkId)
+    expect(await read()).toEqual(data(1))
+    expect(await queues.change(queue, setLink(link, data(2)))).toBeUndefined()
+    expect(await read()).toEqual(data(2))
+    // Another queue with the same link changes nothing, and harms nobody in its commit.
+    const other = { ...bare(), mode: 'contact' as const }
+    const others = createQueues(store, 10)
+    const twin = await others.create(other)
+    if (twin === undefined) throw new Error('not created')
+    const stolen = { linkId: link.linkId, fixedHash: randomBytes(32) }
+    const [taken, made] = await Promise.all([
+      others.change(twin, setLink(stolen, data(3))),
+      others.create({ ...bare(), link: { linkId: randomBytes(24), fixedHash: randomBytes(32) } }, data(4)),
+    ])
+    expect([taken, made !== undefined]).toEqual([{ type: 'AUTH' }, true])
+    expect(await read()).toEqual(data(2))
+    expect(await queues.change(queue, removeLink)).toBeUndefined()
+    expect(await read()).toBeUndefined()
+    expect(await others.change(twin, setLink(stolen, data(5)))).toBeUndefined()
+    expect(await read()).toEqual(data(5))
+    await others.change(twin, () => ({ answer: undefined, record: undefined }))
+    expect(await read()).toBeUndefined()
   })
 
   it('change, lose what was taken away, and go', async () => {

@@ -7,7 +7,7 @@ import { secure, setNotifier, suspend } from '../../src/router/decisions.js'
 import { fromRow, type QueueRecord, toRow } from '../../src/router/queue.js'
 import { createQueues, type Queue } from '../../src/router/queues.js'
 import { openMemoryStore } from '../../src/store/memory.js'
-import { routerQueues } from '../../src/store/router/tables.js'
+import { routerLinks, routerQueues } from '../../src/store/router/tables.js'
 
 const bytes = (min: number, max = min) =>
   fc.uint8Array({ minLength: min, maxLength: max }).map(value => Buffer.from(value))
@@ -25,7 +25,7 @@ const records: fc.Arbitrary<QueueRecord> = fc.record(
     mode: fc.constantFrom('messaging' as const, 'contact' as const),
     status: fc.constantFrom('active' as const, 'off' as const),
     notifier: fc.record({ notifierId: bytes(24), key: keys, dhSecret: bytes(32) }),
-    link: fc.record({ linkId: bytes(24), data: fc.record({ fixedData: bytes(0, 99), userData: bytes(0, 99) }) }),
+    link: fc.record({ linkId: bytes(24), fixedHash: bytes(32) }),
     createdAt: fc.nat(),
   },
   { requiredKeys: ['recipientId', 'senderId', 'recipientKeys', 'rcvDhSecret', 'status', 'createdAt'] },
@@ -84,9 +84,10 @@ describe('queues', () => {
   it('are found by every id, and by none after they are deleted', async () => {
     const { queues, store } = world()
     const notifier = newNotifier()
-    const link = { linkId: randomBytes(24), data: { fixedData: Buffer.of(1), userData: Buffer.of(2) } }
+    const linkData = { fixedData: Buffer.of(1), userData: Buffer.of(2) }
+    const link = { linkId: randomBytes(24), fixedHash: randomBytes(32) }
     const record = { ...newRecord(), notifier, link }
-    await created(queues.create(record))
+    await created(queues.create(record, linkData))
     const ids = [
       ['recipient', record.recipientId],
       ['sender', record.senderId],
@@ -109,6 +110,24 @@ describe('queues', () => {
       expect(again.get(party, id)).toBeUndefined()
     }
     expect(await store.find(routerQueues, {})).toEqual([])
+    expect(await store.find(routerLinks, {})).toEqual([])
+  })
+
+  it('keep no block in memory for the few bytes that they have of it', async () => {
+    const { queues } = world()
+    const block = randomBytes(16_384)
+    const viewed: QueueRecord = {
+      ...newRecord(),
+      senderId: block.subarray(0, 24),
+      recipientKeys: [{ algorithm: 'ed25519', raw: block.subarray(100, 132) }],
+      link: { linkId: block.subarray(200, 224), fixedHash: randomBytes(32) },
+    }
+    const queue = await created(queues.create(viewed))
+    await queues.change(queue, secure({ algorithm: 'ed25519', raw: block.subarray(300, 332) }))
+    expect(queue.record).toEqual({ ...viewed, senderKey: { algorithm: 'ed25519', raw: block.subarray(300, 332) } })
+    const { senderId, recipientKeys, senderKey, link } = queue.record!
+    const kept = [senderId, recipientKeys[0]!.raw, senderKey!.raw, link!.linkId]
+    expect(kept.filter(({ buffer }) => buffer === block.buffer)).toEqual([])
   })
 
   it('changes that are ready together share a commit', async () => {

@@ -1,10 +1,11 @@
+import { createHash } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { agentTables } from '../../src/store/agent/tables.js'
 import { defineTable, integer, nullable, openMemoryStore, text } from '../../src/store/index.js'
 import { migrate, migrationsDirectory, readMigrations } from '../../src/store/migrate.js'
 import { pgliteDatabase } from '../../src/store/pglite.js'
-import { routerTables } from '../../src/store/router/tables.js'
+import { routerLinks, routerQueues, routerTables } from '../../src/store/router/tables.js'
 import { checkSchema } from '../../src/store/schema.js'
 import type { SqlSession } from '../../src/store/session.js'
 import { openSqlStore } from '../../src/store/sqlStore.js'
@@ -47,6 +48,28 @@ describe('schema and migrations', { timeout: 60_000 }, async () => {
     const store = await open('agent', 'router', migrationsDirectory('router'))
     expect(await checkSchema(store, routerTables)).toEqual([])
     expect(await checkSchema(store, agentTables)).toEqual([])
+  })
+
+  it('B10 the data of links that a router has in its first schema moves to its own table', async () => {
+    const [first, ...later] = await readMigrations(migrationsDirectory('router'))
+    await session.script('SET search_path TO moved')
+    await migrate(session, { schema: 'moved', scope: 'router', files: [first!] })
+    const row = (id: string, link: string): string =>
+      `INSERT INTO moved.router_queues (recipient_id, sender_id, recipient_keys, rcv_dh_secret, status, created_at, link_id, link_fixed_data, link_user_data) ` +
+      `VALUES ('${id}', '${id}', '', '', 'active', 1, ${link});`
+    await session.script(row('linked', `'link', 'fixed', 'user'`) + row('plain', 'NULL, NULL, NULL'))
+    const store = await open('moved', 'router', migrationsDirectory('router'))
+    expect(later.map(({ name }) => name)).toContain('0002_links.sql')
+    const text = (bytes: Uint8Array | null) => (bytes === null ? null : Buffer.from(bytes).toString())
+    const links = await store.find(routerLinks, {})
+    expect(links.map(row => [row.linkId, row.fixedData, row.userData].map(text))).toEqual([['link', 'fixed', 'user']])
+    const queues = await store.find(routerQueues, { orderBy: ['recipientId'] })
+    expect(queues.map(({ recipientId, linkId }) => [recipientId, linkId].map(text))).toEqual([
+      ['linked', 'link'],
+      ['plain', null],
+    ])
+    const hashes = queues.map(({ linkFixedHash }) => linkFixedHash && Buffer.from(linkFixedHash).toString('hex'))
+    expect(hashes).toEqual([createHash('sha256').update('fixed').digest('hex'), null])
   })
 
   it('every difference is told', async () => {

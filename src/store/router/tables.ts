@@ -21,12 +21,19 @@ export const routerQueues = defineTable(
     /** The raw X25519 secret for notifications. */
     notifierDhSecret: nullable(bytes),
     linkId: nullable(bytes),
-    linkFixedData: nullable(bytes),
-    linkUserData: nullable(bytes),
+    /** SHA-256 of the fixed data of the queue's link. */
+    linkFixedHash: nullable(bytes),
     createdAt: integer,
   },
   { key: ['recipientId'], unique: [['senderId'], ['notifierId'], ['linkId']] },
 )
 
+/** The data of short links: apart from their queues, since it is large and seldom asked for. */
+export const routerLinks = defineTable(
+  'router_links',
+  { linkId: bytes, fixedData: bytes, userData: bytes },
+  { key: ['linkId'] },
+)
+
 /** Every table of a router's store, as migrations/router makes them. */
-export const routerTables: readonly Table[] = [routerQueues]
+export const routerTables: readonly Table[] = [routerQueues, routerLinks]

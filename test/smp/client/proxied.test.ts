@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { afterEach, describe, expect, it } from 'vitest'
 import { ProxyError, RouterError, TransportError } from '../../../src/errors.js'
 import { isHostError, isTemporaryError, type ProxiedRequest, type ProxySession } from '../../../src/smp/client.js'
@@ -80,6 +81,27 @@ describe('B49 a sender behind a proxy', () => {
     const request = { command: send('x'), entityId: queue.sndId }
     for (let n = 0; n < 128; n++) await sender.send(world.relayAddress, request)
     expect((await failure(sender.send(world.relayAddress, request))).code).toBe('QUOTA')
+  })
+
+  it('B49 reads the links of others: LKEY secures, LGET asks, and both bring the largest data', async () => {
+    world = await proxyWorld()
+    const recipient = await world.recipient()
+    const data = { fixedData: randomBytes(2_048), userData: randomBytes(13_824) }
+    const linked = async (mode: 'messaging' | 'contact') => {
+      const queue = await newQueue(recipient, { mode })
+      const linkId = randomBytes(24)
+      expect((await recipient.one({ type: 'LSET', linkId, data }, queue.rcvId, queue.key)).type).toBe('OK')
+      return { queue, linkId }
+    }
+    const [invitation, contact] = [await linked('messaging'), await linked('contact')]
+    const sender = await world.sender()
+    const key = senderKey('ed448')
+    const lkey = { command: { type: 'LKEY', key: key.public }, entityId: invitation.linkId, key: key.private } as const
+    const expected = (senderId: Uint8Array) => ({ type: 'LNK', senderId, data })
+    expect(await sender.send(world.relayAddress, lkey)).toEqual(expected(invitation.queue.sndId))
+    const lget = { command: { type: 'LGET' }, entityId: contact.linkId } as const
+    expect(await sender.send(world.relayAddress, lget)).toEqual(expected(contact.queue.sndId))
+    expect((await failure(sender.send(world.relayAddress, { ...lget, entityId: invitation.linkId }))).code).toBe('AUTH')
   })
 
   it('B49 may send nothing but what needs no more than an id', async () => {

@@ -45,6 +45,7 @@ export interface TestRequest {
   readonly key?: AuthKey | undefined
   /** Replaces the authorization that the key would make. */
   readonly authorization?: Bytes
+  readonly corrId?: Bytes
 }
 
 export interface TestClient {
@@ -116,7 +117,7 @@ export const startClient = async (channel: BlockChannel, options: ClientOptions)
   }
 
   const encode = (request: TestRequest): { corrId: Bytes; bytes: Bytes } => {
-    const corrId = randomBytes(24)
+    const corrId = request.corrId ?? randomBytes(24)
     const entityId = request.entityId ?? new Uint8Array(0)
     const command = encodeCommand(version, request.command)
     const authorized = authorizedBytes(channel.sessionId, { corrId, entityId, command })
