@@ -54,8 +54,9 @@ interface Item {
 
 /** Blocks that wait while one is being worked on; past it the channel is paused. */
 const blocksAhead = 2
-/** Commands of one client that are started without a turn for the others. */
+/** Commands of one client that are started without a turn for the others, and how long that may take, ms. */
 const commandsPerTurn = 32
+const turnMs = 2
 
 /** Starts the handshake on a fresh channel. */
 export const startSession = (channel: BlockChannel, context: SessionContext): Session => {
@@ -68,6 +69,8 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
   let paused = false
   let inFlight = 0
   let forwarding = 0
+  let startedInTurn = 0
+  let turnBegan = 0
   let answered: (() => void) | undefined
   let lastBlockAt = clock.now()
   let timer: TimerHandle = clock.setTimeout(handshakeTimeout, limits.handshakeSeconds * 1000)
@@ -127,6 +130,7 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
 
   const work = async (): Promise<void> => {
     working = true
+    beginTurn()
     try {
       for (let block = inbox.shift(); block !== undefined && !channel.closed; block = inbox.shift()) {
         await workBlock(block)
@@ -145,9 +149,8 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
     const items = readRequests(version, blocks.decrypt(block)).map(itemOf)
     const loading = context.queues.load(items.flatMap(queueOf))
     if (loading !== undefined) await loading
-    for (const [i, { request, version, respond }] of items.entries()) {
-      // Verifying a full block may take 40 ms: others get their turn in between.
-      if (i > 0 && i % commandsPerTurn === 0) await nextTurn()
+    for (const { request, version, respond } of items) {
+      await leaveTurn()
       await mayGoOn(request)
       if (channel.closed) return
       if ('error' in request) {
@@ -159,6 +162,20 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
       for (let change = queue?.changing; change !== undefined; change = queue?.changing) await change
       start(request, version, queue, respond)
     }
+  }
+
+  /** Verifying a full block may take 40 ms: others get their turn in between. */
+  const leaveTurn = async (): Promise<void> => {
+    if (startedInTurn >= commandsPerTurn || clock.now() - turnBegan >= turnMs) {
+      await nextTurn()
+      beginTurn()
+    }
+    startedInTurn++
+  }
+
+  const beginTurn = (): void => {
+    startedInTurn = 0
+    turnBegan = clock.now()
   }
 
   /** What a proxy forwards becomes the command of the client behind it. */

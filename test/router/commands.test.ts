@@ -78,7 +78,7 @@ describe('NEW', () => {
     expect(alice.events).toEqual([])
   })
 
-  it('without the right password is answered AUTH', async () => {
+  it('B23 without the right password is answered AUTH', async () => {
     world = await routerWorld({ settings: { password: 'secret' } })
     const alice = await world.client()
     for (const basicAuth of [undefined, 'wrong', 'secretly']) {
@@ -89,7 +89,7 @@ describe('NEW', () => {
     expect(world.router.address).toMatch(/^smp:\/\/[\w-]{43}=:secret@router:5223$/)
   })
 
-  it('is answered AUTH when the router takes no new queues', async () => {
+  it('B23 is answered AUTH when the router takes no new queues', async () => {
     world = await routerWorld({ settings: { newQueues: false } })
     const alice = await world.client()
     await expect(newQueue(alice)).rejects.toMatchObject({ answer: { error: { type: 'AUTH' } } })
@@ -199,7 +199,7 @@ describe('SEND', () => {
 })
 
 describe('OFF and DEL', () => {
-  it('OFF stops senders, but not the recipient', async () => {
+  it('B91 OFF stops senders, but not the recipient', async () => {
     world = await routerWorld()
     const [alice, bob] = [await world.client(), await world.client()]
     const queue = await newQueue(alice)

@@ -1,7 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { StoreError } from '../../src/errors.js'
+import type { Verify } from '../../src/router/authorize.js'
 import { memoryLog } from '../../src/router/memoryLog.js'
 import type { Command } from '../../src/smp/protocol/commands.js'
+import { virtualClock } from '../../src/testing/virtualClock.js'
 import { bodyText, errorOf, hex, newQueue, send, type TestClient, type TestQueue } from '../support/router/client.js'
 import { type RouterWorld, routerWorld } from '../support/router/world.js'
 
@@ -73,7 +75,7 @@ describe('delivery', () => {
     expect(errorOf(await acknowledge(later, queue, last))).toBe('OK')
   })
 
-  it('another session takes a subscription over and the first one gets END', async () => {
+  it('B60 another session takes a subscription over and the first one gets END', async () => {
     world = await routerWorld()
     const [alice, phone, bob] = [await world.client(), await world.client(), await world.client()]
     const queue = await newQueue(alice)
@@ -107,6 +109,44 @@ describe('delivery', () => {
     }
     expect(byQueue.size).toBe(0)
   })
+
+  it('B66 1,350 SUBs take the turns of the event loop a few milliseconds at a time', async () => {
+    const queues = 1_350
+    const clock = virtualClock()
+    // Verifying takes a millisecond here, twice what Ed448 takes on a slow machine.
+    let spent = 0
+    let inThisTurn = 0
+    let longestTurn = 0
+    let counting = false
+    const verify: Verify = () => {
+      spent += 1
+      inThisTurn += 1
+      longestTurn = Math.max(longestTurn, inThisTurn)
+      return true
+    }
+    const watchTurns = (): void => {
+      inThisTurn = 0
+      if (counting) setImmediate(watchTurns)
+    }
+    world = await routerWorld({ verify, clock: { ...clock, now: () => clock.now() + spent } })
+    const alice = await world.client()
+    const all: TestQueue[] = []
+    while (all.length < queues) {
+      const fifty = Array.from({ length: 50 }, () => newQueue(alice, { subscribe: false }))
+      all.push(...(await Promise.all(fifty)))
+    }
+    counting = true
+    longestTurn = 0
+    watchTurns()
+    const answers = await alice.ask(
+      ...all.map(({ rcvId, key }) => ({ command: { type: 'SUB' } as const, entityId: rcvId, key })),
+    )
+    counting = false
+    expect(answers.filter(({ type }) => type === 'SOK')).toHaveLength(queues)
+    // The end of one block and the beginning of the next may share a turn.
+    expect(longestTurn).toBeLessThanOrEqual(4)
+    expect(world.router.stats().subscriptions).toBe(queues)
+  })
 })
 
 describe('GET', () => {
@@ -125,7 +165,7 @@ describe('GET', () => {
     expect(alice.events).toEqual([])
   })
 
-  it('and SUB exclude each other in one session', async () => {
+  it('B69 and SUB exclude each other in one session', async () => {
     world = await routerWorld()
     const [alice, phone] = [await world.client(), await world.client()]
     const subscribed = await newQueue(alice)
