@@ -100,7 +100,6 @@ export const createRelays = (options: RelaysOptions): Relays => {
       },
       () => {
         entry.failedAt = clock.now()
-        if (stop.signal.aborted) remove(entry)
       },
     )
     return session
@@ -128,7 +127,7 @@ export const createRelays = (options: RelaysOptions): Relays => {
     },
     close: () => {
       stop.abort()
-      for (const entry of entries.values()) if (entry.open !== undefined || entry.failedAt !== undefined) remove(entry)
+      for (const entry of entries.values()) remove(entry)
     },
   }
 }
