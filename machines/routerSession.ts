@@ -5,6 +5,8 @@ import { type StateMeta, stub } from './stub.js'
 export interface RouterSessionInput {
   router: string
   reconnect: RetryInterval
+  /** While the device is said to be offline one attempt is made after so many ms all the same: it may be wrong (B68). */
+  offlineRetry: number
 }
 
 export interface RouterSessionContext extends RouterSessionInput {
@@ -19,10 +21,17 @@ export type RouterSessionEvent =
   | { type: 'session.lost' }
   /** Nobody needs the session any more. */
   | { type: 'session.released' }
+  /** The device was offline and is online again. */
+  | { type: 'network.online' }
+
+const comeBack = [
+  { guard: 'hasSubscriptions', target: 'connecting', actions: ['resetDelay'] },
+  { target: 'closed' },
+] as const
 
 /**
- * The transport session of one (user, router) (worker machine): it connects when it is needed, and after a loss it comes back by
- * itself as long as subscriptions or work wait for it (B66).
+ * One transport session to a router (worker machine): it connects when it is needed, comes back by itself after a loss as long as
+ * subscriptions wait for it (B66), does not try while the device is offline (B68), and ends when nobody uses it (B69).
  */
 export const routerSessionMachine = setup({
   types: {} as {
@@ -49,10 +58,18 @@ export const routerSessionMachine = setup({
     })),
   },
   guards: {
-    /** Whether subscriptions wait for the session. */
+    /** Whether subscriptions need the session. */
     hasSubscriptions: stub('hasSubscriptions') as () => boolean,
+    isOffline: stub('isOffline') as () => boolean,
+    /** Whether nothing is subscribed, nothing is under way and nothing was for some time. */
+    isIdle: stub('isIdle') as () => boolean,
   },
-  delays: { reconnect: ({ context }) => context.delay },
+  delays: {
+    reconnect: ({ context }) => context.delay,
+    offlineRetry: ({ context }) => context.offlineRetry,
+    /** Until the session is idle if nobody uses it. */
+    idle: stub('idle') as () => number,
+  },
 }).createMachine({
   id: 'routerSession',
   description: 'The transport session to one router',
@@ -66,6 +83,7 @@ export const routerSessionMachine = setup({
         ignores: {
           'session.lost': 'there is no session',
           'session.released': 'there is no session',
+          'network.online': 'nobody needs a session',
         },
       },
       on: { 'session.needed': 'connecting' },
@@ -74,7 +92,10 @@ export const routerSessionMachine = setup({
       description: 'Connecting and shaking hands.',
       meta: {
         spec: ['B66'],
-        ignores: { 'session.needed': 'whoever needs it is told when it is open' },
+        ignores: {
+          'session.needed': 'whoever needs it is told when it is open',
+          'network.online': 'an attempt is under way',
+        },
       },
       invoke: {
         src: 'connect',
@@ -96,7 +117,11 @@ export const routerSessionMachine = setup({
     },
     open: {
       description: 'The session is open; what was subscribed before is subscribed again.',
-      meta: { spec: ['B60', 'B66'], ignores: { 'session.needed': 'it is open' } },
+      meta: {
+        spec: ['B60', 'B66'],
+        ignores: { 'session.needed': 'it is open', 'network.online': 'it is open' },
+      },
+      initial: 'watched',
       invoke: {
         src: 'resubscribe',
         input: ({ context }) => ({ router: context.router }),
@@ -111,13 +136,44 @@ export const routerSessionMachine = setup({
         ],
         'session.released': { target: 'closed', actions: ['closeSession'] },
       },
+      states: {
+        watched: {
+          description: 'It is looked after from time to time whether anybody uses the session.',
+          meta: { spec: ['B69'] },
+          after: {
+            idle: [
+              { guard: 'isIdle', target: '#routerSession.closed', actions: ['closeSession'] },
+              { target: 'watched', reenter: true },
+            ],
+          },
+        },
+      },
     },
     reconnecting: {
       description: 'The session was lost or could not be made, and subscriptions wait for it.',
       meta: { spec: ['B66', 'B68'], ignores: { 'session.lost': 'there is no session' } },
-      after: { reconnect: { target: 'connecting', actions: ['growDelay'] } },
+      after: {
+        reconnect: [
+          { guard: 'isOffline', target: 'offline' },
+          { guard: 'hasSubscriptions', target: 'connecting', actions: ['growDelay'] },
+          // What waited was deleted in the meantime.
+          { target: 'closed' },
+        ],
+      },
       on: {
         // Somebody with work at hand does not wait for the delay.
+        'session.needed': 'connecting',
+        'network.online': comeBack,
+        'session.released': 'closed',
+      },
+    },
+    offline: {
+      description: 'Subscriptions wait for the session, and the device is offline.',
+      meta: { spec: ['B68'], ignores: { 'session.lost': 'there is no session' } },
+      after: { offlineRetry: comeBack },
+      on: {
+        'network.online': comeBack,
+        // Calls are tried whatever the device says.
         'session.needed': 'connecting',
         'session.released': 'closed',
       },

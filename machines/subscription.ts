@@ -14,10 +14,17 @@ export type SubscriptionEvent =
   | { type: 'subscription.ended'; current: boolean }
   /** The queue is gone: DELD, or deleted by this side. */
   | { type: 'queue.deleted' }
+  /** One message is asked for (GET). */
+  | { type: 'message.get' }
+
+const subscribed = {
+  type: 'prohibited' as const,
+  params: { reason: 'it is subscribed: its messages come by themselves' },
+}
 
 /**
- * The subscription of one receive queue (protocol machine): pending ⇄ active, removed. A result counts only while the queue is
- * pending and the session is the current one (B61).
+ * The subscription of one receive queue (protocol machine): pending ⇄ active, removed; or getting, where messages are asked for
+ * one by one. A result counts only while the queue is pending and the session is the current one (B61).
  */
 export const subscriptionMachine = setup({
   types: {} as { context: Record<string, never>; events: SubscriptionEvent; meta: StateMeta },
@@ -28,7 +35,9 @@ export const subscriptionMachine = setup({
     notifyError: intent(),
     notifyDeleted: intent(),
     sendSub: intent(),
+    sendGet: intent(),
     countIgnored: intent(),
+    prohibited: intent<{ reason: string }>(),
   },
   guards: {
     current: ({ event }) => 'current' in event && event.current,
@@ -54,6 +63,24 @@ export const subscriptionMachine = setup({
         'subscription.requested': { target: 'pending', actions: ['sendSub'] },
         'subscription.confirmed': { actions: ['countIgnored'] },
         'subscription.failed': { actions: ['countIgnored'] },
+        'message.get': { target: 'getting', actions: ['sendGet'] },
+      },
+    },
+    getting: {
+      description: 'Messages are asked for one by one; a router refuses SUB in a session in which it was asked so.',
+      meta: {
+        spec: ['B69'],
+        ignores: { 'subscription.ended': 'nothing is subscribed' },
+      },
+      on: {
+        'message.get': { actions: ['sendGet'] },
+        'subscription.requested': {
+          actions: [{ type: 'prohibited', params: { reason: 'its messages are being asked for one by one' } }],
+        },
+        'subscription.confirmed': { actions: ['countIgnored'] },
+        'subscription.failed': { actions: ['countIgnored'] },
+        'session.closed': 'removed',
+        'queue.deleted': { target: 'removed', actions: ['notifyDeleted'] },
       },
     },
     pending: {
@@ -74,6 +101,7 @@ export const subscriptionMachine = setup({
         ],
         'subscription.ended': [{ guard: 'current', target: 'removed', actions: ['notifyEnd'] }, {}],
         'queue.deleted': { target: 'removed', actions: ['notifyDeleted'] },
+        'message.get': { actions: [subscribed] },
       },
     },
     active: {
@@ -88,6 +116,7 @@ export const subscriptionMachine = setup({
         'session.closed': { target: 'pending', actions: ['notifyDown'] },
         'subscription.ended': [{ guard: 'current', target: 'removed', actions: ['notifyEnd'] }, {}],
         'queue.deleted': { target: 'removed', actions: ['notifyDeleted'] },
+        'message.get': { actions: [subscribed] },
       },
     },
   },

@@ -20,10 +20,12 @@ import { type AgentContext, byApplication, type Calling } from './context.js'
 import { createConnection } from './createConnection.js'
 import { deleteConnection, deleteConnections } from './deleteConnection.js'
 import { toAgentEvent } from './events.js'
+import { getMessages } from './getMessages.js'
 import { inspectConnection } from './inspectConnection.js'
 import { joinConnection } from './joinConnection.js'
 import { sendMessage } from './sendMessage.js'
 import { sendMessages } from './sendMessages.js'
+import { setNetwork, setNetworkConfig } from './setNetwork.js'
 import { storeCall } from './storeCall.js'
 import { subscribe } from './subscribe.js'
 import { suspendConnection } from './suspendConnection.js'
@@ -109,6 +111,9 @@ export const handlers: Handlers = {
   sendMessages,
   ackMessage,
   subscribe,
+  getMessages,
+  setNetwork,
+  setNetworkConfig,
   deleteConnection,
   deleteConnections,
   suspendConnection,

@@ -97,12 +97,13 @@ export class CommandWorkers {
     return { commandId, attempts, lastError, nextAttemptAt }
   }
 
-  /** Starts the workers of all stored commands. */
-  async resume(): Promise<void> {
+  /** Starts the workers of all stored commands, of these connections or of all. */
+  async resume(connectionIds?: readonly string[]): Promise<void> {
+    const ofConnections = connectionIds === undefined ? {} : { connectionId: { in: [...connectionIds] } }
     let after = 0
     for (;;) {
       const page = await this.#context.store.find(commands, {
-        where: { commandId: { gt: after } },
+        where: { commandId: { gt: after }, ...ofConnections },
         orderBy: ['commandId'],
         limit: 500,
       })
@@ -125,6 +126,7 @@ export class CommandWorkers {
   }
 
   async #runNext(connectionId: string, router: string): Promise<CommandOutcome> {
+    await this.#context.network.whenOnline()
     if (this.#closed) return 'empty'
     const [command] = await this.#context.store.find(commands, {
       where: { connectionId, router },

@@ -24,8 +24,16 @@ export interface AgentConfig {
   readonly backgroundConnectMs: number
   readonly interactiveCommandMs: number
   readonly backgroundCommandMs: number
-  /** Most SUBs sent at once. */
+  /** Most SUBs that are on their way to one router at once, in one session. */
   readonly subscribeBatch: number
+  /** Most SUBs on their way to all routers together, when everything is subscribed. */
+  readonly maxPendingSubscriptions: number
+  /** A session that no subscription needs is closed when nobody has used it for so many ms. */
+  readonly idleSessionMs: number
+  /** The device’s word that it is offline is ignored for so many ms after the last change. */
+  readonly offlineDelayMs: number
+  /** Offline, work in the background is tried once after so many ms all the same. */
+  readonly offlineRetryMs: number
   /** Attempts to delete a queue at its router before it is given up. */
   readonly deleteAttempts: number
   /** How long the deletion of a connection may wait for its messages, in ms (B90). */
@@ -66,6 +74,10 @@ export const defaultConfig: AgentConfig = {
   interactiveCommandMs: 10 * second,
   backgroundCommandMs: 30 * second,
   subscribeBatch: 1350,
+  maxPendingSubscriptions: 35_000,
+  idleSessionMs: 5 * minute,
+  offlineDelayMs: 2 * second,
+  offlineRetryMs: 30 * minute,
   deleteAttempts: 10,
   cleanupInitialMs: 30 * second,
   cleanupIntervalMs: 5 * minute,

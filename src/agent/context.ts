@@ -10,6 +10,7 @@ import type { CommandProgress } from './commandWorkers.js'
 import type { AgentConfig } from './config.js'
 import type { WaitingDelivery } from './deliveries.js'
 import type { Inbox } from './inbox.js'
+import type { Network } from './network.js'
 import type { Operations } from './operations.js'
 import type { Routers } from './routers.js'
 import type { Sessions } from './sessions.js'
@@ -46,6 +47,8 @@ export interface AgentContext {
   readonly store: Store
   readonly runtime: Runtime
   readonly eventLog: EventLog
+  /** Whether there is a network, and how it is used: what can be changed while the agent runs. */
+  readonly network: Network
   readonly sessions: Sessions
   readonly inbox: Inbox
   readonly clock: Clock
@@ -64,6 +67,8 @@ export interface AgentContext {
   readonly creating: Map<string, Promise<ResultOf<'createConnection'>>>
   /** The next id of a stored command: rising, so that commands run in the order in which they were stored. */
   readonly nextCommandId: () => number
+  /** Starts the workers of what is stored for these connections, or for all: deliveries and commands (B67). */
+  readonly resumeWork: (connectionIds?: readonly string[]) => Promise<void>
   /** Drops what the delivery worker of a deleted queue has in memory. */
   readonly forgetDelivery: (queueId: string) => void
   /** Whether the agent is being closed: what comes back now may be so because of that, and is not to be told. */
@@ -72,8 +77,6 @@ export interface AgentContext {
   readonly commandProgress: (workerKey: string) => CommandProgress | undefined
   /** Send queues of which messages were given up while an attempt at one may have been under way. */
   readonly contestedQueues: Set<string>
-  /** Starts the delivery workers of connections, or of all, that have something to send. */
-  readonly resumeDeliveries: (connectionIds?: readonly string[]) => Promise<void>
   /** Why the first message of a send queue waits, after an attempt has failed. */
   readonly waitingDelivery: (queueId: string) => WaitingDelivery | undefined
 }

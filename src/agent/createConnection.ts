@@ -65,7 +65,7 @@ const requestQueue = async (
   const command = newQueueCommand(queue, context.routers.passwordOf(queue.userId, queue.router))
   const key = { algorithm: 'ed25519', privateKey: queue.rcvPrivateKey } as const
   const { response, session } = await context.operations.during('sending', () =>
-    context.sessions.request(queue.userId, queue.router, { command, entityId: Buffer.alloc(0), key }, urgency),
+    context.sessions.request(queue, { command, entityId: Buffer.alloc(0), key }, urgency),
   )
   if (response.type !== 'IDS')
     throw new InternalError(`NEW was answered with ${response.type}`, { field: queue.router })

@@ -206,6 +206,8 @@ export class Deliveries {
 
   // A worker’s turn: messages are sent one after the other without asking the machine in between, as long as all goes well.
   async #deliverNext(queueId: string): Promise<DeliveryOutcome> {
+    await this.#context.network.whenOnline()
+    if (this.#closed) return 'empty'
     const memory = this.#memoryOf(queueId)
     const { deferred } = memory
     memory.deferred = undefined
@@ -272,7 +274,7 @@ export class Deliveries {
     const { message } = item
     const { sessions, log } = this.#context
     try {
-      await sessions.request(queue.userId, queue.router, sendRequest(queue, item, this.#context))
+      await sessions.request(queue, sendRequest(queue, item, this.#context))
       return undefined
     } catch (error) {
       const { code } = asDuologueError(error)

@@ -83,7 +83,7 @@ export class Inbox {
    */
   async sendAck(queue: SubscribedQueue, messageId: Bytes): Promise<void> {
     try {
-      const { response } = await this.#context.sessions.request(queue.userId, queue.router, {
+      const { response } = await this.#context.sessions.request(queue, {
         command: { type: 'ACK', messageId },
         entityId: queue.rcvId,
         key: { algorithm: 'ed25519', privateKey: queue.rcvPrivateKey },

@@ -26,8 +26,9 @@ import type { AgentConfig } from './config.js'
 import { type AgentContext, type Logger, silentLogger } from './context.js'
 import { Deliveries } from './deliveries.js'
 import { Inbox } from './inbox.js'
+import { Network, type NetworkConfig } from './network.js'
 import { agentSuspended, type Operating, Operations } from './operations.js'
-import { checkOptions, configOf } from './options.js'
+import { checkOptions, configOf, networkConfigOf } from './options.js'
 import type { QueuedDelivery } from './outgoing.js'
 import { type OwnedClock, ownedClock } from './ownedClock.js'
 import { Routers } from './routers.js'
@@ -60,6 +61,8 @@ export interface AgentOptions {
   /** Receiving only, for a process that lives for a moment: no cleanup, and statistics are neither restored nor saved (B01). */
   readonly background?: boolean
   readonly config?: Partial<AgentConfig>
+  /** How the network is used at first; setNetworkConfig changes it. */
+  readonly network?: Partial<NetworkConfig>
 }
 
 /**
@@ -153,9 +156,11 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
       ...(signal === undefined ? {} : { signal }),
       limits: { connectTimeoutMs, requestTimeoutMs: config.backgroundCommandMs },
     })
+  const network = new Network({ clock, limits: config, config: networkConfigOf(options.network) })
   const sessions = new Sessions({
     config,
     clock,
+    network,
     connect: async (userId, router, signal) => {
       try {
         const session = await connect(router, config.backgroundConnectMs, signal)
@@ -174,6 +179,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     store,
     runtime,
     eventLog,
+    network,
     sessions,
     inbox: new Inbox(() => context),
     clock,
@@ -193,11 +199,13 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     publish,
     creating: new Map(),
     nextCommandId: () => ++lastCommandId,
+    resumeWork: async connectionIds => {
+      await Promise.all([deliveries.resume(connectionIds), commandWorkers.resume(connectionIds)])
+    },
     forgetDelivery: queueId => deliveries.forget(queueId),
     isClosing: () => commandWorkers.closed,
     commandProgress: key => commandWorkers.progressOf(key),
     contestedQueues: new Set(),
-    resumeDeliveries: connectionIds => deliveries.resume(connectionIds),
     waitingDelivery: queueId => deliveries.waiting(queueId),
   }
   const deliveries = new Deliveries(context)
@@ -230,7 +238,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     log.error({ code: error.code }, 'another process has taken the store: nothing can be stored any more')
     eventLog.fail(error)
   })
-  await Promise.all([deliveries.resume(), commandWorkers.resume()])
+  await context.resumeWork()
   return agentCalls(context, async () => {
     context.supervisor.dispose()
     cleanup?.close()
@@ -248,11 +256,12 @@ const closeAgent = async (
   commandWorkers: CommandWorkers,
   background: boolean,
 ): Promise<void> => {
-  const { runtime, sessions, inbox, eventLog, store } = context
+  const { runtime, network, sessions, inbox, eventLog, store } = context
   eventLog.close()
   commandWorkers.close()
   await inbox.close()
   const delivered = deliveries.close()
+  network.close()
   sessions.close()
   await delivered
   if (!background) await saveStatistics(context)

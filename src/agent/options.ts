@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.js'
+import { networkConfigSchema } from './api/schemas.js'
 import { type AgentConfig, defaultConfig } from './config.js'
+import { defaultNetworkConfig, type NetworkConfig } from './network.js'
 
 /** An object that has these methods: a port of the caller’s, of which nothing else can be checked. */
 const withMethods = (...names: readonly string[]) =>
@@ -46,6 +48,10 @@ const configSchema = z.strictObject({
   interactiveCommandMs: positive,
   backgroundCommandMs: positive,
   subscribeBatch: count,
+  maxPendingSubscriptions: count,
+  idleSessionMs: positive,
+  offlineDelayMs: positive,
+  offlineRetryMs: positive,
   deleteAttempts: count,
   cleanupInitialMs: positive,
   cleanupIntervalMs: positive,
@@ -69,6 +75,7 @@ const optionsSchema = z.strictObject({
   trace: aFunction.optional(),
   background: z.boolean().optional(),
   config: configSchema.partial().optional(),
+  network: networkConfigSchema.partial().optional(),
 })
 
 /**
@@ -87,7 +94,14 @@ export const checkOptions = (options: unknown): void => {
 }
 
 /** The settings of an agent: the default stands for what is not set. */
-export const configOf = (settings: Partial<AgentConfig> = {}): AgentConfig => ({
-  ...defaultConfig,
+export const configOf = (settings: Partial<AgentConfig> = {}): AgentConfig => withSet(defaultConfig, settings)
+
+/** The same for what can be changed while the agent runs. */
+export const networkConfigOf = (settings: Partial<NetworkConfig> = {}): NetworkConfig =>
+  withSet(defaultNetworkConfig, settings)
+
+/** `base` with what `settings` sets; undefined sets nothing. */
+export const withSet = <T extends object>(base: T, settings: { readonly [K in keyof T]?: T[K] | undefined }): T => ({
+  ...base,
   ...Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)),
 })

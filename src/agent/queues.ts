@@ -135,10 +135,10 @@ export const newSndQueue = (random: Random, owner: NewQueueOwner, info: QueueInf
  * sender id is known to nobody.
  */
 export const abandonQueue = ({ sessions, log }: Pick<AgentContext, 'sessions' | 'log'>, queue: RcvQueueRow): void => {
-  const { userId, router, rcvId, rcvPrivateKey } = createdQueue(queue)
+  const { router, rcvId, rcvPrivateKey } = createdQueue(queue)
   sessions.remove(queue)
   sessions
-    .request(userId, router, {
+    .request(queue, {
       command: { type: 'DEL' },
       entityId: rcvId,
       key: { algorithm: 'ed25519', privateKey: rcvPrivateKey },

@@ -11,6 +11,11 @@ export interface RouterLinkOptions {
   readonly reconnect: RetryInterval
   /** For so many ms after a failed attempt whoever needs a session is told of that failure, instead of making the next attempt. */
   readonly failedConnectMs: number
+  /** While the device is offline, one attempt is made after so many ms all the same. */
+  readonly offlineRetryMs: number
+  /** A session that nobody has used for so many ms, and that no subscription needs, is closed. */
+  readonly idleMs: number
+  readonly isOffline: () => boolean
   readonly connect: (signal: AbortSignal) => Promise<RouterSession>
   /** Whether subscriptions wait for this router: then a lost session comes back by itself. */
   readonly hasSubscriptions: () => boolean
@@ -20,6 +25,8 @@ export interface RouterLinkOptions {
   /** The session could not be made. */
   readonly failed: (error: DuologueError) => void
   readonly event: (session: RouterSession, event: RouterEvent) => void
+  /** There is no session and nobody needs one: the link can be thrown away. */
+  readonly unused: () => void
 }
 
 interface Waiter {
@@ -27,7 +34,10 @@ interface Waiter {
   readonly reject: (error: DuologueError) => void
 }
 
-/** The link of one user to one router: the routerSession machine with its socket. One session at a time. */
+/** Most that wait for one session: as many as a session takes. */
+const maxWaiting = 16_384
+
+/** One transport session to a router at a time: the routerSession machine with its socket. */
 export class RouterLink {
   readonly #options: RouterLinkOptions
   readonly #actor: Actor<typeof routerSessionMachine>
@@ -35,18 +45,23 @@ export class RouterLink {
   #session: RouterSession | undefined
   #lastError: DuologueError | undefined
   #failedAt = Number.NEGATIVE_INFINITY
+  #usedAt: number
   #closed = false
 
   constructor(options: RouterLinkOptions) {
     this.#options = options
+    this.#usedAt = options.clock.now()
     this.#actor = createActor(this.#machine(), {
-      input: { router: options.router, reconnect: options.reconnect },
+      input: { router: options.router, reconnect: options.reconnect, offlineRetry: options.offlineRetryMs },
       clock: {
         setTimeout: (run: () => void, ms: number) => options.clock.setTimeout(run, ms),
         clearTimeout: (handle: never) => options.clock.clearTimeout(handle),
       } as never,
     })
     this.#actor.start()
+    this.#actor.subscribe(({ value }) => {
+      if (value === 'closed') queueMicrotask(() => this.#noteUnused())
+    })
   }
 
   /** The open session, or undefined. */
@@ -54,23 +69,30 @@ export class RouterLink {
     return this.#session?.closed === false ? this.#session : undefined
   }
 
-  get state(): string {
-    return String(this.#actor.getSnapshot().value)
+  /**
+   * Connects in the background if there is no session. Where an attempt has just failed and the next one will be made by itself, the
+   * answer is that failure.
+   */
+  need(): DuologueError | undefined {
+    const { value } = this.#actor.getSnapshot()
+    const failure = value === 'reconnecting' || value === 'offline' ? this.#freshFailure() : undefined
+    if (failure === undefined) this.#actor.send({ type: 'session.needed' })
+    return failure
   }
 
-  /** Connects in the background if there is no session. */
-  need(): void {
-    this.#actor.send({ type: 'session.needed' })
-  }
-
-  /** The open session, made if there is none. Rejects with TransportError when that fails or takes longer than `timeoutMs`. */
+  /**
+   * The open session, made if there is none. Rejects with TransportError when that fails or takes longer than `timeoutMs`, and
+   * TRANSPORT_BUSY when too many wait for it.
+   */
   open(timeoutMs: number): Promise<RouterSession> {
     const { session } = this
+    this.used()
     if (session !== undefined) return Promise.resolve(session)
-    const { clock, router, failedConnectMs } = this.#options
+    const { clock, router } = this.#options
     // Many wait for the same dead router, each with its own delay: together they must not keep on knocking.
-    if (this.#lastError !== undefined && clock.now() - this.#failedAt < failedConnectMs)
-      return Promise.reject(this.#lastError)
+    const failure = this.#freshFailure()
+    if (failure !== undefined) return Promise.reject(failure)
+    if (this.#waiting.size >= maxWaiting) return Promise.reject(busy(router))
     return new Promise((resolve, reject) => {
       const done = (): void => {
         clock.clearTimeout(timer)
@@ -92,16 +114,35 @@ export class RouterLink {
         timeoutMs,
       )
       this.#waiting.add(waiter)
-      this.need()
+      this.#actor.send({ type: 'session.needed' })
     })
   }
 
-  close(): void {
+  /** Something was sent or answered: the session is in use. */
+  used(): void {
+    this.#usedAt = this.#options.clock.now()
+  }
+
+  /** The device is online again: what failed before says nothing any more. */
+  online(): void {
+    this.#lastError = undefined
+    this.#actor.send({ type: 'network.online' })
+  }
+
+  /** Gives a session up that does not answer: the next one is made as after a loss. */
+  giveUp(session: RouterSession): void {
+    if (this.#session !== session) return
+    this.#drop()
+    this.#actor.send({ type: 'session.lost' })
+  }
+
+  /** Ends the session for good; who waits for it is told `reason`. */
+  close(reason: DuologueError): void {
     this.#closed = true
     this.#actor.send({ type: 'session.released' })
     this.#actor.stop()
-    this.#session?.close()
-    this.#rejectWaiting(new TransportError('TRANSPORT_CLOSED', 'the agent is closed', { field: this.#options.router }))
+    this.#drop()
+    this.#rejectWaiting(reason)
   }
 
   #machine() {
@@ -121,10 +162,46 @@ export class RouterLink {
             if (session !== undefined) waiter.resolve(session)
           }
         },
-        closeSession: () => this.#session?.close(),
+        closeSession: () => this.#drop(),
       },
-      guards: { hasSubscriptions: () => this.#options.hasSubscriptions() },
+      guards: {
+        hasSubscriptions: () => this.#options.hasSubscriptions(),
+        isOffline: () => this.#options.isOffline(),
+        isIdle: () => this.#untilIdle() <= 0 && !this.#isInUse(),
+      },
+      delays: {
+        idle: () => {
+          const left = this.#untilIdle()
+          return left > 0 ? left : this.#options.idleMs
+        },
+      },
     })
+  }
+
+  #untilIdle(): number {
+    return this.#usedAt + this.#options.idleMs - this.#options.clock.now()
+  }
+
+  #isInUse(): boolean {
+    if (this.#options.hasSubscriptions() || this.#waiting.size > 0) return true
+    const { inFlight, queued } = this.session?.counts() ?? { inFlight: 0, queued: 0 }
+    return inFlight + queued > 0
+  }
+
+  // A failure that is still fresh keeps the link: whoever comes next must hear of it.
+  #noteUnused(): void {
+    const { clock, failedConnectMs, hasSubscriptions, unused } = this.#options
+    if (this.#closed || this.#waiting.size > 0 || this.#actor.getSnapshot().value !== 'closed') return
+    if (this.#freshFailure() !== undefined) {
+      clock.setTimeout(() => this.#noteUnused(), failedConnectMs)
+      return
+    }
+    if (!hasSubscriptions()) unused()
+  }
+
+  #freshFailure(): DuologueError | undefined {
+    const { clock, failedConnectMs } = this.#options
+    return clock.now() - this.#failedAt < failedConnectMs ? this.#lastError : undefined
   }
 
   async #connect(signal: AbortSignal): Promise<void> {
@@ -134,7 +211,7 @@ export class RouterLink {
     } catch (error) {
       this.#lastError = asDuologueError(error)
       this.#failedAt = this.#options.clock.now()
-      this.#options.failed(this.#lastError)
+      if (!this.#closed) this.#options.failed(this.#lastError)
       throw error
     }
     if (signal.aborted) {
@@ -142,14 +219,23 @@ export class RouterLink {
       return
     }
     this.#session = session
+    this.used()
     // Whoever meets this session's end must not be told of an older failure.
     this.#lastError = undefined
     session.onEvent(event => this.#options.event(session, event))
     session.onClose(() => {
-      if (this.#closed) return
+      // One that was closed here may end after its successor has begun.
+      if (this.#closed || this.#session !== session) return
       this.#options.lost(session)
       this.#actor.send({ type: 'session.lost' })
     })
+  }
+
+  #drop(): void {
+    const session = this.#session
+    this.#session = undefined
+    session?.close()
+    if (session !== undefined && !this.#closed) this.#options.lost(session)
   }
 
   #rejectWaiting(error: DuologueError | undefined): void {
@@ -158,3 +244,9 @@ export class RouterLink {
     for (const waiter of this.#waiting) waiter.reject(reason)
   }
 }
+
+const busy = (router: string): TransportError =>
+  new TransportError('TRANSPORT_BUSY', 'too many requests wait for this router', {
+    field: router,
+    facts: { limit: maxWaiting, sent: false },
+  })

@@ -21,9 +21,9 @@ export const requireConnection = (state: UnitState, connectionId: string): Conne
   })
 }
 
-/** Whether the user has deleted the connection: it may still deliver what waits, and nothing else becomes of it. */
-export const isDeleted = ({ status }: Pick<ConnectionRow, 'status'>): boolean =>
-  status === 'deleted' || status === 'closing'
+/** States of a connection that the user has deleted: it may still deliver what waits, and nothing else becomes of it. */
+export const deletedStatuses: readonly string[] = ['deleted', 'closing']
+export const isDeleted = ({ status }: Pick<ConnectionRow, 'status'>): boolean => deletedStatuses.includes(status)
 
 export const rcvQueuesOf = (state: UnitState, connectionId: string): readonly RcvQueueRow[] =>
   state.rows(rcvQueues, connectionId)

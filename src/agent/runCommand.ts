@@ -160,7 +160,7 @@ const deleteQueue = async (context: AgentContext, command: CommandRow): Promise<
   const queue = await readRcvQueue(context, argumentsOf(command).queueId)
   if (queue === undefined || queue.rcvId === null) return dropCommand(context, command)
   try {
-    await context.sessions.request(queue.userId, queue.router, {
+    await context.sessions.request(queue, {
       command: { type: 'DEL' },
       entityId: queue.rcvId,
       key: { algorithm: 'ed25519', privateKey: queue.rcvPrivateKey },
@@ -195,7 +195,7 @@ const ack = async (context: AgentContext, command: CommandRow): Promise<CommandO
 const secure = async (context: AgentContext, queue: SndQueueRow): Promise<void> => {
   if (queue.queueMode !== 'messaging' || queue.status !== 'new') return
   const raw = publicKeyOf('ed25519', queue.sndPrivateKey)
-  await context.sessions.request(queue.userId, queue.router, {
+  await context.sessions.request(queue, {
     command: { type: 'SKEY', key: { algorithm: 'ed25519', raw } },
     entityId: queue.sndId,
     key: { algorithm: 'ed25519', privateKey: queue.sndPrivateKey },
@@ -214,7 +214,7 @@ const makeQueue = async (
   context: AgentContext,
   queue: RcvQueueRow,
 ): Promise<{ readonly ids: QueueIds; readonly session: RouterSession }> => {
-  const { response, session } = await context.sessions.request(queue.userId, queue.router, {
+  const { response, session } = await context.sessions.request(queue, {
     command: newQueueCommand(queue, context.routers.passwordOf(queue.userId, queue.router)),
     entityId: Buffer.alloc(0),
     key: { algorithm: 'ed25519', privateKey: queue.rcvPrivateKey },

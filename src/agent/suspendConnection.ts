@@ -51,10 +51,10 @@ const switchOff = async (
   queue: RcvQueueRow,
   urgency: Calling['urgency'],
 ): Promise<void> => {
-  const { userId, router, rcvId, rcvPrivateKey } = createdQueue(queue)
+  const { rcvId, rcvPrivateKey } = createdQueue(queue)
   const key = { algorithm: 'ed25519', privateKey: rcvPrivateKey } as const
   await operations.during('sending', () =>
-    sessions.request(userId, router, { command: { type: 'OFF' }, entityId: rcvId, key }, urgency),
+    sessions.request(queue, { command: { type: 'OFF' }, entityId: rcvId, key }, urgency),
   )
 }
 

@@ -1,8 +1,27 @@
 import { describe, expect, it } from 'vitest'
-import { RouterLink } from '../../src/agent/routerLink.js'
+import { RouterLink, type RouterLinkOptions } from '../../src/agent/routerLink.js'
 import { TransportError } from '../../src/errors.js'
 import { isTemporaryError, type RouterSession } from '../../src/smp/client.js'
-import { virtualClock } from '../../src/testing/index.js'
+import { type VirtualClock, virtualClock } from '../../src/testing/index.js'
+
+const linkOf = (clock: VirtualClock, options: Pick<RouterLinkOptions, 'connect'> & Partial<RouterLinkOptions>) =>
+  new RouterLink({
+    router: 'smp://router',
+    clock,
+    reconnect: { initial: 2_000, growAfter: 10_000, max: 180_000 },
+    failedConnectMs: 3_000,
+    offlineRetryMs: 1_800_000,
+    idleMs: 300_000,
+    isOffline: () => false,
+    hasSubscriptions: () => false,
+    opened: async () => {},
+    lost: () => {},
+    failed: () => {},
+    event: () => {},
+    unused: () => {},
+    ...options,
+  })
+const closed = new TransportError('TRANSPORT_CLOSED', 'the test is over')
 
 describe('RouterLink', () => {
   it('whoever meets a session that is just ending hears of that, not of an older failure to connect', async () => {
@@ -23,18 +42,7 @@ describe('RouterLink', () => {
       () => Promise.reject(new TransportError('TRANSPORT_HANDSHAKE', 'a hello that cannot be read')),
       () => Promise.resolve(session),
     ]
-    const link = new RouterLink({
-      router: 'smp://router',
-      clock,
-      reconnect: { initial: 2_000, growAfter: 10_000, max: 180_000 },
-      failedConnectMs: 3_000,
-      connect: () => (attempts.shift() as () => Promise<RouterSession>)(),
-      hasSubscriptions: () => false,
-      opened: async () => {},
-      lost: () => {},
-      failed: () => {},
-      event: () => {},
-    })
+    const link = linkOf(clock, { connect: () => (attempts.shift() as () => Promise<RouterSession>)() })
     await expect(link.open(1_000)).rejects.toMatchObject({ code: 'TRANSPORT_HANDSHAKE' })
     await clock.advance(3_000)
     await expect(link.open(1_000)).resolves.toBe(session)
@@ -44,26 +52,17 @@ describe('RouterLink', () => {
     const error = await refused
     expect(error).toMatchObject({ code: 'TRANSPORT_CLOSED' })
     expect(isTemporaryError(error)).toBe(true)
-    link.close()
+    link.close(closed)
   })
 
   it('many that wait for a dead router do not knock again within 3 s of a failed attempt', async () => {
     const clock = virtualClock()
     let attempts = 0
-    const link = new RouterLink({
-      router: 'smp://router',
-      clock,
-      reconnect: { initial: 2_000, growAfter: 10_000, max: 180_000 },
-      failedConnectMs: 3_000,
+    const link = linkOf(clock, {
       connect: () => {
         attempts++
         return Promise.reject(new TransportError('TRANSPORT_CONNECT', 'refused'))
       },
-      hasSubscriptions: () => false,
-      opened: async () => {},
-      lost: () => {},
-      failed: () => {},
-      event: () => {},
     })
     const open = () => link.open(1_000).catch((error: unknown) => (error as TransportError).code)
     for (let ms = 0; ms < 9_000; ms += 100) {
@@ -71,6 +70,6 @@ describe('RouterLink', () => {
       await clock.advance(100)
     }
     expect(attempts).toBe(3)
-    link.close()
+    link.close(closed)
   })
 })

@@ -7,7 +7,13 @@ import { parseRouterAddress } from '../../src/smp/protocol/routerAddress.js'
 import type { Dialer } from '../../src/smp/transport/port.js'
 import { rcvQueues } from '../../src/store/agent/connections.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
-import { errorAnswer, type ScriptedRouter, scriptedRouter, type SeenCommand } from '../support/scriptedRouter.js'
+import {
+  errorAnswer,
+  type ScriptedQueue,
+  type ScriptedRouter,
+  scriptedRouter,
+  type SeenCommand,
+} from '../support/scriptedRouter.js'
 import { type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
 
 let world: ScriptedWorld
@@ -26,6 +32,10 @@ const create = async (agent: TestAgent, count: number, userId = 1): Promise<stri
 const restart = async (agent: TestAgent, options: Parameters<ScriptedWorld['start']>[1] = {}) =>
   world.start(agent.name, { store: { open: agent.crash() }, ...options })
 const sorted = (ids: readonly string[]): string[] => [...ids].sort()
+const subsOf = (queue: ScriptedQueue | undefined): SeenCommand[] =>
+  world.router
+    .all('SUB')
+    .filter(({ entityId }) => Buffer.compare(entityId, queue?.recipientId ?? Buffer.alloc(0)) === 0)
 const isSubscribed = async (agent: TestAgent) =>
   (await agent.agent.listConnections({})).connections.map(({ subscribed }) => subscribed)
 
@@ -152,10 +162,7 @@ describe('B60 UP, DOWN, END', () => {
     // A final refusal is not asked for again.
     world.cut('alice')
     await alice.next('UP')
-    const asked = world.router
-      .all('SUB')
-      .filter(({ entityId }) => Buffer.compare(entityId, second?.recipientId ?? Buffer.alloc(0)) === 0)
-    expect(asked).toHaveLength(1)
+    expect(subsOf(second)).toHaveLength(1)
   })
 })
 
@@ -203,20 +210,29 @@ describe('B61 a result counts only while the queue is pending and its session is
 
   it('B61 an answer that comes after its deadline, in the same session, still counts; the repeated SUB’s does nothing', async () => {
     alice = await world.start('alice')
-    const ids = await create(alice, 1)
+    const [up, late] = await create(alice, 2)
     alice = await restart(alice)
-    world.router.react = ({ command }) => (command.type === 'SUB' ? 'hold' : undefined)
+    const [, queue] = world.router.queues
+    world.router.react = ({ command, entityId }) =>
+      command.type === 'SUB' && Buffer.compare(entityId, queue?.recipientId ?? Buffer.alloc(0)) === 0
+        ? 'hold'
+        : undefined
     const subscribing = alice.agent.subscribe({})
-    await world.until(() => world.router.all('SUB').length === 2, 'SUB again')
-    expect(await subscribing).toMatchObject({ results: [{ ok: false, error: { code: 'TRANSPORT_TIMEOUT' } }] })
-    const [first, second] = world.router.all('SUB') as [SeenCommand, SeenCommand]
-    expect(first.session).toBe(second.session)
+    expect((await alice.next('UP')).connectionIds).toEqual([up])
+    await world.until(() => subsOf(queue).length === 2, 'SUB again')
+    const { results } = await subscribing
+    expect(results.find(({ connectionId }) => connectionId === late)).toMatchObject({
+      ok: false,
+      error: { code: 'TRANSPORT_TIMEOUT' },
+    })
+    const [first, second] = subsOf(queue) as [SeenCommand, SeenCommand]
+    expect(first.session === second.session).toBe(true)
     world.router.release(first)
-    expect((await alice.next('UP')).connectionIds).toEqual(ids)
+    expect((await alice.next('UP')).connectionIds).toEqual([late])
     world.router.release(second)
     await world.clock.advance(100_000)
-    expect(told(alice, 'UP', 'DOWN', 'ERR')).toHaveLength(1)
-    expect(world.router.all('SUB')).toHaveLength(2)
+    expect(told(alice, 'UP', 'DOWN', 'ERR')).toHaveLength(2)
+    expect(subsOf(queue)).toHaveLength(2)
   })
 
   it('B61 an error that comes with the end of its session does not count either', async () => {

@@ -104,6 +104,7 @@ const subscriptionEvents: Variants<SubscriptionEvent> = {
   'session.closed': [{ type: 'session.closed' }],
   'subscription.ended': perFlag(current => [{ type: 'subscription.ended', current }]),
   'queue.deleted': [{ type: 'queue.deleted' }],
+  'message.get': [{ type: 'message.get' }],
 }
 
 const rcvSwitchEvents: Variants<RcvQueueSwitchEvent> = {
@@ -162,6 +163,7 @@ const sessionEvents: Variants<RouterSessionEvent> = {
   'session.needed': [{ type: 'session.needed' }],
   'session.lost': [{ type: 'session.lost' }],
   'session.released': [{ type: 'session.released' }],
+  'network.online': [{ type: 'network.online' }],
 }
 
 const idle = { receiving: 0, delivery: 0, sending: 0, database: 0 }
@@ -249,8 +251,17 @@ export const workerWalks: readonly Walk[] = [
   },
   {
     name: 'routerSession',
-    machines: flags.map(has => routerSessionMachine.provide({ guards: { hasSubscriptions: () => has } })),
-    input: { router: 'router', reconnect: retry },
+    machines: perFlag(has =>
+      perFlag(offline =>
+        flags.map(idle =>
+          routerSessionMachine.provide({
+            guards: { hasSubscriptions: () => has, isOffline: () => offline, isIdle: () => idle },
+            delays: { idle: () => 1 },
+          }),
+        ),
+      ),
+    ),
+    input: { router: 'router', reconnect: retry, offlineRetry: 9 },
     contexts: [],
     events: sessionEvents,
     internal: [
@@ -259,6 +270,8 @@ export const workerWalks: readonly Walk[] = [
       done('0.routerSession.open'),
       failed('0.routerSession.open'),
       { type: 'xstate.after.reconnect.routerSession.reconnecting' },
+      { type: 'xstate.after.offlineRetry.routerSession.offline' },
+      { type: 'xstate.after.idle.routerSession.open.watched' },
     ],
   },
   {

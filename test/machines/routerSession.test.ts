@@ -5,12 +5,16 @@ import { routerSessionMachine } from '../../machines/index.js'
 import { virtualClock } from '../../src/testing/virtualClock.js'
 import { controlledWork, startWorker } from './worker.js'
 
+const idleMs = 300_000
+
 const start = (subscriptions: boolean) => {
   const clock = virtualClock(0)
   const connect = controlledWork<void>(clock)
   const resubscribe = controlledWork<void>(clock)
   const did: string[] = []
   let has = subscriptions
+  let offline = false
+  let idle = false
   const machine = routerSessionMachine.provide({
     actors: {
       connect: fromPromise<void, { router: string }>(() => connect.run()),
@@ -21,10 +25,20 @@ const start = (subscriptions: boolean) => {
       resolveWaiting: () => did.push('resolve'),
       closeSession: () => did.push('close'),
     },
-    guards: { hasSubscriptions: () => has },
+    guards: { hasSubscriptions: () => has, isOffline: () => offline, isIdle: () => idle },
+    delays: { idle: () => idleMs },
   })
-  const worker = startWorker(machine, { router: 'r1', reconnect: defaultConfig.reconnect }, clock)
-  return { ...worker, connect, resubscribe, did, subscriptions: (now: boolean) => (has = now) }
+  const { reconnect, offlineRetryMs: offlineRetry } = defaultConfig
+  const worker = startWorker(machine, { router: 'r1', reconnect, offlineRetry }, clock)
+  return {
+    ...worker,
+    connect,
+    resubscribe,
+    did,
+    subscriptions: (now: boolean) => (has = now),
+    offline: (now: boolean) => (offline = now),
+    idle: (now: boolean) => (idle = now),
+  }
 }
 
 describe('routerSession', () => {
@@ -37,7 +51,7 @@ describe('routerSession', () => {
     send({ type: 'session.needed' })
     expect(connect.calls()).toBe(1)
     await connect.end()
-    expect(state()).toBe('open')
+    expect(state()).toBe('open.watched')
     expect(did).toEqual(['resolve'])
   })
 
@@ -70,7 +84,7 @@ describe('routerSession', () => {
     await connect.end()
     expect(resubscribe.calls()).toBe(1)
     await resubscribe.fail()
-    expect(state()).toBe('open')
+    expect(state()).toBe('open.watched')
     send({ type: 'session.lost' })
     await clock.next()
     await connect.end()
@@ -140,5 +154,103 @@ describe('routerSession', () => {
       expect(state()).toBe('connecting')
       expect(connect.calls()).toBe(2)
     }
+  })
+
+  it('B66 a session that was waited for by nobody any more when its delay is over is not made', async () => {
+    const { send, connect, clock, state, subscriptions } = start(true)
+    send({ type: 'session.needed' })
+    await connect.fail()
+    subscriptions(false)
+    await clock.advance(3_600_000)
+    expect(state()).toBe('closed')
+    expect(connect.calls()).toBe(1)
+    expect(clock.pendingTimers).toBe(0)
+  })
+
+  it('B68 offline, a lost session is not connected again until the device is online, and then at once with a new delay', async () => {
+    const { send, connect, clock, state, offline } = start(true)
+    send({ type: 'session.needed' })
+    await connect.end()
+    offline(true)
+    send({ type: 'session.lost' })
+    await clock.advance(1_799_000)
+    expect(state()).toBe('offline')
+    expect(connect.calls()).toBe(1)
+    offline(false)
+    send({ type: 'network.online' })
+    expect(connect.calls()).toBe(2)
+    await connect.fail()
+    const from = clock.now()
+    await clock.next()
+    expect(clock.now() - from).toBe(2000)
+  })
+
+  it('B68 offline for half an hour, one attempt is made all the same', async () => {
+    const { send, connect, clock, state, offline } = start(true)
+    offline(true)
+    send({ type: 'session.needed' })
+    await connect.fail()
+    expect(state()).toBe('reconnecting')
+    const attempts: number[] = []
+    for (let index = 0; index < 3; index++) {
+      while (connect.open() === 0) await clock.next()
+      attempts.push(clock.now())
+      await connect.fail()
+    }
+    expect(attempts).toEqual([1_802_000, 3_604_000, 5_406_000])
+  })
+
+  it('B68 a delay that is under way when the device comes online is cut short and starts anew', async () => {
+    const { send, connect, clock } = start(true)
+    send({ type: 'session.needed' })
+    for (let attempt = 0; attempt < 15; attempt++) {
+      await connect.fail()
+      await clock.next()
+    }
+    await connect.fail()
+    const calls = connect.calls()
+    send({ type: 'network.online' })
+    expect(connect.calls()).toBe(calls + 1)
+    await connect.fail()
+    const from = clock.now()
+    await clock.next()
+    expect(clock.now() - from).toBe(2000)
+  })
+
+  it('B68 online means nothing to a session that nobody waits for', async () => {
+    const { send, connect, clock, state, subscriptions, offline } = start(true)
+    offline(true)
+    send({ type: 'session.needed' })
+    await connect.fail()
+    await clock.next()
+    expect(state()).toBe('offline')
+    subscriptions(false)
+    send({ type: 'network.online' })
+    expect(state()).toBe('closed')
+    expect(connect.calls()).toBe(1)
+  })
+
+  it('B69 an idle session is closed, one in use is looked after again', async () => {
+    const { send, connect, clock, state, did, idle } = start(false)
+    send({ type: 'session.needed' })
+    await connect.end()
+    await clock.advance(3 * idleMs + 1)
+    expect(state()).toBe('open.watched')
+    idle(true)
+    await clock.advance(idleMs)
+    expect(state()).toBe('closed')
+    expect(did).toEqual(['resolve', 'close'])
+    expect(clock.pendingTimers).toBe(0)
+    send({ type: 'session.needed' })
+    expect(connect.calls()).toBe(2)
+  })
+
+  it('B69 looking after the session does not subscribe again', async () => {
+    const { send, connect, resubscribe, clock } = start(true)
+    send({ type: 'session.needed' })
+    await connect.end()
+    await resubscribe.end()
+    await clock.advance(10 * idleMs)
+    expect(resubscribe.calls()).toBe(1)
   })
 })

@@ -21,6 +21,7 @@ const events: readonly SubscriptionEvent[] = [
   ]),
   { type: 'session.closed' },
   { type: 'queue.deleted' },
+  { type: 'message.get' },
 ]
 
 describe('subscription', () => {
@@ -124,5 +125,29 @@ describe('subscription', () => {
       to: 'active',
       intents: [],
     })
+  })
+
+  it('B69 a message is asked for only where nothing is subscribed', () => {
+    for (const state of ['pending', 'active']) {
+      const { to, intents } = decided(subscriptionMachine, state, { type: 'message.get' })
+      expect(to).toBe(state)
+      expect(intents).toEqual(['prohibited: it is subscribed: its messages come by themselves'])
+    }
+    for (const state of ['removed', 'getting']) {
+      expect(decided(subscriptionMachine, state, { type: 'message.get' })).toEqual({
+        to: 'getting',
+        intents: ['sendGet'],
+      })
+    }
+  })
+
+  it('B69 SUB is refused where messages are asked for one by one, until the session ends', () => {
+    const refused = decided(subscriptionMachine, 'getting', { type: 'subscription.requested' })
+    expect(refused).toEqual({
+      to: 'getting',
+      intents: ['prohibited: its messages are being asked for one by one'],
+    })
+    expect(decided(subscriptionMachine, 'getting', { type: 'session.closed' })).toEqual({ to: 'removed', intents: [] })
+    expect(decided(subscriptionMachine, 'getting', { type: 'queue.deleted' }).to).toBe('removed')
   })
 })

@@ -125,6 +125,21 @@ class PlayedAgent {
     return { results: connectionIds.map(connectionId => ({ connectionId, ok: this.connections.has(connectionId) })) }
   }
 
+  async getMessages({ connectionIds }: ParamsOf<'getMessages'>) {
+    this.called.push('getMessages')
+    return { results: connectionIds.map(connectionId => ({ connectionId, ok: this.connections.has(connectionId) })) }
+  }
+
+  async setNetwork({ online }: ParamsOf<'setNetwork'>) {
+    this.called.push('setNetwork')
+    return { online }
+  }
+
+  async setNetworkConfig({ sessionMode = 'session' }: ParamsOf<'setNetworkConfig'>) {
+    this.called.push('setNetworkConfig')
+    return { sessionMode }
+  }
+
   async deleteConnection({ connectionId }: ParamsOf<'deleteConnection'>) {
     this.called.push('deleteConnection')
     this.connections.delete(connectionId)

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { asyncVariants } from './asyncCalls.js'
 import { asyncCall, call } from './call.js'
 import { inspectionSchema } from './inspection.js'
+import { networkCalls } from './networkCalls.js'
 import { operationCalls } from './operationCalls.js'
 import {
   bodySchema,
@@ -134,10 +135,15 @@ export const directCalls = {
     nothing,
   ),
   subscribe: asyncCall(
-    'Starts receiving: the named connections, or all. Each connection answers for itself; UP, DOWN and END events follow.',
-    z.strictObject({ connectionIds: z.array(connectionIdSchema).max(10_000).optional() }),
+    'Starts receiving: the named connections, or all. Each connection answers for itself; UP, DOWN and END events follow. What is subscribed already is left alone, so the call may be repeated.',
+    z.strictObject({
+      connectionIds: z.array(connectionIdSchema).max(10_000).optional(),
+      /** Of all connections those of this user come first. */
+      activeUserId: userIdSchema.optional(),
+    }),
     itemResults,
   ),
+  ...networkCalls,
   deleteConnection: asyncCall(
     'Deletes a connection: at once with everything not yet delivered, or, with waitDelivery, when its messages are delivered or have waited for two days. Its queues are deleted at the routers in the background (DEL_RCVQ, DEL_CONN). May be repeated.',
     z.strictObject({ connectionId: connectionIdSchema, waitDelivery: waitDeliverySchema }),

@@ -52,6 +52,14 @@ export const correlationIdSchema = z.string().min(1).max(128).meta({
   id: 'CorrelationId',
   description: 'the caller’s name of a call: the event that answers it carries it',
 })
+export const networkConfigSchema = z.strictObject({
+  /**
+   * Who shares a transport session to a router. `user`, `session` and `server`: the connections of one user (the three differ in what a
+   * SOCKS proxy is told, so without one they are the same); `entity`: each connection has its own, so that the router cannot tell which
+   * queues belong together.
+   */
+  sessionMode: z.enum(['user', 'session', 'server', 'entity']),
+})
 export const idempotencyKeySchema = z.string().min(1).max(128).meta({
   id: 'IdempotencyKey',
   description: 'a repeated call under the same key has the effect and the answer of the first',

@@ -71,7 +71,12 @@ export const rcvQueues = defineTable(
     suspended: boolean,
     createdAt: integer,
   },
-  { key: ['queueId'], unique: [['router', 'rcvId']], indexes: [['connectionId']], aggregate: 'connectionId' },
+  {
+    key: ['queueId'],
+    unique: [['router', 'rcvId']],
+    indexes: [['connectionId'], ['userId', 'router', 'queueId']],
+    aggregate: 'connectionId',
+  },
 )
 
 /** A queue that this side sends to. */
