@@ -6,7 +6,7 @@ import { EventLog } from '../runtime/eventLog.js'
 import { type Ownership, ownsEverything, type Trace } from '../runtime/ports.js'
 import { Runtime } from '../runtime/runtime.js'
 import type { NewEvent, Wake } from '../runtime/unit.js'
-import { connectRouter, type RouterSession } from '../smp/client.js'
+import { connectRouter, defaultSessionLimits, type RouterSession } from '../smp/client.js'
 import {
   parseRouterAddress,
   parseRouterAddressWithAuth,
@@ -154,7 +154,12 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
       clock,
       random,
       ...(signal === undefined ? {} : { signal }),
-      limits: { connectTimeoutMs, requestTimeoutMs: config.backgroundCommandMs },
+      limits: {
+        connectTimeoutMs,
+        requestTimeoutMs: config.backgroundCommandMs,
+        // A whole batch of SUBs is on its way at once, and does not keep the rest waiting.
+        maxInFlight: config.subscribeBatch + defaultSessionLimits.maxInFlight,
+      },
     })
   const network = new Network({ clock, limits: config, config: networkConfigOf(options.network) })
   const sessions = new Sessions({

@@ -291,7 +291,9 @@ export class Subscriptions {
     if (known !== undefined && Buffer.compare(known.queue.rcvId, queue.rcvId) === 0) return known
     // The same row under another id: NEW was repeated, and the router’s first queue is an orphan.
     if (known !== undefined) this.remove(queue.queueId)
-    const subscription: Subscription = { queue, state: 'removed', waiting: undefined }
+    // The address is one text for all queues.
+    const { router } = this.#options
+    const subscription: Subscription = { queue: { ...queue, router }, state: 'removed', waiting: undefined }
     this.#byQueue.set(queue.queueId, subscription)
     this.#byRcvId.set(hex(queue.rcvId), subscription)
     return subscription
@@ -386,10 +388,11 @@ const refused = ({ connectionId }: SubscribedQueue, { reason }: Decision['intent
 
 const hex = (bytes: Bytes): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
 
+// The key as a copy: what signing derives from a key stays as long as the key does, and most queues are only subscribed.
 const subRequest = (queue: SubscribedQueue): RouterRequest => ({
   command: { type: 'SUB' },
   entityId: queue.rcvId,
-  key: { algorithm: 'ed25519', privateKey: queue.rcvPrivateKey },
+  key: { algorithm: 'ed25519', privateKey: Buffer.from(queue.rcvPrivateKey) },
 })
 
 const late = (value: Response): PromiseSettledResult<Response> => ({ status: 'fulfilled', value })

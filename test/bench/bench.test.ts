@@ -23,6 +23,18 @@ const results: Results = {
       reordered: 0,
     },
   ],
+  subscribe: [
+    {
+      store: 'pglite',
+      connections: 1000,
+      ms: figureOf([200]),
+      perSecond: 5000,
+      cpuUs: 120,
+      blockedMs: figureOf([12]),
+      heldBytes: figureOf([900]),
+      peakRssMb: figureOf([90]),
+    },
+  ],
   skipped: ['postgres: no database answers'],
 }
 
@@ -73,6 +85,7 @@ describe('the benchmark', () => {
 
   it('reports the same as text and as JSON, and says what was skipped', () => {
     expect(asText(results)).toContain('memory, 10 connections')
+    expect(asText(results)).toContain('pglite, 1,000 connections')
     expect(asText(results)).toContain('Skipped: postgres')
     expect(JSON.parse(JSON.stringify(asJson(results, true)))).toMatchObject({ quick: true, endToEnd: results.endToEnd })
   })

@@ -6,6 +6,8 @@ import { readFile } from 'node:fs/promises'
 /** What children are started with: `--cpu-prof` when a directory for profiles is given. */
 export interface ChildOptions {
   readonly profileDir?: string | undefined
+  /** More options of Node. */
+  readonly flags?: readonly string[]
 }
 
 export interface Child {
@@ -36,9 +38,9 @@ export const stopChildren = (): void => {
 }
 
 /** Starts a script of this build as a process of its own. */
-export const spawnScript = (script: URL, args: readonly string[], { profileDir }: ChildOptions) => {
-  const flags = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`]
-  const child = spawn(process.execPath, [...flags, script.pathname, ...args], {
+export const spawnScript = (script: URL, args: readonly string[], { profileDir, flags = [] }: ChildOptions) => {
+  const profile = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`]
+  const child = spawn(process.execPath, [...flags, ...profile, script.pathname, ...args], {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     serialization: 'advanced',
   })

@@ -80,6 +80,11 @@ export const asText = (results: Results): string => {
       oneWayRows(results),
     ),
     section('End to end, ping-pong round trip', ['', 'p50 ms', 'p99 ms'], pingPongRows(results)),
+    section(
+      'Subscribing everything on one router, after a start',
+      ['', 'ms', 'min', 'max', 'per second', 'CPU µs each', 'blocked ms', 'held bytes each', 'peak RSS MB'],
+      subscribeRows(results),
+    ),
     ...results.skipped.map(text => `Skipped: ${text}`),
   ]
   return `${sections.filter(text => text !== '').join('\n\n')}\n`
@@ -115,6 +120,12 @@ const pingPongRows = ({ endToEnd }: Results): string[][] =>
   endToEnd.flatMap(result =>
     result.scenario === 'ping-pong' ? [[result.store, figure(result.p50Ms.median), figure(result.p99Ms.median)]] : [],
   )
+
+const subscribeRows = ({ subscribe }: Results): string[][] =>
+  subscribe.map(({ store, connections, ms, perSecond, cpuUs, blockedMs, heldBytes, peakRssMb }) => {
+    const cells = [ms.median, ms.min, ms.max, perSecond, cpuUs, blockedMs.median, heldBytes.median, peakRssMb.median]
+    return [`${store}, ${connections.toLocaleString('en-US')} connections`, ...cells.map(figure)]
+  })
 
 const figure = (value: number | undefined): string => (value === undefined ? '' : value.toLocaleString('en-US'))
 

@@ -6,6 +6,7 @@ import { messageCryptoUs } from './floor/message.js'
 import { tlsBlocksPerSecond } from './floor/tls.js'
 import type { Effort, Figure } from './measure.js'
 import { type MicroResult, runMicro } from './micro/micro.js'
+import { type SubscribeResult, subscribeMany } from './subscribe/subscribe.js'
 
 export interface BenchOptions {
   readonly quick: boolean
@@ -17,7 +18,7 @@ export interface BenchOptions {
   readonly progress: (text: string) => void
 }
 
-export const suiteNames = ['micro', 'floor', 'postgres', 'pglite', 'memory'] as const
+export const suiteNames = ['micro', 'floor', 'postgres', 'pglite', 'subscribe', 'memory'] as const
 export type SuiteName = (typeof suiteNames)[number]
 
 export interface Floor {
@@ -33,6 +34,7 @@ export interface Results {
   readonly micro: readonly MicroResult[]
   readonly floor: Floor
   readonly endToEnd: readonly EndToEndResult[]
+  readonly subscribe: readonly SubscribeResult[]
   /** What could not be measured, and why. */
   readonly skipped: readonly string[]
 }
@@ -49,7 +51,20 @@ export const runSuites = async (options: BenchOptions): Promise<Results> => {
     if (!suites.has(store) || (store === 'postgres' && !reachable)) continue
     endToEnd.push(...(await runEndToEnd(store, options)))
   }
-  return { micro, floor, endToEnd, skipped }
+  const subscribe = suites.has('subscribe') ? await runSubscribe(options, reachable) : []
+  return { micro, floor, endToEnd, subscribe, skipped }
+}
+
+const runSubscribe = (options: BenchOptions, postgres: boolean): Promise<SubscribeResult[]> => {
+  const { quick, effort, databaseUrl, profileDir, progress } = options
+  return subscribeMany({
+    store: postgres ? 'postgres' : 'pglite',
+    databaseUrl,
+    profileDir,
+    progress,
+    sizes: quick ? [100, 1_000] : [1_000, 10_000],
+    repeats: effort.repeats,
+  })
 }
 
 const runFloor = async (options: BenchOptions, postgres: boolean): Promise<Floor> => {

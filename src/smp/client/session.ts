@@ -21,8 +21,10 @@ import type {
   UnexpectedTransmission,
 } from './types.js'
 
-/** Encoded and signed at once, before looking again whether the channel still takes blocks. */
+/** Encoded and signed in one turn of the event loop, before looking again whether the channel still takes blocks. */
 const sliceBytes = 8 * blockSize
+/** The same for small commands: signing takes tens of microseconds, and others want their turn. As many SUBs fill a block. */
+const sliceRequests = 135
 /** Events that wait for `onEvent`. */
 const maxEarlyEvents = 1_024
 
@@ -66,8 +68,11 @@ export const createSession = (
   }
 
   const flush = async (): Promise<void> => {
-    do await channel.drained()
-    while (!channel.closed && sendSlice())
+    await channel.drained()
+    while (!channel.closed && sendSlice()) {
+      await nextTurn()
+      await channel.drained()
+    }
     flushing = false
   }
 
@@ -76,8 +81,9 @@ export const createSession = (
     const open: OpenRequest[] = []
     const encoded: Parts[] = []
     let size = 0
+    const isFull = (): boolean => size >= sliceBytes || encoded.length >= sliceRequests
     let request = requests.next()
-    for (; request !== undefined; request = size < sliceBytes ? requests.next() : undefined) {
+    for (; request !== undefined; request = isFull() ? undefined : requests.next()) {
       const transmission = encode(request)
       if (transmission === undefined) continue
       open.push(request)
@@ -90,7 +96,7 @@ export const createSession = (
       else channel.send(blocks.encrypt(batch.block))
       next += batch.count
     }
-    return size >= sliceBytes
+    return isFull()
   }
 
   /** The signed transmission; a command that cannot be written or authorized fails alone. */
@@ -206,6 +212,8 @@ export const createSession = (
     close: () => channel.close(),
   }
 }
+
+const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 const closedBefore = (end: TransportError | undefined): TransportError =>
   transportError('TRANSPORT_CLOSED', 'the session has ended', {

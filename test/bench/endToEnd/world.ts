@@ -87,10 +87,11 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
   }
 }
 
-const startRouter = async (
+/** Starts the bundled router in a process of its own, with its rows in the given kind of store. */
+export const startRouter = async (
   directory: string,
   schema: string,
-  { store, databaseUrl, profileDir }: WorldOptions,
+  { store, databaseUrl, profileDir }: Pick<WorldOptions, 'store' | 'databaseUrl' | 'profileDir'>,
 ): Promise<Child & { readonly address: string }> => {
   const place = {
     memory: ['--memory'],
@@ -114,7 +115,7 @@ const startRouter = async (
   }
 }
 
-const dropSchemas = async (databaseUrl: string, schemas: readonly string[]): Promise<void> => {
+export const dropSchemas = async (databaseUrl: string, schemas: readonly string[]): Promise<void> => {
   const { default: pg } = await import('pg')
   const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 10_000 })
   await client.connect()
