@@ -72,7 +72,9 @@ const subscribeAll = async (context: AgentContext, activeUserId: number | undefi
   const permits = new Permits(context.config.maxPendingSubscriptions)
   const parts: RouterPart[] = []
   for (const userId of usersOf(context, activeUserId)) {
-    for (const router of await routersOf(context, userId)) parts.push({ userId, router, permits, outcomes })
+    for (const router of await routersOf(context, userId)) {
+      parts.push({ userId, router, rank: parts.length, permits, outcomes })
+    }
   }
   await Promise.all(parts.map(part => subscribeRouter(context, part)))
   return [...outcomes].map(([connectionId, { error }]) => resultOf(connectionId, error))
@@ -81,19 +83,21 @@ const subscribeAll = async (context: AgentContext, activeUserId: number | undefi
 interface RouterPart {
   readonly userId: number
   readonly router: string
+  /** Who goes first where they wait for each other. */
+  readonly rank: number
   readonly permits: Permits
   readonly outcomes: Map<string, Outcome>
 }
 
 const subscribeRouter = async (
   context: AgentContext,
-  { userId, router, permits, outcomes }: RouterPart,
+  { userId, router, rank, permits, outcomes }: RouterPart,
 ): Promise<void> => {
   const { subscribeBatch, maxPendingSubscriptions } = context.config
   const limit = Math.min(subscribeBatch, maxPendingSubscriptions)
   let after = ''
   for (;;) {
-    await permits.take(limit)
+    await permits.take(limit, rank)
     try {
       const page = await context.store.find(rcvQueues, {
         where: { userId, router, queueId: { gt: after } },

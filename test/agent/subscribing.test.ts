@@ -312,6 +312,31 @@ describe('B62 a router that answers SUB with the message itself', () => {
   })
 })
 
+describe('B63 words about subscriptions that are not there', () => {
+  it('B63 ENDS, as a service would get it, changes nothing: messages still come in the same session', async () => {
+    alice = await world.start('alice')
+    const { peer, connectionId, queue } = await world.befriend(alice)
+    const { subscriber } = queue
+    // A service’s id, none at all, and the id of a queue that is subscribed.
+    for (const entityId of [randomBytes(24), Buffer.alloc(0), queue.recipientId]) {
+      subscriber?.send({ entityId, response: { type: 'ENDS', count: 1 } })
+    }
+    await peer.say('still here')
+    expect(textOf((await alice.next('MSG', connectionId)).body)).toBe('still here')
+    expect(queue.subscriber === subscriber).toBe(true)
+    expect(told(alice, 'END', 'DOWN', 'ERR')).toEqual([])
+  })
+
+  it('B63 END for a queue that nobody here has subscribed changes nothing', async () => {
+    alice = await world.start('alice')
+    const [connectionId] = await create(alice, 1)
+    world.router.queues[0]?.subscriber?.send({ entityId: randomBytes(24), response: { type: 'END' } })
+    await world.clock.advance(60_000)
+    expect(told(alice, 'END')).toEqual([])
+    expect((await alice.agent.listConnections({})).connections).toMatchObject([{ connectionId, subscribed: true }])
+  })
+})
+
 describe('sessions', () => {
   it('B22 two users at one router have a session each', async () => {
     alice = await world.start('alice')
@@ -332,7 +357,7 @@ describe('sessions', () => {
     ])
   })
 
-  it('reconnects after 2 s, growing after 10 s, to 180 s at most, for as long as subscriptions wait', async () => {
+  it('B66 reconnects after 2 s, growing after 10 s, to 180 s at most, for as long as subscriptions wait', async () => {
     const attempts: number[] = []
     const dialer = world.network.dialer('alice')
     alice = await world.start('alice', {
@@ -365,7 +390,7 @@ describe('sessions', () => {
     expect((attempts[0] ?? 0) - again).toBe(2_000)
   })
 
-  it('does not come back to a router that no subscription waits for', async () => {
+  it('B66 does not come back to a router that no subscription waits for', async () => {
     alice = await world.start('alice')
     const [connectionId] = await create(alice, 1)
     await alice.agent.deleteConnection({ connectionId: connectionId as string })
@@ -376,7 +401,7 @@ describe('sessions', () => {
     expect(world.router.sessions).toHaveLength(sessions)
   })
 
-  it.each(['END', 'DELD'] as const)('does not come back for a queue after its %s either', async type => {
+  it.each(['END', 'DELD'] as const)('B66 does not come back for a queue after its %s either', async type => {
     alice = await world.start('alice')
     const [connectionId] = await create(alice, 1)
     const [queue] = world.router.queues
@@ -388,7 +413,7 @@ describe('sessions', () => {
     expect(world.router.sessions).toHaveLength(sessions)
   })
 
-  it('does not come back for a queue whose subscription was refused for good', async () => {
+  it('B66 does not come back for a queue whose subscription was refused for good', async () => {
     alice = await world.start('alice')
     await create(alice, 1)
     alice = await restart(alice)
@@ -400,7 +425,7 @@ describe('sessions', () => {
     expect(world.router.sessions).toHaveLength(sessions)
   })
 
-  it('a queue that was taken over can be subscribed again in the same session', async () => {
+  it('B61 a queue that was taken over can be subscribed again in the same session', async () => {
     alice = await world.start('alice')
     const [connectionId] = await create(alice, 1)
     alice = await restart(alice)
@@ -416,7 +441,7 @@ describe('sessions', () => {
     expect(await isSubscribed(alice)).toEqual([true])
   })
 
-  it('a call of subscribe is answered when the queue is deleted before SUB is', async () => {
+  it('B61 a call of subscribe is answered when the queue is deleted before SUB is', async () => {
     alice = await world.start('alice')
     const [connectionId] = await create(alice, 1)
     alice = await restart(alice)

@@ -148,6 +148,13 @@ export const scriptedRouter = async (options: ScriptedRouterOptions): Promise<Sc
         queue.subscriber = session
         queue.delivered = false
         return { answer: { type: 'SOK' }, afterwards: () => deliver(queue) }
+      case 'GET': {
+        if (queue.subscriber === session)
+          return { answer: { type: 'ERR', error: { type: 'CMD', error: 'PROHIBITED' } } }
+        const [message] = queue.messages
+        queue.delivered = message !== undefined
+        return { answer: message === undefined ? ok : { type: 'MSG', messageId: message.id, body: message.body } }
+      }
       case 'ACK':
         if (!queue.delivered || !same(queue.messages[0]?.id ?? Buffer.alloc(0), command.messageId)) {
           return { answer: errorAnswer('NO_MSG') }
