@@ -95,10 +95,11 @@ const subscribeRouter = async (
 ): Promise<void> => {
   const { subscribeBatch, maxPendingSubscriptions } = context.config
   const limit = Math.min(subscribeBatch, maxPendingSubscriptions)
-  let after = ''
-  for (;;) {
-    await permits.take(limit, rank)
-    try {
+  // Held until the router is done: whoever comes first is not passed between two pages.
+  await permits.take(limit, rank)
+  try {
+    let after = ''
+    for (;;) {
       const page = await context.store.find(rcvQueues, {
         where: { userId, router, queueId: { gt: after } },
         orderBy: ['queueId'],
@@ -110,9 +111,9 @@ const subscribeRouter = async (
       const last = page.at(-1)
       if (last === undefined || page.length < limit) return
       after = last.queueId
-    } finally {
-      permits.give(limit)
     }
+  } finally {
+    permits.give(limit)
   }
 }
 
