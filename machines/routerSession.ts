@@ -21,7 +21,7 @@ export type RouterSessionEvent =
   | { type: 'session.lost' }
   /** Nobody needs the session any more. */
   | { type: 'session.released' }
-  /** The device was offline and is online again. */
+  /** The device was offline and is online again, or the agent was suspended and goes on. */
   | { type: 'network.online' }
 
 const comeBack = [
@@ -31,7 +31,8 @@ const comeBack = [
 
 /**
  * One transport session to a router (worker machine): it connects when it is needed, comes back by itself after a loss as long as
- * subscriptions wait for it (B66), does not try while the device is offline (B68), and ends when nobody uses it (B69).
+ * subscriptions wait for it (B66), does not try while the device is offline (B68) or the agent suspended, and ends when nobody uses
+ * it (B69).
  */
 export const routerSessionMachine = setup({
   types: {} as {
@@ -60,7 +61,9 @@ export const routerSessionMachine = setup({
   guards: {
     /** Whether subscriptions need the session. */
     hasSubscriptions: stub('hasSubscriptions') as () => boolean,
+    /** Whether the device is offline, or the agent suspended: nothing is tried then. */
     isOffline: stub('isOffline') as () => boolean,
+    isSuspended: stub('isSuspended') as () => boolean,
     /** Whether nothing is subscribed, nothing is under way and nothing was for some time. */
     isIdle: stub('isIdle') as () => boolean,
   },
@@ -168,9 +171,9 @@ export const routerSessionMachine = setup({
       },
     },
     offline: {
-      description: 'Subscriptions wait for the session, and the device is offline.',
-      meta: { spec: ['B68'], ignores: { 'session.lost': 'there is no session' } },
-      after: { offlineRetry: comeBack },
+      description: 'Subscriptions wait for the session, and the device is offline or the agent is suspended.',
+      meta: { spec: ['B04', 'B68'], ignores: { 'session.lost': 'there is no session' } },
+      after: { offlineRetry: [{ guard: 'isSuspended', target: 'offline', reenter: true }, ...comeBack] },
       on: {
         'network.online': comeBack,
         // Calls are tried whatever the device says.

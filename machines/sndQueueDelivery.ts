@@ -6,6 +6,15 @@ export interface DeliveryInput {
   queueId: string
   fast: RetryInterval
   slow: RetryInterval
+  /** While the device is said to be offline one attempt is made after so many ms all the same: it may be wrong (B68). */
+  offlineRetry: number
+}
+
+/** What one attempt works on. */
+export interface DeliveryRun {
+  queueId: string
+  /** Whatever the device says about its network. */
+  insist: boolean
 }
 
 export interface DeliveryContext extends DeliveryInput {
@@ -14,19 +23,30 @@ export interface DeliveryContext extends DeliveryInput {
   slowDelay: number
   fastElapsed: number
   slowElapsed: number
-  /** QCONT came while an attempt was under way: the next wait does not take place. */
+  /** QCONT came, or the device came online, while an attempt was under way: the next wait does not take place. */
   continued: boolean
   /** The agent is being suspended: the attempt under way is the last one. */
   stopping: boolean
+  /** The next attempt is made whatever the device says. */
+  insist: boolean
 }
 
 /** How an attempt to deliver the head of the queue ended, as the sndQueue machine decided. */
-export type DeliveryOutcome = 'sent' | 'dropped' | 'empty' | 'retryFast' | 'retrySlow'
+export type DeliveryOutcome =
+  | 'sent'
+  | 'dropped'
+  | 'empty'
+  | 'retryFast'
+  | 'retrySlow'
+  /** The device is offline: no attempt was made. */
+  | 'offline'
 
 export type DeliveryEvent =
   | { type: 'delivery.added' }
   /** The other party's queue takes messages again (QCONT): do not wait any longer (B45). */
   | { type: 'queue.continued' }
+  /** The device was offline and is online again. */
+  | { type: 'network.online' }
   | { type: 'delivery.suspended' }
   | { type: 'delivery.resumed' }
 
@@ -38,26 +58,30 @@ export const sndQueueDeliveryMachine = setup({
   types: {} as { context: DeliveryContext; events: DeliveryEvent; input: DeliveryInput; meta: StateMeta },
   actors: {
     /** Sends the head of the queue and lets the sndQueue machine decide what the answer means. */
-    deliverNext: fromPromise<DeliveryOutcome, { queueId: string }>(stub('deliverNext')),
+    deliverNext: fromPromise<DeliveryOutcome, DeliveryRun>(stub('deliverNext')),
   },
   delays: {
     fast: ({ context }) => context.fastDelay,
     slow: ({ context }) => context.slowDelay,
+    offlineRetry: ({ context }) => context.offlineRetry,
   },
   guards: {
     isEmpty: (_, outcome: DeliveryOutcome) => outcome === 'empty',
     isFast: (_, outcome: DeliveryOutcome) => outcome === 'retryFast',
+    isOffline: (_, outcome: DeliveryOutcome) => outcome === 'offline',
     isSlow: (_, outcome: DeliveryOutcome) => outcome === 'retrySlow',
     isStopping: ({ context }) => context.stopping,
     isContinued: ({ context }) => context.continued,
     isContinuedRetry: ({ context }, outcome: DeliveryOutcome) =>
-      context.continued && (outcome === 'retryFast' || outcome === 'retrySlow'),
+      context.continued && (outcome === 'retryFast' || outcome === 'retrySlow' || outcome === 'offline'),
   },
   actions: {
     noteContinued: assign({ continued: true }),
     forgetContinued: assign({ continued: false }),
     noteStopping: assign({ stopping: true }),
     forgetStopping: assign({ stopping: false }),
+    insist: assign({ insist: true }),
+    forgetInsist: assign({ insist: false }),
     resetDelays: assign(({ context }) => ({
       fastDelay: context.fast.initial,
       slowDelay: context.slow.initial,
@@ -84,18 +108,20 @@ export const sndQueueDeliveryMachine = setup({
     slowElapsed: 0,
     continued: false,
     stopping: false,
+    insist: false,
   }),
   initial: 'sending',
   states: {
     sending: {
       description: 'The head of the queue is on its way to the router.',
       meta: {
-        spec: ['B05', 'B40', 'B44', 'B45'],
+        spec: ['B05', 'B40', 'B44', 'B45', 'B68'],
         ignores: { 'delivery.added': 'it is found when its turn comes' },
       },
+      exit: ['forgetInsist'],
       invoke: {
         src: 'deliverNext',
-        input: ({ context }) => ({ queueId: context.queueId }),
+        input: ({ context: { queueId, insist } }) => ({ queueId, insist }),
         onDone: [
           {
             guard: { type: 'isEmpty', params: ({ event }) => event.output },
@@ -109,6 +135,7 @@ export const sndQueueDeliveryMachine = setup({
             reenter: true,
             actions: ['forgetContinued'],
           },
+          { guard: { type: 'isOffline', params: ({ event }) => event.output }, target: 'waiting.offline' },
           { guard: { type: 'isFast', params: ({ event }) => event.output }, target: 'waiting.fast' },
           { guard: { type: 'isSlow', params: ({ event }) => event.output }, target: 'waiting.slow' },
           { target: 'sending', reenter: true, actions: ['resetDelays'] },
@@ -122,6 +149,7 @@ export const sndQueueDeliveryMachine = setup({
       on: {
         // The answer under way may be older than the room in the queue.
         'queue.continued': { actions: ['noteContinued'] },
+        'network.online': { actions: ['noteContinued'] },
         // A suspension waits for the attempt under way.
         'delivery.suspended': { actions: ['noteStopping'] },
         'delivery.resumed': { actions: ['forgetStopping'] },
@@ -130,7 +158,7 @@ export const sndQueueDeliveryMachine = setup({
     waiting: {
       description: 'The head of the queue could not be delivered; it is tried again after a delay.',
       initial: 'fast',
-      meta: { spec: ['B41', 'B43', 'B45'] },
+      meta: { spec: ['B41', 'B43', 'B45', 'B68'] },
       on: {
         'queue.continued': 'sending',
         'delivery.suspended': 'suspended',
@@ -146,6 +174,19 @@ export const sndQueueDeliveryMachine = setup({
             },
           },
           after: { fast: { target: '#sndQueueDelivery.sending', actions: ['growFast'] } },
+          on: { 'network.online': { target: '#sndQueueDelivery.sending', actions: ['resetDelays'] } },
+        },
+        offline: {
+          description: 'The device is offline: no attempt is made until it is online again, or a long time has passed.',
+          meta: {
+            spec: ['B68'],
+            ignores: {
+              'delivery.added': 'it stands behind the one that waits',
+              'delivery.resumed': 'nothing is suspended',
+            },
+          },
+          after: { offlineRetry: { target: '#sndQueueDelivery.sending', actions: ['insist'] } },
+          on: { 'network.online': { target: '#sndQueueDelivery.sending', actions: ['resetDelays'] } },
         },
         slow: {
           description: 'The queue is full: minutes to hours, or until the other party says QCONT.',
@@ -154,6 +195,7 @@ export const sndQueueDeliveryMachine = setup({
             ignores: {
               'delivery.added': 'it stands behind the one that waits',
               'delivery.resumed': 'nothing is suspended',
+              'network.online': 'the queue is full, whatever the network does',
             },
           },
           after: { slow: { target: '#sndQueueDelivery.sending', actions: ['growSlow'] } },
@@ -167,6 +209,7 @@ export const sndQueueDeliveryMachine = setup({
         ignores: {
           'delivery.added': 'it is found after the resume',
           'queue.continued': 'the first attempt after the resume does not wait',
+          'network.online': 'the first attempt after the resume does not wait',
           'delivery.suspended': 'suspended already',
         },
       },
@@ -178,6 +221,7 @@ export const sndQueueDeliveryMachine = setup({
         spec: ['B48'],
         ignores: {
           'queue.continued': 'nothing waits',
+          'network.online': 'nothing waits',
           'delivery.suspended': 'nothing runs',
           'delivery.resumed': 'nothing is suspended',
         },

@@ -1,5 +1,5 @@
 import { fromPromise } from 'xstate'
-import { type CommandOutcome, commandWorkerMachine } from '../../machines/commandWorker.js'
+import { type CommandOutcome, type CommandRun, commandWorkerMachine } from '../../machines/commandWorker.js'
 import { asDuologueError, type DuologueError, StoreError } from '../errors.js'
 import { Workers } from '../runtime/workers.js'
 import { isTemporaryOrHostError } from '../smp/client.js'
@@ -41,8 +41,8 @@ export class CommandWorkers {
     this.#context = context
     const machine = commandWorkerMachine.provide({
       actors: {
-        runNext: fromPromise<CommandOutcome, { connectionId: string; router: string }>(({ input }) =>
-          this.#runNext(input.connectionId, input.router).catch((error: unknown) => {
+        runNext: fromPromise<CommandOutcome, CommandRun>(({ input }) =>
+          this.#runNext(input).catch((error: unknown) => {
             this.#unexpected(input, error)
             throw error
           }),
@@ -52,7 +52,11 @@ export class CommandWorkers {
     this.#workers = new Workers({
       machine,
       clock: context.clock,
-      input: key => ({ ...splitKey(key), retry: context.config.fastRetry }),
+      input: key => ({
+        ...splitKey(key),
+        retry: context.config.fastRetry,
+        offlineRetry: context.config.offlineRetryMs,
+      }),
       workAdded: { type: 'command.added' },
       attempts: {
         state: 'running',
@@ -67,6 +71,11 @@ export class CommandWorkers {
 
   get closed(): boolean {
     return this.#closed
+  }
+
+  /** The device is online again: what waits for that, or for its next attempt, goes on at once. */
+  online(): void {
+    this.#workers.sendAll({ type: 'network.online' })
   }
 
   /** Runs no more commands until `resume` (B06); the one under way is finished. */
@@ -125,9 +134,9 @@ export class CommandWorkers {
     this.#context.supervisor.crashed('commandWorker', commandWorkerKey(connectionId, router), error)
   }
 
-  async #runNext(connectionId: string, router: string): Promise<CommandOutcome> {
-    await this.#context.network.whenOnline()
+  async #runNext({ connectionId, router, insist }: CommandRun): Promise<CommandOutcome> {
     if (this.#closed) return 'empty'
+    if (!insist && !this.#context.network.online) return 'offline'
     const [command] = await this.#context.store.find(commands, {
       where: { connectionId, router },
       orderBy: ['commandId'],

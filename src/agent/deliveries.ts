@@ -1,5 +1,5 @@
 import { fromPromise } from 'xstate'
-import { type DeliveryOutcome, sndQueueDeliveryMachine } from '../../machines/sndQueueDelivery.js'
+import { type DeliveryOutcome, type DeliveryRun, sndQueueDeliveryMachine } from '../../machines/sndQueueDelivery.js'
 import { asDuologueError, StoreError } from '../errors.js'
 import { Workers } from '../runtime/workers.js'
 import { sndQueues } from '../store/agent/connections.js'
@@ -70,19 +70,19 @@ export class Deliveries {
     this.#bodies = new SharedBodies(context.store)
     const machine = sndQueueDeliveryMachine.provide({
       actors: {
-        deliverNext: fromPromise<DeliveryOutcome, { queueId: string }>(({ input: { queueId } }) =>
-          this.#deliverNext(queueId).catch((error: unknown) => {
+        deliverNext: fromPromise<DeliveryOutcome, DeliveryRun>(({ input: { queueId, insist } }) =>
+          this.#deliverNext(queueId, insist).catch((error: unknown) => {
             this.#unexpected(queueId, error)
             throw error
           }),
         ),
       },
     }) as typeof sndQueueDeliveryMachine
-    const { fastRetry: fast, slowRetry: slow } = context.config
+    const { fastRetry: fast, slowRetry: slow, offlineRetryMs: offlineRetry } = context.config
     this.#workers = new Workers({
       machine,
       clock: context.clock,
-      input: queueId => ({ queueId, fast, slow }),
+      input: queueId => ({ queueId, fast, slow, offlineRetry }),
       workAdded: { type: 'delivery.added' },
       attempts: {
         state: 'sending',
@@ -139,6 +139,11 @@ export class Deliveries {
       // What is left of the last queue is its worker's.
       after = last.queueId
     }
+  }
+
+  /** The device is online again: what waits for that, or for its next attempt, goes on at once. */
+  online(): void {
+    this.#workers.sendAll({ type: 'network.online' })
   }
 
   /** Sends no more messages until `unpause`; the one under way is finished (B05). */
@@ -205,9 +210,8 @@ export class Deliveries {
   }
 
   // A worker’s turn: messages are sent one after the other without asking the machine in between, as long as all goes well.
-  async #deliverNext(queueId: string): Promise<DeliveryOutcome> {
-    await this.#context.network.whenOnline()
-    if (this.#closed) return 'empty'
+  async #deliverNext(queueId: string, insist: boolean): Promise<DeliveryOutcome> {
+    if (!insist && !this.#context.network.online) return 'offline'
     const memory = this.#memoryOf(queueId)
     const { deferred } = memory
     memory.deferred = undefined

@@ -33,7 +33,8 @@ export const getMessages = async (
 
 const getMessage = async (context: AgentContext, connectionId: string, found: Found | undefined): Promise<Result> => {
   try {
-    const brokerId = await context.sessions.get(createdQueue(queueOf(connectionId, found)))
+    const queue = createdQueue(queueOf(connectionId, found))
+    const brokerId = await context.operations.during('sending', () => context.sessions.get(queue))
     return { connectionId, ok: true, ...(brokerId === undefined ? {} : { brokerId: toBase64url(brokerId) }) }
   } catch (error) {
     return { connectionId, ok: false, error: errorFact(error) }
@@ -43,10 +44,11 @@ const getMessage = async (context: AgentContext, connectionId: string, found: Fo
 /** What a connection has: its receive queue, or none that the router has made. */
 type Found = RcvQueueRow | 'none'
 
-const firstQueues = async ({ store }: AgentContext, ids: readonly string[]): Promise<Map<string, Found>> => {
+const firstQueues = async ({ store, users }: AgentContext, ids: readonly string[]): Promise<Map<string, Found>> => {
   const where = { connectionId: { in: [...ids] } }
-  const known = (await store.find(connections, { where })).filter(row => !isDeleted(row))
-  const found = new Map<string, Found>(known.map(({ connectionId }) => [connectionId, 'none']))
+  const known = await store.find(connections, { where })
+  const receiving = known.filter(row => !isDeleted(row) && users.receives(row.userId))
+  const found = new Map<string, Found>(receiving.map(({ connectionId }) => [connectionId, 'none']))
   for (const queue of await store.find(rcvQueues, { where })) {
     const before = found.get(queue.connectionId)
     if (before === undefined || queue.rcvId === null) continue

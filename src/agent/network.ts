@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { Clock, TimerHandle } from '../runtime/clock.js'
+import type { Clock } from '../runtime/clock.js'
 import type { networkConfigSchema } from './api/schemas.js'
 
 /** What can be changed about the use of the network while the agent runs. */
@@ -10,28 +10,21 @@ export const defaultNetworkConfig: NetworkConfig = { sessionMode: 'session' }
 export interface NetworkOptions {
   readonly clock: Clock
   readonly config: NetworkConfig
-  readonly limits: NetworkLimits
-}
-
-export interface NetworkLimits {
   /** An offline that comes within so many ms after the last change is taken for a flicker. */
   readonly offlineDelayMs: number
-  /** Work that waits for the network is tried once after so many ms all the same: what the device says may be wrong. */
-  readonly offlineRetryMs: number
 }
 
 export interface NetworkListener {
   /** The device was offline and is online again. */
-  online(): void
+  online?(): void
   /** The configuration has changed: sessions made under the old one must end. */
-  configured(): void
+  configured?(): void
 }
 
 /** What the agent knows of its network: whether there is one, and how it is to be used (B68). */
 export class Network {
   readonly #options: NetworkOptions
   readonly #listeners: NetworkListener[] = []
-  readonly #waiting = new Set<() => void>()
   #config: NetworkConfig
   #online = true
   #changedAt = Number.NEGATIVE_INFINITY
@@ -56,13 +49,12 @@ export class Network {
   /** Takes the device's word; answers what holds then, since an offline right after a change is ignored. */
   setOnline(online: boolean): boolean {
     const now = this.#options.clock.now()
-    if (!online && now - this.#changedAt <= this.#options.limits.offlineDelayMs) return this.#online
+    if (!online && now - this.#changedAt <= this.#options.offlineDelayMs) return this.#online
     const cameBack = online && !this.#online
     this.#online = online
     this.#changedAt = now
     if (cameBack) {
-      this.#release()
-      for (const listener of this.#listeners) listener.online()
+      for (const listener of this.#listeners) listener.online?.()
     }
     return online
   }
@@ -72,34 +64,6 @@ export class Network {
     const before = this.#config
     this.#config = config
     if (JSON.stringify(before) === JSON.stringify(config)) return
-    for (const listener of this.#listeners) listener.configured()
-  }
-
-  /** Resolves when work in the background may try the network: at once when online, else when that changes, or after some time. */
-  whenOnline(): Promise<void> {
-    if (this.#online) return Promise.resolve()
-    const {
-      clock,
-      limits: { offlineRetryMs },
-    } = this.#options
-    return new Promise(resolve => {
-      let timer: TimerHandle
-      const go = (): void => {
-        clock.clearTimeout(timer)
-        this.#waiting.delete(go)
-        resolve()
-      }
-      timer = clock.setTimeout(go, offlineRetryMs)
-      this.#waiting.add(go)
-    })
-  }
-
-  /** Lets go of whoever waits. */
-  close(): void {
-    this.#release()
-  }
-
-  #release(): void {
-    for (const go of this.#waiting) go()
+    for (const listener of this.#listeners) listener.configured?.()
   }
 }

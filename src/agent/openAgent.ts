@@ -161,11 +161,16 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
         maxInFlight: config.subscribeBatch + defaultSessionLimits.maxInFlight,
       },
     })
-  const network = new Network({ clock, limits: config, config: networkConfigOf(options.network) })
+  const network = new Network({
+    clock,
+    offlineDelayMs: config.offlineDelayMs,
+    config: networkConfigOf(options.network),
+  })
   const sessions = new Sessions({
     config,
     clock,
     network,
+    isSuspended: () => operations.isStopped('receiving'),
     connect: async (userId, router, signal) => {
       try {
         const session = await connect(router, config.backgroundConnectMs, signal)
@@ -215,9 +220,21 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
   }
   const deliveries = new Deliveries(context)
   const commandWorkers = new CommandWorkers(context)
+  network.listen({
+    online: () => {
+      deliveries.online()
+      commandWorkers.online()
+    },
+  })
   const cleanup = options.background === true ? undefined : new Cleanup(context)
   const operating: Readonly<Record<Operation, Operating>> = {
-    receiving: { stop: () => {}, resume: () => context.inbox.resume() },
+    receiving: {
+      stop: () => {},
+      resume: () => {
+        context.inbox.resume()
+        sessions.resume()
+      },
+    },
     delivery: { stop: () => deliveries.pause(), resume: () => deliveries.unpause() },
     sending: { stop: () => commandWorkers.pause(), resume: () => commandWorkers.unpause() },
     database: {
@@ -261,12 +278,11 @@ const closeAgent = async (
   commandWorkers: CommandWorkers,
   background: boolean,
 ): Promise<void> => {
-  const { runtime, network, sessions, inbox, eventLog, store } = context
+  const { runtime, sessions, inbox, eventLog, store } = context
   eventLog.close()
   commandWorkers.close()
   await inbox.close()
   const delivered = deliveries.close()
-  network.close()
   sessions.close()
   await delivered
   if (!background) await saveStatistics(context)

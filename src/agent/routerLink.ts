@@ -16,6 +16,7 @@ export interface RouterLinkOptions {
   /** A session that nobody has used for so many ms, and that no subscription needs, is closed. */
   readonly idleMs: number
   readonly isOffline: () => boolean
+  readonly isSuspended: () => boolean
   readonly connect: (signal: AbortSignal) => Promise<RouterSession>
   /** Whether subscriptions wait for this router: then a lost session comes back by itself. */
   readonly hasSubscriptions: () => boolean
@@ -123,7 +124,7 @@ export class RouterLink {
     this.#usedAt = this.#options.clock.now()
   }
 
-  /** The device is online again: what failed before says nothing any more. */
+  /** The device is online again, or the agent goes on: what failed before says nothing any more. */
   online(): void {
     this.#lastError = undefined
     this.#actor.send({ type: 'network.online' })
@@ -166,7 +167,8 @@ export class RouterLink {
       },
       guards: {
         hasSubscriptions: () => this.#options.hasSubscriptions(),
-        isOffline: () => this.#options.isOffline(),
+        isOffline: () => this.#options.isOffline() || this.#options.isSuspended(),
+        isSuspended: () => this.#options.isSuspended(),
         isIdle: () => this.#untilIdle() <= 0 && !this.#isInUse(),
       },
       delays: {

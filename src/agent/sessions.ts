@@ -22,6 +22,8 @@ export interface SessionsOptions {
   readonly config: AgentConfig
   readonly clock: Clock
   readonly network: Network
+  /** Suspended, no session is made by itself. */
+  readonly isSuspended: () => boolean
   readonly connect: (userId: number, router: string, signal: AbortSignal) => Promise<RouterSession>
   readonly listener: SessionsListener
 }
@@ -53,9 +55,7 @@ export class Sessions {
   constructor(options: SessionsOptions) {
     this.#options = options
     options.network.listen({
-      online: () => {
-        for (const { link } of this.#links.values()) link.online()
-      },
+      online: () => this.resume(),
       configured: () => this.#replaceAll(),
     })
   }
@@ -85,6 +85,11 @@ export class Sessions {
     } finally {
       link.used()
     }
+  }
+
+  /** Lost sessions that something waits for come back now: the device is online again, or the agent no longer suspended. */
+  resume(): void {
+    for (const { link } of this.#links.values()) link.online()
   }
 
   /** State of a queue's subscription: `removed`, `pending`, `active`, `getting`. */
@@ -214,6 +219,7 @@ export class Sessions {
       offlineRetryMs: config.offlineRetryMs,
       idleMs: config.idleSessionMs,
       isOffline: () => !network.online,
+      isSuspended: this.#options.isSuspended,
       connect: signal => this.#connect(userId, router, signal),
       hasSubscriptions: () => subscriptions.subscribed > 0,
       opened: session => subscriptions.opened(session),

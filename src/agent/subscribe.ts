@@ -72,9 +72,7 @@ const subscribeAll = async (context: AgentContext, activeUserId: number | undefi
   const permits = new Permits(context.config.maxPendingSubscriptions)
   const parts: RouterPart[] = []
   for (const userId of usersOf(context, activeUserId)) {
-    for (const router of await routersOf(context, userId)) {
-      parts.push({ userId, router, rank: parts.length, permits, outcomes })
-    }
+    for (const router of await routersOf(context, userId)) parts.push({ userId, router, permits, outcomes })
   }
   await Promise.all(parts.map(part => subscribeRouter(context, part)))
   return [...outcomes].map(([connectionId, { error }]) => resultOf(connectionId, error))
@@ -83,20 +81,19 @@ const subscribeAll = async (context: AgentContext, activeUserId: number | undefi
 interface RouterPart {
   readonly userId: number
   readonly router: string
-  /** Who goes first where they wait for each other. */
-  readonly rank: number
   readonly permits: Permits
   readonly outcomes: Map<string, Outcome>
 }
 
 const subscribeRouter = async (
   context: AgentContext,
-  { userId, router, rank, permits, outcomes }: RouterPart,
+  { userId, router, permits, outcomes }: RouterPart,
 ): Promise<void> => {
   const { subscribeBatch, maxPendingSubscriptions } = context.config
   const limit = Math.min(subscribeBatch, maxPendingSubscriptions)
-  // Held until the router is done: whoever comes first is not passed between two pages.
-  await permits.take(limit, rank)
+  // Held until the router is done, so that whoever comes first is not passed between two pages; what the last page leaves is given back.
+  let held = limit
+  await permits.take(held)
   try {
     let after = ''
     for (;;) {
@@ -105,6 +102,8 @@ const subscribeRouter = async (
         orderBy: ['queueId'],
         limit,
       })
+      permits.give(held - page.length)
+      held = page.length
       for (const [id, outcome] of await subscribeQueues(context, await ofLiveConnections(context, page))) {
         outcomes.set(id, better(outcomes.get(id), outcome))
       }
@@ -113,7 +112,7 @@ const subscribeRouter = async (
       after = last.queueId
     }
   } finally {
-    permits.give(limit)
+    permits.give(held)
   }
 }
 

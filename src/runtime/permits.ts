@@ -1,16 +1,7 @@
-interface Waiting {
-  readonly count: number
-  readonly rank: number
-  readonly resolve: () => void
-}
-
-/**
- * A bound on how much of something is under way at once. Who has to wait is served by rank, the lowest first, and in order; nobody passes
- * one that asks for more.
- */
+/** A bound on how much of something is under way at once. Who has to wait is served in order; nobody passes one that asks for more. */
 export class Permits {
   readonly #limit: number
-  readonly #waiting: Waiting[] = []
+  readonly #waiting: Array<{ readonly count: number; readonly resolve: () => void }> = []
   #free: number
 
   /** @param limit how many may be taken at once; nobody may ask for more than that in one call */
@@ -25,10 +16,9 @@ export class Permits {
   }
 
   /** Resolves when `count` are taken. */
-  take(count = 1, rank = 0): Promise<void> {
+  take(count = 1): Promise<void> {
     return new Promise(resolve => {
-      const after = this.#waiting.findLastIndex(other => other.rank <= rank)
-      this.#waiting.splice(after + 1, 0, { count, rank, resolve })
+      this.#waiting.push({ count, resolve })
       this.#serve()
     })
   }

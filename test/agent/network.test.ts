@@ -142,6 +142,38 @@ describe('B68 offline', () => {
     expect(dials).toEqual([])
   })
 
+  it('B04 B66 suspended, a lost session does not come back; in the foreground, it does at once', async () => {
+    const { initiatorId } = await world.connect(alice, bob)
+    await alice.agent.suspendAgent({ maxDelayMs: 1_000 })
+    await world.clock.advance(2_000)
+    cut('alice')
+    watch()
+    await world.clock.advance(minutes(120))
+    expect(dials).toEqual([])
+    await alice.agent.foregroundAgent({})
+    await world.clock.advance(100)
+    expect(dials).toEqual([minutes(120)])
+    expect((await alice.next('UP')).connectionIds).toEqual([initiatorId])
+  })
+
+  it('B05 B68 an agent that is offline, with messages and commands that wait, is suspended as fast as one without', async () => {
+    const { initiatorId } = await world.connect(alice, bob)
+    const { link } = await bob.agent.createConnection({})
+    await alice.agent.setNetwork({ online: false })
+    cut('alice')
+    await alice.agent.sendMessage({ connectionId: initiatorId, body: 'later' })
+    await alice.agent.joinConnection({ link })
+    await world.clock.advance(minutes(1))
+    const before = world.clock.now()
+    await alice.agent.suspendAgent({ maxDelayMs: 60_000 })
+    await alice.next('SUSPENDED')
+    expect(world.clock.now() - before).toBeLessThan(1_000)
+    await alice.agent.setNetwork({ online: true })
+    await alice.agent.foregroundAgent({})
+    await alice.next('SENT', initiatorId)
+    await bob.next('CONF')
+  })
+
   it('B68 an agent that is offline closes at once, with everything that waits', async () => {
     const { initiatorId } = await world.connect(alice, bob)
     await alice.agent.setNetwork({ online: false })
@@ -190,6 +222,7 @@ describe('B68 the session mode', () => {
   })
 
   it('B68 each user has sessions of its own in every mode', async () => {
+    await alice.agent.createUser({})
     for (const userId of [1, 2]) {
       await alice.agent.createConnection({ userId })
       await alice.agent.createConnection({ userId })

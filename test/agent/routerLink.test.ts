@@ -13,6 +13,7 @@ const linkOf = (clock: VirtualClock, options: Pick<RouterLinkOptions, 'connect'>
     offlineRetryMs: 1_800_000,
     idleMs: 300_000,
     isOffline: () => false,
+    isSuspended: () => false,
     hasSubscriptions: () => false,
     opened: async () => {},
     lost: () => {},

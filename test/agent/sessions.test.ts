@@ -85,13 +85,14 @@ const listener: SessionsListener = {
 }
 
 const open = (config: NetworkConfig = defaultNetworkConfig): void => {
-  network = new Network({ clock, config, limits: defaultConfig })
+  network = new Network({ clock, config, offlineDelayMs: defaultConfig.offlineDelayMs })
   sessions = new Sessions({
     config: defaultConfig,
     clock,
     network,
+    isSuspended: () => false,
     listener,
-    connect: router =>
+    connect: (_userId, router) =>
       new Promise((resolve, reject) => {
         dialling.push({
           router,

@@ -1,6 +1,7 @@
 /** What subscribe answers for connections with no queue or several, and how everything is subscribed: in which order, how much at once. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { commands, connections, rcvQueues, sndQueues } from '../../src/store/agent/connections.js'
+import { users } from '../../src/store/agent/users.js'
 import { deliveries } from '../../src/store/agent/messages.js'
 import { type MemoryStore, openMemoryStore } from '../../src/store/memory.js'
 import { insert, patch, remove } from '../../src/store/index.js'
@@ -193,6 +194,7 @@ describe('B65 everything', () => {
     const routers = [world.router, other]
     const seeded: Seeded[] = []
     for (const userId of [1, 2, 3]) {
+      await store.commit([insert(users, { userId, name: '', createdAt: 0, hidden: false, deleted: false })])
       for (const [index, router] of routers.entries()) {
         seeded.push(...(await seedQueues(store, router, 5, { userId, prefix: `user${userId}-${index}` })))
       }
@@ -221,9 +223,9 @@ describe('B65 everything', () => {
     expect(results.every(({ ok }) => ok)).toBe(true)
     expect(most).toBeLessThanOrEqual(4)
     expect(most).toBeGreaterThan(1)
-    const users = order.map(seen => connectionOf(seeded, seen).slice(0, 5))
-    expect(users.slice(0, 10)).toEqual(Array.from({ length: 10 }, () => 'user2'))
-    expect(users.slice(10).toSorted()).toEqual(users.slice(10))
+    const byUser = order.map(seen => connectionOf(seeded, seen).slice(0, 5))
+    expect(byUser.slice(0, 10)).toEqual(Array.from({ length: 10 }, () => 'user2'))
+    expect(byUser.slice(10).toSorted()).toEqual(byUser.slice(10))
     expect(order).toHaveLength(30)
   })
 
@@ -238,6 +240,26 @@ describe('B65 everything', () => {
     expect(upIds().sort()).toEqual(idsOf(live))
     const { results } = await answered(subscribing)
     expect(results.filter(({ ok }) => !ok)).toHaveLength(20)
+  })
+
+  it('B65 routers with few connections each are asked side by side: what they do not need of the bound is there for others', async () => {
+    const routers = [world.router]
+    for (let index = 0; index < 7; index++) {
+      routers.push(await scriptedRouter({ clock: world.clock, network: world.network, host: `r${index}` }))
+    }
+    for (const [index, router] of routers.entries()) await seedQueues(store, router, 1, { prefix: `r${index}` })
+    let open = 0
+    for (const router of routers) {
+      router.react = () => {
+        open++
+        return 'hold'
+      }
+    }
+    await start({ config: { maxPendingSubscriptions: 13, subscribeBatch: 5 } })
+    const subscribing = alice.agent.subscribe({})
+    await world.until(() => open === 8, 'all routers')
+    for (const router of routers) for (const seen of router.all('SUB')) router.release(seen)
+    expect((await answered(subscribing)).results.filter(({ ok }) => ok)).toHaveLength(8)
   })
 
   it('B65 a router that cannot be reached is not knocked at again for each page of its connections', async () => {

@@ -79,6 +79,7 @@ describe.skipIf(missing !== undefined)(
     })
 
     it('B65 B66 everything page by page from the database, the active user first, and again without a SUB', async () => {
+      await alice.agent.createUser({})
       const made = await Promise.all(
         Array.from({ length: 25 }, (_, index) => alice.agent.createConnection({ userId: index < 10 ? 1 : 2 })),
       )

@@ -150,6 +150,7 @@ const deliveryEvents: Variants<DeliveryEvent> = {
   'queue.continued': [{ type: 'queue.continued' }],
   'delivery.suspended': [{ type: 'delivery.suspended' }],
   'delivery.resumed': [{ type: 'delivery.resumed' }],
+  'network.online': [{ type: 'network.online' }],
 }
 
 const commandEvents: Variants<CommandWorkerEvent> = {
@@ -157,6 +158,7 @@ const commandEvents: Variants<CommandWorkerEvent> = {
   'commands.changed': [{ type: 'commands.changed' }],
   'worker.suspended': [{ type: 'worker.suspended' }],
   'worker.resumed': [{ type: 'worker.resumed' }],
+  'network.online': [{ type: 'network.online' }],
 }
 
 const sessionEvents: Variants<RouterSessionEvent> = {
@@ -190,8 +192,8 @@ const failed = (invoked: string): AnyEventObject => ({
   type: `xstate.error.actor.${invoked}`,
   error: new Error('failed'),
 })
-const deliveryOutcomes: readonly DeliveryOutcome[] = ['sent', 'dropped', 'empty', 'retryFast', 'retrySlow']
-const commandOutcomes: readonly CommandOutcome[] = ['done', 'failed', 'moved', 'empty', 'retry']
+const deliveryOutcomes: readonly DeliveryOutcome[] = ['sent', 'dropped', 'empty', 'retryFast', 'retrySlow', 'offline']
+const commandOutcomes: readonly CommandOutcome[] = ['done', 'failed', 'moved', 'empty', 'retry', 'offline']
 
 export const protocolWalks: readonly Walk[] = [
   { name: 'connection', machines: [connectionMachine], contexts: [{}], events: connectionEvents, internal: [] },
@@ -227,7 +229,7 @@ export const workerWalks: readonly Walk[] = [
   {
     name: 'sndQueueDelivery',
     machines: [sndQueueDeliveryMachine],
-    input: { queueId: 'queue', fast: retry, slow: retry },
+    input: { queueId: 'queue', fast: retry, slow: retry, offlineRetry: 9 },
     contexts: [],
     events: deliveryEvents,
     internal: [
@@ -235,18 +237,20 @@ export const workerWalks: readonly Walk[] = [
       failed('0.sndQueueDelivery.sending'),
       { type: 'xstate.after.fast.sndQueueDelivery.waiting.fast' },
       { type: 'xstate.after.slow.sndQueueDelivery.waiting.slow' },
+      { type: 'xstate.after.offlineRetry.sndQueueDelivery.waiting.offline' },
     ],
   },
   {
     name: 'commandWorker',
     machines: [commandWorkerMachine],
-    input: { connectionId: 'connection', router: 'router', retry },
+    input: { connectionId: 'connection', router: 'router', retry, offlineRetry: 9 },
     contexts: [],
     events: commandEvents,
     internal: [
       ...commandOutcomes.map(outcome => done('0.commandWorker.running', outcome)),
       failed('0.commandWorker.running'),
       { type: 'xstate.after.retry.commandWorker.waiting' },
+      { type: 'xstate.after.offlineRetry.commandWorker.offline' },
     ],
   },
   {
@@ -255,7 +259,12 @@ export const workerWalks: readonly Walk[] = [
       perFlag(offline =>
         flags.map(idle =>
           routerSessionMachine.provide({
-            guards: { hasSubscriptions: () => has, isOffline: () => offline, isIdle: () => idle },
+            guards: {
+              hasSubscriptions: () => has,
+              isOffline: () => offline,
+              isSuspended: () => offline,
+              isIdle: () => idle,
+            },
             delays: { idle: () => 1 },
           }),
         ),

@@ -1,7 +1,7 @@
 import { fromPromise } from 'xstate'
 import { describe, expect, it } from 'vitest'
 import { defaultConfig } from '../../src/agent/config.js'
-import { type CommandOutcome, commandWorkerMachine } from '../../machines/index.js'
+import { type CommandOutcome, type CommandRun, commandWorkerMachine } from '../../machines/index.js'
 import { type VirtualClock, virtualClock } from '../../src/testing/virtualClock.js'
 import { controlledWork, delaysBetween, startWorker } from './worker.js'
 
@@ -10,14 +10,18 @@ const start = (router = 'r1', clock: VirtualClock = virtualClock(0)) => {
   const inputs: unknown[] = []
   const machine = commandWorkerMachine.provide({
     actors: {
-      runNext: fromPromise<CommandOutcome, { connectionId: string; router: string }>(({ input }) => {
+      runNext: fromPromise<CommandOutcome, CommandRun>(({ input }) => {
         inputs.push(input)
         return work.run()
       }),
     },
   })
   return {
-    ...startWorker(machine, { connectionId: 'c1', router, retry: defaultConfig.fastRetry }, clock),
+    ...startWorker(
+      machine,
+      { connectionId: 'c1', router, retry: defaultConfig.fastRetry, offlineRetry: defaultConfig.offlineRetryMs },
+      clock,
+    ),
     work,
     inputs,
   }
@@ -32,7 +36,7 @@ describe('commandWorker', () => {
     }
     await work.end('empty')
     expect(state()).toBe('idle')
-    expect(inputs).toEqual(Array.from({ length: 5 }, () => ({ connectionId: 'c1', router: 'r1' })))
+    expect(inputs).toEqual(Array.from({ length: 5 }, () => ({ connectionId: 'c1', router: 'r1', insist: false })))
   })
 
   it('B50 a blocked router does not hold up the commands for another one', async () => {
@@ -114,5 +118,57 @@ describe('commandWorker', () => {
       await work.end('retry')
       expect([work.calls(), state()]).toEqual([2, 'waiting'])
     }
+  })
+
+  it('B68 offline, nothing is run until the device is online, and then at once, with a new delay', async () => {
+    const { work, state, send, clock } = start()
+    await work.end('offline')
+    expect(state()).toBe('offline')
+    send({ type: 'command.added' })
+    await clock.advance(1_740_000)
+    expect(work.calls()).toBe(1)
+    send({ type: 'network.online' })
+    expect(work.calls()).toBe(2)
+    await work.end('retry')
+    const from = clock.now()
+    await clock.next()
+    expect(clock.now() - from).toBe(2000)
+  })
+
+  it('B68 offline for half an hour, the command is run once whatever the device says', async () => {
+    const { work, clock, inputs } = start()
+    for (let round = 1; round <= 2; round++) {
+      await work.end('offline')
+      const from = clock.now()
+      await clock.next()
+      expect(clock.now() - from).toBe(1_800_000)
+      await work.end('retry')
+      await clock.advance(2000)
+    }
+    expect(inputs.map(input => (input as CommandRun).insist)).toEqual([false, true, false, true, false])
+  })
+
+  it('B68 online cuts the wait for the next attempt short, and is not lost while one is under way', async () => {
+    const { work, send, state } = start()
+    await work.end('retry')
+    send({ type: 'network.online' })
+    expect(work.calls()).toBe(2)
+    for (const outcome of ['retry', 'offline'] as const) {
+      send({ type: 'network.online' })
+      await work.end(outcome)
+      expect(state()).toBe('running')
+    }
+    expect(work.calls()).toBe(4)
+    await work.end('retry')
+    expect(state()).toBe('waiting')
+  })
+
+  it('B68 a worker that waits for the network is suspended at once', async () => {
+    const { work, send, state } = start()
+    await work.end('offline')
+    send({ type: 'worker.suspended' })
+    expect(state()).toBe('suspended')
+    send({ type: 'worker.resumed' })
+    expect(work.calls()).toBe(2)
   })
 })

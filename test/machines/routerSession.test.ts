@@ -14,6 +14,7 @@ const start = (subscriptions: boolean) => {
   const did: string[] = []
   let has = subscriptions
   let offline = false
+  let suspended = false
   let idle = false
   const machine = routerSessionMachine.provide({
     actors: {
@@ -25,7 +26,12 @@ const start = (subscriptions: boolean) => {
       resolveWaiting: () => did.push('resolve'),
       closeSession: () => did.push('close'),
     },
-    guards: { hasSubscriptions: () => has, isOffline: () => offline, isIdle: () => idle },
+    guards: {
+      hasSubscriptions: () => has,
+      isOffline: () => offline || suspended,
+      isSuspended: () => suspended,
+      isIdle: () => idle,
+    },
     delays: { idle: () => idleMs },
   })
   const { reconnect, offlineRetryMs: offlineRetry } = defaultConfig
@@ -37,6 +43,7 @@ const start = (subscriptions: boolean) => {
     did,
     subscriptions: (now: boolean) => (has = now),
     offline: (now: boolean) => (offline = now),
+    suspended: (now: boolean) => (suspended = now),
     idle: (now: boolean) => (idle = now),
   }
 }
@@ -198,6 +205,20 @@ describe('routerSession', () => {
       await connect.fail()
     }
     expect(attempts).toEqual([1_802_000, 3_604_000, 5_406_000])
+  })
+
+  it('B04 suspended, no attempt is made however long it lasts; then at once', async () => {
+    const { send, connect, clock, state, suspended } = start(true)
+    send({ type: 'session.needed' })
+    await connect.end()
+    suspended(true)
+    send({ type: 'session.lost' })
+    await clock.advance(24 * 3_600_000)
+    expect(state()).toBe('offline')
+    expect(connect.calls()).toBe(1)
+    suspended(false)
+    send({ type: 'network.online' })
+    expect(connect.calls()).toBe(2)
   })
 
   it('B68 a delay that is under way when the device comes online is cut short and starts anew', async () => {

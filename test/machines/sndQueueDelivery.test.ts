@@ -1,7 +1,7 @@
 import { fromPromise } from 'xstate'
 import { describe, expect, it } from 'vitest'
 import { defaultConfig } from '../../src/agent/config.js'
-import { type DeliveryOutcome, sndQueueDeliveryMachine } from '../../machines/index.js'
+import { type DeliveryOutcome, type DeliveryRun, sndQueueDeliveryMachine } from '../../machines/index.js'
 import { virtualClock } from '../../src/testing/virtualClock.js'
 import { controlledWork, delaysBetween, startWorker } from './worker.js'
 
@@ -11,16 +11,18 @@ const start = () => {
   const clock = virtualClock(0)
   const work = controlledWork<DeliveryOutcome>(clock)
   const queues: string[] = []
+  const insisted: boolean[] = []
   const machine = sndQueueDeliveryMachine.provide({
     actors: {
-      deliverNext: fromPromise<DeliveryOutcome, { queueId: string }>(({ input }) => {
+      deliverNext: fromPromise<DeliveryOutcome, DeliveryRun>(({ input }) => {
         queues.push(input.queueId)
+        insisted.push(input.insist)
         return work.run()
       }),
     },
   })
-  const { fastRetry: fast, slowRetry: slow } = defaultConfig
-  return { ...startWorker(machine, { queueId: 'q1', fast, slow }, clock), work, queues }
+  const { fastRetry: fast, slowRetry: slow, offlineRetryMs: offlineRetry } = defaultConfig
+  return { ...startWorker(machine, { queueId: 'q1', fast, slow, offlineRetry }, clock), work, queues, insisted }
 }
 
 describe('sndQueueDelivery', () => {
@@ -157,5 +159,68 @@ describe('sndQueueDelivery', () => {
     send({ type: 'delivery.suspended' })
     await work.end('sent')
     expect(state()).toBe('suspended')
+  })
+
+  it('B68 offline, no attempt is made until the device is online, and then at once; what was slow or new does not matter', async () => {
+    const { work, state, send, clock } = start()
+    await work.end('offline')
+    expect(state()).toBe('waiting.offline')
+    send({ type: 'delivery.added' })
+    await clock.advance(29 * minutes)
+    expect(work.calls()).toBe(1)
+    send({ type: 'network.online' })
+    expect(work.calls()).toBe(2)
+    await work.end('retryFast')
+    const from = clock.now()
+    await clock.next()
+    expect(clock.now() - from).toBe(2000)
+  })
+
+  it('B68 offline for half an hour, one attempt is made whatever the device says, and the next after as long', async () => {
+    const { work, clock, insisted } = start()
+    for (let round = 1; round <= 3; round++) {
+      await work.end('offline')
+      const from = clock.now()
+      await clock.next()
+      expect(clock.now() - from).toBe(30 * minutes)
+      await work.end('retryFast')
+      await clock.advance(2000)
+    }
+    expect(insisted).toEqual([false, true, false, true, false, true, false])
+  })
+
+  it('B68 online cuts the wait for an unreachable router short, not the one for a full queue', async () => {
+    const { work, send, state } = start()
+    await work.end('retryFast')
+    send({ type: 'network.online' })
+    expect(work.calls()).toBe(2)
+    await work.end('retrySlow')
+    send({ type: 'network.online' })
+    expect(state()).toBe('waiting.slow')
+    expect(work.calls()).toBe(2)
+  })
+
+  it('B68 online that comes while an attempt is under way is not lost', async () => {
+    for (const outcome of ['offline', 'retryFast'] as const) {
+      const { work, send, state } = start()
+      send({ type: 'network.online' })
+      await work.end(outcome)
+      expect(state()).toBe('sending')
+      expect(work.calls()).toBe(2)
+      await work.end(outcome)
+      expect(state()).toMatch(/^waiting/)
+    }
+  })
+
+  it('B68 a worker that waits for the network is suspended at once, and looks again when it is resumed', async () => {
+    const { work, send, state, clock } = start()
+    await work.end('offline')
+    send({ type: 'delivery.suspended' })
+    expect(state()).toBe('suspended')
+    send({ type: 'network.online' })
+    await clock.advance(60 * minutes)
+    expect(work.calls()).toBe(1)
+    send({ type: 'delivery.resumed' })
+    expect(work.calls()).toBe(2)
   })
 })

@@ -8,8 +8,7 @@ const asking = (limit: number) => {
   return {
     permits,
     served,
-    ask: (name: string, count?: number, rank?: number) =>
-      void permits.take(count, rank).then(() => void served.push(name)),
+    ask: (name: string, count?: number) => void permits.take(count).then(() => void served.push(name)),
   }
 }
 const settle = () => new Promise(resolve => setImmediate(resolve))
@@ -38,22 +37,6 @@ describe('Permits', () => {
     permits.give(3)
     await settle()
     expect(served).toEqual(['first', 'large', 'small'])
-  })
-
-  it('who has the lower rank goes before those who wait with a higher one, equal ranks in order', async () => {
-    const { permits, served, ask } = asking(1)
-    ask('first')
-    for (const [name, rank] of [
-      ['c', 2],
-      ['a', 0],
-      ['d', 2],
-      ['b', 1],
-    ] as const) {
-      ask(name, 1, rank)
-    }
-    for (let given = 0; given < 4; given++) permits.give()
-    await settle()
-    expect(served).toEqual(['first', 'a', 'b', 'c', 'd'])
   })
 
   it('knows when nothing is taken and nobody waits', async () => {

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { assign, fromPromise, setup } from 'xstate'
 import { describe, expect, it } from 'vitest'
-import { type CommandOutcome, commandWorkerMachine } from '../../machines/index.js'
+import { type CommandOutcome, type CommandRun, commandWorkerMachine } from '../../machines/index.js'
 import { Workers } from '../../src/runtime/workers.js'
 import { virtualClock } from '../../src/testing/virtualClock.js'
 import { gate } from './support.js'
@@ -19,7 +19,7 @@ const start = (look: () => Promise<void> = async () => {}) => {
   let most = 0
   const machine = commandWorkerMachine.provide({
     actors: {
-      runNext: fromPromise<CommandOutcome, { connectionId: string; router: string }>(async ({ input }) => {
+      runNext: fromPromise<CommandOutcome, CommandRun>(async ({ input }) => {
         most = Math.max(most, ++running)
         const [head] = rows.get(input.connectionId) ?? []
         await look()
@@ -35,7 +35,7 @@ const start = (look: () => Promise<void> = async () => {}) => {
   const workers = new Workers({
     machine,
     clock,
-    input: key => ({ connectionId: key, router: 'r', retry }),
+    input: key => ({ connectionId: key, router: 'r', retry, offlineRetry: 1_800_000 }),
     workAdded: { type: 'command.added' },
     idle: key => idle.push(key),
     traced: (key, event, to) => traced.push(`${key} ${event} → ${to}`),
@@ -242,7 +242,7 @@ describe('Workers', () => {
     const ran: string[] = []
     const machine = commandWorkerMachine.provide({
       actors: {
-        runNext: fromPromise<CommandOutcome, { connectionId: string; router: string }>(async ({ input }) => {
+        runNext: fromPromise<CommandOutcome, CommandRun>(async ({ input }) => {
           if (ran.includes(input.connectionId)) return 'empty'
           ran.push(input.connectionId)
           if (input.connectionId === 'a') await finish.passed
@@ -253,7 +253,7 @@ describe('Workers', () => {
     const workers = new Workers({
       machine,
       clock,
-      input: key => ({ connectionId: key, router: 'r', retry }),
+      input: key => ({ connectionId: key, router: 'r', retry, offlineRetry: 1_800_000 }),
       workAdded: { type: 'command.added' },
       attempts: { state: 'running', began: () => counted++, ended: () => counted-- },
       pausing: { paused: { type: 'worker.suspended' }, resumed: { type: 'worker.resumed' } },
@@ -281,11 +281,11 @@ describe('Workers', () => {
     const workers = new Workers({
       machine: commandWorkerMachine.provide({
         actors: {
-          runNext: fromPromise<CommandOutcome, { connectionId: string; router: string }>(() => new Promise(() => {})),
+          runNext: fromPromise<CommandOutcome, CommandRun>(() => new Promise(() => {})),
         },
       }) as typeof commandWorkerMachine,
       clock,
-      input: key => ({ connectionId: key, router: 'r', retry }),
+      input: key => ({ connectionId: key, router: 'r', retry, offlineRetry: 1_800_000 }),
       workAdded: { type: 'command.added' },
       attempts: { state: 'running', began: () => counted++, ended: () => counted-- },
     })

@@ -43,6 +43,7 @@ export const seedQueues = async (
       messages: [],
       subscriber: undefined,
       delivered: false,
+      off: false,
     }
     const row = newRcvQueue(systemRandom, { connectionId, userId }, router.address, 4, 0)
     const { recipientId: rcvId, senderId: sndId, dhSecret: routerDhSecret } = queue
