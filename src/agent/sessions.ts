@@ -7,9 +7,10 @@ import type { Response } from '../smp/protocol/responses.js'
 import type { AgentConfig } from './config.js'
 import type { Network } from './network.js'
 import { RouterLink } from './routerLink.js'
-import { type SessionsListener, type SubscribeAnswer, type SubscribedQueue, Subscriptions } from './subscriptions.js'
+import type { SessionsListener, SubscribeAnswer, SubscribedQueue } from './subscribedQueue.js'
+import { Subscriptions } from './subscriptions.js'
 
-export type { DeliveredMessage, SessionsListener, SubscribedQueue } from './subscriptions.js'
+export type { DeliveredMessage, SessionsListener, SubscribedQueue } from './subscribedQueue.js'
 
 /** Whose session a request goes over: every row of a queue is one. */
 export interface SessionTarget {

@@ -1,40 +1,22 @@
 import { subscriptionMachine, type SubscriptionEvent } from '../../machines/subscription.js'
 import type { Bytes } from '../encoding/index.js'
-import { asDuologueError, CallError, type DuologueError, RouterError, TransportError } from '../errors.js'
+import { asDuologueError, type DuologueError } from '../errors.js'
 import type { Clock } from '../runtime/clock.js'
 import { decide, type Decision } from '../runtime/decide.js'
-import type { RouterEvent, RouterRequest, RouterSession } from '../smp/client.js'
-import { isTemporaryError } from '../smp/client.js'
+import { isTemporaryError, type RouterEvent, type RouterSession } from '../smp/client.js'
 import type { Response } from '../smp/protocol/responses.js'
 import type { AgentConfig } from './config.js'
-
-/** What a subscription needs to know of its receive queue. */
-export interface SubscribedQueue {
-  readonly queueId: string
-  readonly connectionId: string
-  readonly userId: number
-  readonly router: string
-  readonly rcvId: Bytes
-  readonly rcvPrivateKey: Bytes
-}
-
-/** A message that a router has delivered. It stays the router's until it is acknowledged. */
-export interface DeliveredMessage {
-  readonly queue: SubscribedQueue
-  readonly messageId: Bytes
-  readonly body: Bytes
-}
-
-/** What the sessions tell the agent. None of them may block. */
-export interface SessionsListener {
-  message(message: DeliveredMessage): void
-  up(userId: number, router: string, connectionIds: readonly string[]): void
-  down(userId: number, router: string, connectionIds: readonly string[]): void
-  ended(queue: SubscribedQueue): void
-  deleted(queue: SubscribedQueue): void
-  failed(queue: SubscribedQueue, error: DuologueError): void
-  traced(queue: SubscribedQueue, event: string, decision: Decision): void
-}
+import {
+  late,
+  refused,
+  replaced,
+  type SessionsListener,
+  type SubscribeAnswer,
+  type SubscribedQueue,
+  subRequest,
+  subscriptionEnded,
+  unexpected,
+} from './subscribedQueue.js'
 
 /** The session that subscriptions go over. */
 export interface SubscriptionLink {
@@ -54,8 +36,6 @@ export interface SubscriptionsOptions {
   /** A result came too late to count. */
   readonly countIgnored: () => void
 }
-
-export type SubscribeAnswer = DuologueError | undefined
 
 interface Subscription {
   readonly queue: SubscribedQueue
@@ -370,35 +350,4 @@ const take = <T>(set: Set<T>, count: number): T[] => {
   return taken
 }
 
-const subscriptionEnded = (router: string): RouterError =>
-  new RouterError('SMP_SUBSCRIPTION_ENDED', 'the queue was taken over or deleted while it was being subscribed', {
-    field: router,
-  })
-
-const replaced = (router: string): TransportError =>
-  new TransportError('TRANSPORT_BROKEN', 'the session was replaced; the queue is subscribed in the next one', {
-    field: router,
-  })
-
-const refused = ({ connectionId }: SubscribedQueue, { reason }: Decision['intents'][number]['params']): CallError =>
-  new CallError('CMD_PROHIBITED', `the connection cannot be used so now: ${String(reason)}`, {
-    field: connectionId,
-    hint: 'a router takes either SUB or GET for a queue within one session',
-  })
-
 const hex = (bytes: Bytes): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
-
-// The key as a copy: what signing derives from a key stays as long as the key does, and most queues are only subscribed.
-const subRequest = (queue: SubscribedQueue): RouterRequest => ({
-  command: { type: 'SUB' },
-  entityId: queue.rcvId,
-  key: { algorithm: 'ed25519', privateKey: Buffer.from(queue.rcvPrivateKey) },
-})
-
-const late = (value: Response): PromiseSettledResult<Response> => ({ status: 'fulfilled', value })
-
-// Routers of all versions: OK, SOK, or the message itself.
-const unexpected = (response: Response): DuologueError | undefined =>
-  response.type === 'OK' || response.type === 'SOK' || response.type === 'MSG'
-    ? undefined
-    : new RouterError('SMP_UNEXPECTED', `SUB was answered with ${response.type}`, { field: 'SUB' })
