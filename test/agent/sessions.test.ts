@@ -1,6 +1,6 @@
 /** Sessions over router sessions that the test makes, answers and ends: what comes too late, and what is bounded. */
 import { beforeEach, describe, expect, it } from 'vitest'
-import { defaultConfig } from '../../src/agent/config.js'
+import { type AgentConfig, defaultConfig } from '../../src/agent/config.js'
 import { defaultNetworkConfig, Network, type NetworkConfig } from '../../src/agent/network.js'
 import { Sessions, type SessionsListener, type SubscribedQueue } from '../../src/agent/sessions.js'
 import { RouterError, TransportError } from '../../src/errors.js'
@@ -84,10 +84,10 @@ const listener: SessionsListener = {
   traced: () => {},
 }
 
-const open = (config: NetworkConfig = defaultNetworkConfig): void => {
+const open = (config: NetworkConfig = defaultNetworkConfig, settings: Partial<AgentConfig> = {}): void => {
   network = new Network({ clock, config, offlineDelayMs: defaultConfig.offlineDelayMs })
   sessions = new Sessions({
-    config: defaultConfig,
+    config: { ...defaultConfig, ...settings },
     clock,
     network,
     isSuspended: () => false,
@@ -280,29 +280,24 @@ describe('what waits is bounded, and what is over is gone', () => {
     expect(session.session.closed).toBe(true)
   })
 
-  it('B69 a session that was closed here and ends late does not end its successor', async () => {
-    const request = (): Promise<unknown> =>
-      sessions.request(queueOf('a'), { command: { type: 'PING' }, entityId: Buffer.alloc(0) })
-    const first = request()
+  it('B61 a session that was given up and ends late does not end its successor', async () => {
+    void sessions.subscribe([queueOf('a')])
     const old = await accept()
-    for (const { resolve } of old.sent) resolve({ type: 'PONG' })
-    await first
-    const handlers: Array<() => void> = []
+    const late: Array<() => void> = []
     old.session.close = () => {
       Object.defineProperty(old.session, 'closed', { value: true })
-      handlers.push(old.end)
+      late.push(old.end)
     }
-    await clock.advance(300_000)
-    const second = request()
+    old.sent[0]?.reject(new TransportError('TRANSPORT_TIMEOUT', 'not answered'))
+    await clock.advance(2_000)
     const next = await accept()
-    for (const end of handlers) end()
-    await clock.settle()
-    for (const { resolve } of next.sent) resolve({ type: 'PONG' })
-    await second
-    void sessions.subscribe([queueOf('b')])
-    await clock.settle()
     await confirm(next)
-    expect(told).toEqual([['UP', 'b']])
+    expect(late).toHaveLength(1)
+    for (const end of late) end()
+    await clock.advance(60_000)
+    expect(told).toEqual([['UP', 'a']])
+    expect(next.session.closed).toBe(false)
+    expect(dialling).toEqual([])
   })
 
   it('B69 in entity mode a connection that is deleted leaves no link behind, and a dead router’s links go when their failure is old', async () => {
@@ -375,5 +370,68 @@ describe('what waits is bounded, and what is over is gone', () => {
     expect(queues.map(queue => sessions.stateOf(queue))).toEqual(['active', 'removed', 'pending'])
     await clock.advance(2_000)
     expect(sent.slice(3).map(({ request }) => request.entityId)).toEqual([queues[2]?.rcvId])
+  })
+
+  it('B61 a session in which some queue is active is not given up when a batch is not answered: SUB is sent again', async () => {
+    const [a, b] = [queueOf('a'), queueOf('b')]
+    const { session, sent } = await subscribed(a)
+    void sessions.subscribe([b])
+    sent[0]?.reject(new TransportError('TRANSPORT_TIMEOUT', 'late'))
+    await clock.advance(2_000)
+    expect(session.closed).toBe(false)
+    expect(sent).toHaveLength(2)
+    sent[1]?.resolve({ type: 'SOK' })
+    await clock.settle()
+    expect(told).toEqual([
+      ['UP', 'a'],
+      ['UP', 'b'],
+    ])
+  })
+
+  it('B66 what is subscribed while a batch is on its way waits for its end', async () => {
+    open(defaultNetworkConfig, { subscribeBatch: 2 })
+    void sessions.subscribe([queueOf('a'), queueOf('b')])
+    const session = await accept()
+    void sessions.subscribe([queueOf('c')])
+    void sessions.subscribe([queueOf('d')])
+    await clock.settle()
+    expect(session.sent).toHaveLength(2)
+    await confirm(session)
+    expect(session.sent).toHaveLength(2)
+    await confirm(session)
+    expect(told).toEqual([
+      ['UP', 'a', 'b'],
+      ['UP', 'c', 'd'],
+    ])
+  })
+
+  it('B68 a failure from before the device was online does not stand for what is tried after it', async () => {
+    const ping = () => sessions.request(queueOf('a'), { command: { type: 'PING' }, entityId: Buffer.alloc(0) })
+    const first = ping().catch((error: unknown) => error)
+    await refuse()
+    await first
+    await expect(ping()).rejects.toMatchObject({ code: 'TRANSPORT_CONNECT' })
+    network.setOnline(false)
+    network.setOnline(true)
+    const second = ping()
+    const session = await accept()
+    for (const { resolve } of session.sent) resolve({ type: 'PONG' })
+    await second
+  })
+
+  it('B69 a question that could not be asked leaves the queue as it was, and one question at a time is asked', async () => {
+    const a = queueOf('a')
+    const failed = sessions.get(a).catch((error: unknown) => error)
+    expect(sessions.stateOf(a)).toBe('getting')
+    await refuse()
+    expect(await failed).toMatchObject({ code: 'TRANSPORT_CONNECT' })
+    expect(sessions.stateOf(a)).toBe('removed')
+    await clock.advance(3_000)
+    const answers = [sessions.get(a), sessions.get(a)]
+    const { sent } = await accept()
+    expect(sent.map(({ request }) => request.command.type)).toEqual(['GET'])
+    sent[0]?.resolve({ type: 'MSG', messageId: Buffer.alloc(24, 9), body: Buffer.from('one') })
+    for (const answer of answers) expect(await answer).toEqual(Buffer.alloc(24, 9))
+    expect(told).toEqual([['MSG', 'a', 'one']])
   })
 })
