@@ -299,7 +299,7 @@ describe('B65 everything', () => {
 })
 
 describe('B66 batches, and what is active is left alone', () => {
-  it('B66 1,400 SUBs go in batches of 1,350, the second when the first is answered', async () => {
+  it('B66 1,400 SUBs go in batches of 1,350, each in one round trip, the second when the first is answered', async () => {
     await seedQueues(store, world.router, 1_400)
     const held: SeenCommand[] = []
     world.router.react = seen => {
