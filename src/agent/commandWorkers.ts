@@ -4,7 +4,7 @@ import { asDuologueError, type DuologueError, StoreError } from '../errors.js'
 import { Workers } from '../runtime/workers.js'
 import { isTemporaryOrHostError } from '../smp/client.js'
 import { commands } from '../store/agent/connections.js'
-import { type CommandRow, commandWorkerKey } from './commandRows.js'
+import { type CommandRow, commandWorkerKey, noRouter } from './commandRows.js'
 import type { AgentContext } from './context.js'
 import { giveUpCommand, tellKeepsTrying } from './failCommand.js'
 import { runCommand } from './runCommand.js'
@@ -136,7 +136,8 @@ export class CommandWorkers {
 
   async #runNext({ connectionId, router, insist }: CommandRun): Promise<CommandOutcome> {
     if (this.#closed) return 'empty'
-    if (!insist && !this.#context.network.online) return 'offline'
+    // What needs no certain router may need no network at all: it is tried first.
+    if (!insist && router !== noRouter && !this.#context.network.online) return 'offline'
     const [command] = await this.#context.store.find(commands, {
       where: { connectionId, router },
       orderBy: ['commandId'],
@@ -171,7 +172,8 @@ export class CommandWorkers {
     const failing = { commandId: command.commandId, attempts, told: known?.told === true || tell, error: cause }
     this.#failing.set(key, { ...failing, at: clock.now() })
     if (attempts === 1 && !isQuiet(command)) this.#warn(command, cause.code)
-    return tell ? tellKeepsTrying(this.#context, command, error) : 'retry'
+    const outcome = tell ? await tellKeepsTrying(this.#context, command, error) : 'retry'
+    return outcome === 'retry' && !this.#context.network.online ? 'offline' : outcome
   }
 
   #warn({ type, connectionId, router }: CommandRow, code: string): void {

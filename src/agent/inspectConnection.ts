@@ -37,6 +37,7 @@ export const inspectConnection = async (
     status: connection.status,
     ready: connection.status === 'connected',
     ratchetSync: connection.ratchetSync,
+    online: context.network.online,
     rcvQueues: rcv.map(queue => receiving(context, queue)),
     sndQueues: await Promise.all(snd.map(queue => sending(context, queue, limit))),
     commands: stored.map(command => running(context, command)),

@@ -42,6 +42,7 @@ describe('inspectConnection', () => {
       status: 'connected',
       ready: true,
       ratchetSync: 'ok',
+      online: true,
       rcvQueues: [
         {
           queueId: own?.queueId,

@@ -30,6 +30,7 @@ const cut = (name: string): void => {
   for (const link of world.network.links({ from: name })) link.cut()
 }
 const told = (agent: TestAgent, ...types: string[]) => agent.events.filter(({ type }) => types.includes(type))
+const place = (): string => `localhost:${new URL(router.address.replace('smp:', 'http:')).port}`
 const minutes = (count: number): number => count * 60_000
 
 beforeEach(async () => {
@@ -67,7 +68,7 @@ describe('B68 offline', () => {
 
   it('B68 what the device says may be wrong: once in half an hour an attempt is made all the same', async () => {
     await world.connect(alice, bob)
-    world.network.setReachable(`localhost:${new URL(router.address.replace('smp:', 'http:')).port}`, 'refuses')
+    world.network.setReachable(place(), 'refuses')
     await alice.agent.setNetwork({ online: false })
     cut('alice')
     watch()
@@ -85,6 +86,8 @@ describe('B68 offline', () => {
     await world.clock.advance(minutes(20))
     expect(dials).toEqual([])
     expect(await alice.store.count(deliveries)).toBe(3)
+    const { online, sndQueues } = await alice.agent.inspectConnection({ connectionId: initiatorId })
+    expect([online, sndQueues.map(({ waiting, attempts }) => [waiting, attempts])]).toEqual([false, [[3, 0]]])
     expect(told(alice, 'MWARN', 'MERR', 'SENT')).toEqual([])
     await alice.agent.setNetwork({ online: true })
     for (const body of ['one', 'two', 'three']) {
@@ -113,6 +116,23 @@ describe('B68 offline', () => {
     await world.clock.settle()
     await bob.agent.allowConnection({ connectionId: conf.connectionId, confirmationId: conf.confirmationId })
     await alice.next('CON', connectionId)
+  })
+
+  it('B68 stored calls are tried once; those that need the network wait for it then', async () => {
+    const { initiatorId } = await world.connect(alice, bob)
+    await alice.agent.setNetwork({ online: false })
+    cut('alice')
+    world.network.setReachable(place(), 'refuses')
+    watch()
+    await alice.agent.sendMessageAsync({ connectionId: initiatorId, body: 'later', correlationId: 'message' })
+    expect((await alice.next('OK')).correlationId).toBe('message')
+    await alice.agent.createConnectionAsync({ correlationId: 'connection' })
+    await world.clock.advance(minutes(20))
+    expect(dials).toHaveLength(1)
+    world.network.setReachable(place(), 'answers')
+    await alice.agent.setNetwork({ online: true })
+    expect((await alice.next('OK')).correlationId).toBe('connection')
+    await alice.next('SENT', initiatorId)
   })
 
   it('B68 calls that wait for their router are tried whatever the device says', async () => {

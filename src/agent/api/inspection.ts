@@ -54,6 +54,8 @@ export const inspectionSchema = z.strictObject({
   status: z.string(),
   ready: z.boolean(),
   ratchetSync: z.string(),
+  /** Whether the device is said to be online (setNetwork); offline, nothing is tried again. */
+  online: z.boolean(),
   rcvQueues: z.array(
     z.strictObject({
       ...queueSchema,
