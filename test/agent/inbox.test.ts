@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { AgentContext } from '../../src/agent/context.js'
 import { Inbox } from '../../src/agent/inbox.js'
+import type { SessionTarget } from '../../src/agent/sessions.js'
 import type { RouterRequest } from '../../src/smp/client.js'
 
 describe('Inbox', () => {
@@ -9,7 +10,7 @@ describe('Inbox', () => {
     const context = {
       eventLog: { isFull: false },
       sessions: {
-        request: async (_userId: number, _router: string, request: RouterRequest) => {
+        request: async (_target: SessionTarget, request: RouterRequest) => {
           requests.push(request)
           return { response: { type: 'OK' } }
         },

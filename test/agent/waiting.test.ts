@@ -85,6 +85,7 @@ const open = async () => {
     operations: { began: () => {}, ended: () => {}, isStopped: () => false },
     contestedQueues: new Set(),
     log: { debug: () => {}, error: () => {} },
+    network: { online: true },
     sessions: { request: () => router.answer() },
   } as unknown as AgentContext)
   return { clock, add, router, workers }
