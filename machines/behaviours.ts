@@ -357,7 +357,8 @@ export const behaviours: readonly Behaviour[] = [
   },
   {
     id: 'B65',
-    title: 'Subscribing all starts with the active user, keeps a bound, and tries service subscriptions first',
+    title:
+      'Subscribing all starts with the active user and keeps a bound; each queue is subscribed by itself, not as a service',
     owner: 'subscription',
     starred: false,
   },
