@@ -1,81 +1,37 @@
-import { setup } from 'xstate'
-import { intent, type StateMeta } from './stub.js'
+import { allowed, answered, confirmed, inviting, rcv, replying, requesting } from './connectionInitiator.js'
+import { greeting, joined, securing, snd } from './connectionJoiner.js'
+import { connection, ignored, refuse, refused } from './connectionSetup.js'
 
-export type ConnectionEvent =
-  /** The router has made this side's first receive queue. */
-  | { type: 'queue.created' }
-  /** The user joins by an invitation link: ratchet and send queue are ready. */
-  | { type: 'connection.join' }
-  /** The joining side's reply queue exists. */
-  | { type: 'reply.created' }
-  /** The other party's confirmation was decrypted. `form` is what it carries, `senderKey` whether the queue must still be secured. */
-  | { type: 'confirmation.received'; form: 'info' | 'infoWithReply'; senderKey: boolean }
-  /** The user accepts the other party. */
-  | { type: 'connection.allow' }
-  /** This side's last confirmation is at the router. */
-  | { type: 'confirmation.sent'; secured: boolean }
-  /** The router refused this side's confirmation for good. */
-  | { type: 'confirmation.refused' }
-  /** The user sends a message. `early`: the other party can decrypt before it allows the connection (agent version 7). */
-  | { type: 'message.send'; early: boolean }
-  /** A message was decrypted. */
-  | { type: 'message.received' }
-  /** OFF is wanted at the routers. `receives`: the routers have made queues of this connection. */
-  | { type: 'connection.suspend'; receives: boolean }
-  /** `waiting`: messages wait that are to be delivered before. */
-  | { type: 'connection.delete'; waiting: boolean }
+const isDeleted = refuse('the connection is deleted')
+const deleted = {
+  'connection.suspend': isDeleted,
+  'connection.join': isDeleted,
+  'connection.allow': isDeleted,
+  'message.send': isDeleted,
+} as const
 
-const repeatedConfirmation =
-  'the first one was processed and this one fails to decrypt as a new one: rcvQueue re-acknowledges it'
+export type { ConnectionEvent } from './connectionSetup.js'
 
 /**
- * The life of a connection (protocol machine): both roles of the fast handshake. The initiator goes new → rcv → confirmed →
- * allowed → connected, the joiner new → snd → joined → connected.
+ * The life of a connection (protocol machine): both roles of the fast handshake (SKEY) and of the legacy one (KEY and HELLO), and
+ * contact addresses. Whether a queue is secured by its sender is the queue’s property, so the two sides of one connection may
+ * differ: KEY takes the place of SKEY for an initiator’s queue of the old form, KEY and HELLO follow for a joiner’s.
+ *
+ * | | initiator | joiner |
+ * |---|---|---|
+ * | fast | new → rcv → confirmed → allowed → connected | new → snd → joined → connected |
+ * | legacy | … allowed → answered → replying → connected | … joined → securing → greeting → connected |
+ * | contact address | new → requesting → inviting → rcv … | the owner accepts: new → snd … |
  */
-export const connectionMachine = setup({
-  types: {} as { context: Record<string, never>; events: ConnectionEvent; meta: StateMeta },
-  actions: {
-    /** Ratchet, queue secret and confirmation are stored with the change that this decides (B13). */
-    createRatchet: intent(),
-    storeConfirmation: intent(),
-    notifyConf: intent(),
-    acceptConfirmation: intent(),
-    commandAllowSecure: intent(),
-    commandJoin: intent(),
-    enqueueReplyConfirmation: intent(),
-    secureReceiving: intent(),
-    notifyInfo: intent(),
-    notifyCon: intent(),
-    notifyNotAvailable: intent(),
-    refuse: intent<{ reason: string }>(),
-    acceptMessage: intent(),
-    deliverMessage: intent(),
-    suspendQueues: intent(),
-    /** Stored commands mean nothing any more; calls among them are answered with an error. */
-    dropCommands: intent(),
-    dropDeliveries: intent(),
-    deleteQueues: intent(),
-    /** The end of the deletion is a stored command: it waits for the deliveries. */
-    commandFinishDeletion: intent(),
-    finishDeletion: intent(),
-  },
-  guards: {
-    withReply: ({ event }) => event.type === 'confirmation.received' && event.form === 'infoWithReply',
-    plainInfo: ({ event }) => event.type === 'confirmation.received' && event.form === 'info' && !event.senderKey,
-    early: ({ event }) => event.type === 'message.send' && event.early,
-    fast: ({ event }) => event.type === 'confirmation.sent' && event.secured,
-    receives: ({ event }) => event.type === 'connection.suspend' && event.receives,
-    waiting: ({ event }) => event.type === 'connection.delete' && event.waiting,
-  },
-}).createMachine({
+export const connectionMachine = connection.createMachine({
   id: 'connection',
-  description: 'The life of a connection, in both roles of the duplex handshake',
+  description: 'The life of a connection, in both roles of both handshakes, and of a contact address',
   initial: 'new',
   context: {},
   on: {
     'connection.suspend': [
       { guard: 'receives', actions: ['suspendQueues'] },
-      { actions: [{ type: 'refuse', params: { reason: 'no router has made a queue of this connection' } }] },
+      refuse('no router has made a queue of this connection'),
     ],
     'connection.delete': [
       { guard: 'waiting', target: '.closing', actions: ['dropCommands', 'deleteQueues', 'commandFinishDeletion'] },
@@ -84,184 +40,109 @@ export const connectionMachine = setup({
   },
   states: {
     new: {
-      description: 'The row exists; nothing is known to any router yet.',
+      description: 'The row exists; nothing is known to any router yet. A prepared connection waits here to be joined.',
       meta: {
         spec: ['B11', 'B16'],
         ignores: {
           'reply.created': 'there is no reply queue before the connection was joined',
           'confirmation.received': 'no queue exists that it could arrive on',
-          'confirmation.sent': 'nothing was sent',
-          'confirmation.refused': 'nothing was sent',
           'message.received': 'no queue exists that it could arrive on',
+          ...ignored.nothingInvited,
+          ...ignored.nothingConfirmed,
+          ...ignored.noKeyWaits,
+          ...ignored.noHelloSent,
+          ...ignored.noStep,
         },
       },
       on: {
         'queue.created': 'rcv',
-        'connection.join': { target: 'snd', actions: ['commandJoin'] },
-        'connection.allow': { actions: [{ type: 'refuse', params: { reason: 'there is no confirmation to allow' } }] },
-        'message.send': { actions: [{ type: 'refuse', params: { reason: 'the connection has no send queue yet' } }] },
+        'address.created': 'contact',
+        'connection.join': [
+          { guard: 'byContact', target: 'requesting', actions: ['commandCreateQueue'] },
+          { target: 'snd', actions: ['commandJoin'] },
+        ],
+        'connection.allow': refuse('there is no confirmation to allow'),
+        'message.send': refuse('the connection has no send queue yet'),
+        ...refused,
       },
     },
-    rcv: {
-      description: 'Initiator: the receive queue exists, its link is with the user; the other party has not answered.',
+    contact: {
+      description:
+        'A contact address: its link may be used by many, each invitation is told as REQ and accepted as a new connection.',
       meta: {
-        spec: ['B11', 'B13'],
+        spec: ['B18'],
         ignores: {
-          'queue.created': 'a repeated answer for the same queue',
-          'reply.created': 'only the joiner makes a reply queue',
-          'confirmation.sent': 'nothing was sent',
-          'confirmation.refused': 'nothing was sent',
+          'queue.created': 'told of by address.created',
+          'address.created': 'a repeated answer for the same queue',
           'message.received': 'no ratchet exists that could have decrypted it',
+          ...ignored.notJoiner,
+          ...ignored.nothingInvited,
+          ...ignored.nothingConfirmed,
+          ...ignored.noKeyWaits,
+          ...ignored.noHelloSent,
+          ...ignored.noStep,
         },
       },
       on: {
-        'confirmation.received': [
-          { guard: 'withReply', target: 'confirmed', actions: ['createRatchet', 'storeConfirmation', 'notifyConf'] },
-          { actions: [{ type: 'refuse', params: { reason: 'confirmation without a reply queue' } }] },
-        ],
-        'connection.join': {
-          actions: [{ type: 'refuse', params: { reason: 'the connection was created, not joined' } }],
+        'invitation.received': { actions: ['storeInvitation', 'notifyReq'] },
+        'confirmation.received': refuse('a confirmation came to a contact address'),
+        'hello.received': refused['hello.received'],
+        'connection.join': refuse('the connection is a contact address'),
+        'connection.allow': refuse('the connection is a contact address: accept its requests with acceptContact'),
+        'message.send': refuse('the connection is a contact address'),
+        'connection.delete': {
+          target: 'deleted',
+          actions: ['dropCommands', 'dropDeliveries', 'deleteQueues', 'dropInvitations'],
         },
-        'connection.allow': { actions: [{ type: 'refuse', params: { reason: 'there is no confirmation to allow' } }] },
-        'message.send': { actions: [{ type: 'refuse', params: { reason: 'the connection has no send queue yet' } }] },
       },
     },
-    confirmed: {
-      description:
-        'Initiator: the other party has confirmed and the ratchet exists; the user must allow the connection.',
-      meta: {
-        spec: ['B11', 'B13'],
-        ignores: {
-          'queue.created': 'a repeated answer for the same queue',
-          'reply.created': 'only the joiner makes a reply queue',
-          'confirmation.received': repeatedConfirmation,
-          'confirmation.sent': 'nothing was sent',
-          'confirmation.refused': 'nothing was sent',
-        },
-      },
-      on: {
-        'connection.allow': { target: 'allowed', actions: ['acceptConfirmation', 'commandAllowSecure'] },
-        'connection.join': {
-          actions: [{ type: 'refuse', params: { reason: 'the connection was created, not joined' } }],
-        },
-        'message.send': { actions: [{ type: 'refuse', params: { reason: 'the connection is not allowed yet' } }] },
-        'message.received': { actions: ['deliverMessage'] },
-      },
-    },
-    allowed: {
-      description: 'Initiator: allowed by the user; the reply queue is being secured and the own confirmation sent.',
-      meta: {
-        spec: ['B11', 'B12', 'B44'],
-        ignores: {
-          'queue.created': 'a repeated answer for the same queue',
-          'reply.created': 'only the joiner makes a reply queue',
-          'confirmation.received': repeatedConfirmation,
-          'connection.allow': 'the command that a repeated call asks for is stored already',
-        },
-      },
-      on: {
-        'confirmation.sent': [{ guard: 'fast', target: 'connected', actions: ['notifyCon'] }, {}],
-        'confirmation.refused': { actions: ['notifyNotAvailable'] },
-        'connection.join': {
-          actions: [{ type: 'refuse', params: { reason: 'the connection was created, not joined' } }],
-        },
-        'message.send': { actions: [{ type: 'refuse', params: { reason: 'the connection is not complete yet' } }] },
-        'message.received': { actions: ['deliverMessage'] },
-      },
-    },
-    snd: {
-      description:
-        'Joiner: ratchet, send queue and keys are stored; the send queue is being secured and the reply queue made.',
-      meta: {
-        spec: ['B11', 'B15'],
-        ignores: {
-          'queue.created': 'the reply queue is told of by reply.created',
-          'connection.join': 'a repeated call for the same link goes on with the stored keys (B15)',
-          'confirmation.received': 'no reply queue exists that it could arrive on',
-          'confirmation.sent': 'no confirmation is stored yet',
-          'confirmation.refused': 'no confirmation is stored yet',
-          'message.received': 'no reply queue exists that it could arrive on',
-        },
-      },
-      on: {
-        'reply.created': { target: 'joined', actions: ['enqueueReplyConfirmation'] },
-        'connection.allow': {
-          actions: [{ type: 'refuse', params: { reason: 'the connection was joined, not created' } }],
-        },
-        'message.send': { actions: [{ type: 'refuse', params: { reason: 'the connection is not complete yet' } }] },
-      },
-    },
-    joined: {
-      description:
-        'Joiner: the reply queue exists, the own confirmation waits for the router or is there; the other party has not answered.',
-      meta: {
-        spec: ['B11', 'B13', 'B14'],
-        ignores: {
-          'queue.created': 'the reply queue is told of by reply.created',
-          'reply.created': 'a repeated answer for the same queue',
-          'connection.join': 'the confirmation that a repeated call asks for is stored already',
-          'confirmation.sent': 'the joiner waits for the other party’s confirmation',
-          'message.received': 'the other party confirms before it sends',
-        },
-      },
-      on: {
-        'confirmation.received': [
-          { guard: 'plainInfo', target: 'connected', actions: ['secureReceiving', 'notifyInfo', 'notifyCon'] },
-          { actions: [{ type: 'refuse', params: { reason: 'confirmation of another kind than a joiner gets' } }] },
-        ],
-        'confirmation.refused': { actions: ['notifyNotAvailable'] },
-        'connection.allow': {
-          actions: [{ type: 'refuse', params: { reason: 'the connection was joined, not created' } }],
-        },
-        // The initiator's ratchet exists from its confirmation on, so messages may follow at once (B13).
-        'message.send': [
-          { guard: 'early', actions: ['acceptMessage'] },
-          { actions: [{ type: 'refuse', params: { reason: 'the other party has not allowed the connection yet' } }] },
-        ],
-      },
-    },
+    requesting,
+    inviting,
+    rcv,
+    confirmed,
+    allowed,
+    answered,
+    replying,
+    snd,
+    joined,
+    securing,
+    greeting,
     connected: {
       description: 'Duplex: both parties send and receive.',
       meta: {
-        spec: ['B11', 'B31', 'B32', 'B40', 'B47'],
+        spec: ['B11', 'B12', 'B31', 'B32', 'B40', 'B47'],
         ignores: {
-          'queue.created': 'a repeated answer for the same queue',
           'reply.created': 'a repeated answer for the same queue',
-          'confirmation.received': repeatedConfirmation,
+          'confirmation.received':
+            'the first one was processed and this one fails to decrypt as a new one: rcvQueue re-acknowledges it',
           'confirmation.sent': 'told of already',
           'confirmation.refused': 'the other party has answered, so its router had the confirmation',
+          'hello.sent': 'the other party has answered it',
+          'hello.refused': 'the other party has answered, so its router had it',
           'connection.join': 'the connection is complete',
           'connection.allow': 'the connection is complete',
+          ...ignored.queueKnown,
+          ...ignored.nothingInvited,
+          ...ignored.noKeyWaits,
+          ...ignored.noStep,
         },
       },
       on: {
         'message.send': { actions: ['acceptMessage'] },
         'message.received': { actions: ['deliverMessage'] },
+        ...refused,
       },
     },
     closing: {
       description: 'Deleted by the user, and its messages are still being delivered; nothing is received any more.',
-      meta: {
-        spec: ['B21', 'B90'],
-        ignores: {
-          'queue.created': 'the queue is deleted as soon as it is known',
-          'reply.created': 'the queue is deleted as soon as it is known',
-          'confirmation.received': 'nobody waits for it',
-          'confirmation.sent': 'nobody waits for it',
-          'confirmation.refused': 'nobody waits for it',
-          'message.received': 'nobody waits for it',
-        },
-      },
+      meta: { spec: ['B21', 'B90'], ignores: ignored.deleted },
       on: {
         'connection.delete': [
           // Repeated: the command that ends the deletion is stored already.
           { guard: 'waiting' },
           { target: 'deleted', actions: ['dropDeliveries', 'finishDeletion'] },
         ],
-        'connection.suspend': { actions: [{ type: 'refuse', params: { reason: 'the connection is deleted' } }] },
-        'connection.join': { actions: [{ type: 'refuse', params: { reason: 'the connection is deleted' } }] },
-        'connection.allow': { actions: [{ type: 'refuse', params: { reason: 'the connection is deleted' } }] },
-        'message.send': { actions: [{ type: 'refuse', params: { reason: 'the connection is deleted' } }] },
+        ...deleted,
       },
     },
     deleted: {
@@ -269,22 +150,11 @@ export const connectionMachine = setup({
       meta: {
         spec: ['B90'],
         ignores: {
-          'queue.created': 'the queue is deleted as soon as it is known',
-          'reply.created': 'the queue is deleted as soon as it is known',
-          'confirmation.received': 'nobody waits for it',
-          'confirmation.sent': 'nobody waits for it',
-          'confirmation.refused': 'nobody waits for it',
-          'message.received': 'nobody waits for it',
           'connection.delete': 'the deletion that a repeated call asks for is stored already',
+          ...ignored.deleted,
         },
       },
-      on: {
-        'connection.delete': {},
-        'connection.suspend': { actions: [{ type: 'refuse', params: { reason: 'the connection is deleted' } }] },
-        'connection.join': { actions: [{ type: 'refuse', params: { reason: 'the connection is deleted' } }] },
-        'connection.allow': { actions: [{ type: 'refuse', params: { reason: 'the connection is deleted' } }] },
-        'message.send': { actions: [{ type: 'refuse', params: { reason: 'the connection is deleted' } }] },
-      },
+      on: { 'connection.delete': {}, ...deleted },
     },
   },
 })

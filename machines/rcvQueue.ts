@@ -3,12 +3,14 @@ import { intent, type StateMeta } from './stub.js'
 
 export type RcvQueueEvent =
   /**
-   * A message of the sender was opened. `key`: it carries a public key; `envelope`: what it holds, unknown (`sealed`) while the
-   * queue has neither secret nor key to open it.
+   * A message of the sender was opened. `key`: it carries a public key in the clear; `senderKey`: and one inside, which the router
+   * must know before the sender can send more; `envelope`: what it holds, unknown (`sealed`) while the queue has neither secret nor
+   * key to open it.
    */
   | {
       type: 'message.arrived'
       key: boolean
+      senderKey: boolean
       envelope: 'confirmation' | 'message' | 'invitation' | 'ratchetKey' | 'sealed'
     }
   /** The connection has taken the confirmation: the secret with the sender is stored. */
@@ -20,6 +22,8 @@ export type RcvQueueEvent =
 export interface RcvQueueContext {
   /** Whether the secret with the sender is known. */
   secret: boolean
+  /** Whether the sender secures the queue itself (SKEY), so that it need not tell its key. */
+  securable: boolean
 }
 
 const arrived = [
@@ -30,6 +34,10 @@ const arrived = [
 
 const refused = [
   { guard: 'keyless', actions: [{ type: 'prohibited', params: { reason: 'no keys' } }] },
+  {
+    guard: 'keylessConfirmation',
+    actions: [{ type: 'prohibited', params: { reason: 'handshake: missing sender key' } }],
+  },
   { guard: 'handshake', actions: [{ type: 'prohibited', params: { reason: 'handshake: incorrect state' } }] },
   { guard: 'publicHeader', actions: [{ type: 'prohibited', params: { reason: 'message: public header' } }] },
   { actions: [{ type: 'prohibited', params: { reason: 'message: bad client message' } }] },
@@ -53,23 +61,41 @@ export const rcvQueueMachine = setup({
   guards: {
     handshake: ({ context, event }) => event.type === 'message.arrived' && !context.secret && event.key,
     handshakeConfirmation: ({ context, event }) =>
+      event.type === 'message.arrived' &&
+      !context.secret &&
+      event.key &&
+      event.envelope === 'confirmation' &&
+      (event.senderKey || context.securable),
+    keylessConfirmation: ({ context, event }) =>
       event.type === 'message.arrived' && !context.secret && event.key && event.envelope === 'confirmation',
     handshakeInvitation: ({ context, event }) =>
-      event.type === 'message.arrived' && !context.secret && event.key && event.envelope === 'invitation',
+      event.type === 'message.arrived' &&
+      !context.secret &&
+      event.key &&
+      event.envelope === 'invitation' &&
+      !event.senderKey,
     repeatedConfirmation: ({ context, event }) =>
       event.type === 'message.arrived' && context.secret && event.key && event.envelope === 'confirmation',
     publicHeader: ({ context, event }) => event.type === 'message.arrived' && context.secret && event.key,
     keyless: ({ context, event }) => event.type === 'message.arrived' && !context.secret && !event.key,
     message: ({ context, event }) =>
-      event.type === 'message.arrived' && context.secret && !event.key && event.envelope === 'message',
+      event.type === 'message.arrived' &&
+      context.secret &&
+      !event.key &&
+      !event.senderKey &&
+      event.envelope === 'message',
     ratchetKey: ({ context, event }) =>
-      event.type === 'message.arrived' && context.secret && !event.key && event.envelope === 'ratchetKey',
+      event.type === 'message.arrived' &&
+      context.secret &&
+      !event.key &&
+      !event.senderKey &&
+      event.envelope === 'ratchetKey',
   },
 }).createMachine({
   id: 'rcvQueue',
   description: 'A queue that this side receives from',
   initial: 'new',
-  context: { secret: false },
+  context: { secret: false, securable: true },
   on: { 'queue.deleted': '.disabled' },
   states: {
     new: {

@@ -1,20 +1,24 @@
 import { decodeAll, Reader } from '../encoding/index.js'
 import { CallError, InternalError } from '../errors.js'
 import { follow } from '../runtime/follow.js'
+import type { Outcome } from '../runtime/unit.js'
 import { type QueueInfo, readQueueInfo } from '../smp/protocol/queueInfo.js'
 import { confirmations, sndQueues } from '../store/agent/connections.js'
 import { insert, patch, type Row } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
-import { storedCommand } from './commandRows.js'
+import type { AgentConfig } from './config.js'
 import type { AgentContext } from './context.js'
 import { decideConnection, refusal, statusChange } from './decideConnection.js'
+import { allowSecureStep, secureReceiveStep } from './handshakeSteps.js'
+import { readProgress } from './join.js'
 import { checkInfoLength } from './limits.js'
 import { newSndQueue } from './queues.js'
-import { requireConnection } from './rows.js'
+import { rcvQueuesOf, requireConnection, sndQueuesOf } from './rows.js'
 
 /**
- * allowConnection: the keys of the send queue and the command to secure it are stored; the command worker secures the other
- * party’s queue (SKEY) and sends the own confirmation (B11). A repeated call changes nothing.
+ * allowConnection: the keys of the send queue and the first step are stored: the own queue is secured where the other party cannot do that
+ * (KEY), then the other party’s (SKEY), and the own confirmation sent (B11, B12). A repeated call changes nothing, unless a router has
+ * refused a step for good: then it goes on with the same keys (B15).
  */
 export const allowConnection = (
   context: AgentContext,
@@ -24,34 +28,36 @@ export const allowConnection = (
   return context.runtime.run({
     name: 'allowConnection',
     locks: [connectionId],
-    compute: state => {
+    load: read => readProgress(read, connectionId),
+    compute: (state, progress): Outcome<ResultOf<'allowConnection'>> => {
       const connection = requireConnection(state, connectionId)
-      const decision = decideConnection(state, connection, { type: 'connection.allow' })
       const confirmation = state.rows(confirmations, connectionId).find(row => row.confirmationId === confirmationId)
-      const { changes, wakes } = follow(decision, {
+      const rcvQueue = rcvQueuesOf(state, connectionId)[0]
+      let sndQueue = sndQueuesOf(state, connectionId)[0]
+      const decision = decideConnection(state, connection, {
+        type: 'connection.allow',
+        unsecured: rcvQueue?.status === 'confirmed' && rcvQueue.senderKey !== null,
+        // The own confirmation is the first that is sent.
+        stopped: progress.stopped && connection.lastSendId === 0,
+      })
+      const effects = follow(decision, {
         acceptConfirmation: () => {
-          requireConfirmation(confirmation)
-          return { changes: [patch(confirmations, { confirmationId }, { ownInfo: info })] }
-        },
-        commandAllowSecure: () => {
           const { replyQueues } = requireConfirmation(confirmation)
-          const queue = newSndQueue(context.random, connection, firstReplyQueue(replyQueues), state.now)
-          const { changes, wake } = storedCommand(context, {
-            connectionId,
-            userId: connection.userId,
-            router: queue.router,
-            type: 'allowSecure',
-            argument: { sndQueueId: queue.queueId },
-            secret: info,
-            now: state.now,
-          })
-          return { changes: [insert(sndQueues, queue), ...changes], wakes: [wake] }
+          const accepted = patch(confirmations, { confirmationId }, { ownInfo: info })
+          if (sndQueue !== undefined) return { changes: [accepted] }
+          sndQueue = newSndQueue(context.random, connection, firstReplyQueue(replyQueues, context.config), state.now)
+          return { changes: [accepted, insert(sndQueues, sndQueue)] }
+        },
+        commandSecureReceive: () => secureReceiveStep(context, state, connectionId),
+        commandAllowSecure: () => {
+          if (sndQueue === undefined) throw new InternalError('an allowed connection has no send queue')
+          return allowSecureStep(context, state, sndQueue)
         },
         ...refusal(connectionId),
       })
       // A repeated call names the confirmation too, as long as it is there: it goes when the connection is complete.
       if (connection.status === 'allowed') requireConfirmation(confirmation)
-      return { result: {}, changes: [...statusChange(connectionId, decision), ...changes], wakes }
+      return { result: {}, ...effects, changes: [...statusChange(connectionId, decision), ...effects.changes] }
     },
   })
 }
@@ -64,8 +70,12 @@ const requireConfirmation = (row: Row<typeof confirmations> | undefined): Row<ty
   })
 }
 
-const firstReplyQueue = (bytes: Uint8Array): QueueInfo => {
+const firstReplyQueue = (bytes: Uint8Array, { clientVersions: { min, max } }: AgentConfig): QueueInfo => {
   const [queue] = decodeAll(bytes, 'replyQueues', (reader: Reader) => reader.nonEmptyList(readQueueInfo, 'queues'))
   if (queue === undefined) throw new InternalError('confirmation without a reply queue')
-  return queue
+  if (queue.clientVersion >= min && queue.clientVersion <= max) return queue
+  throw new CallError('AGENT_VERSION', 'the other party’s queue needs another SMP client version', {
+    field: 'confirmationId',
+    facts: { version: queue.clientVersion, min, max },
+  })
 }

@@ -2,6 +2,7 @@ import { sha256 } from '../crypto/index.js'
 import { type Bytes, toBase64url } from '../encoding/index.js'
 import { asDuologueError, type DuologueError } from '../errors.js'
 import type { NewEvent, UnitState, Wake } from '../runtime/unit.js'
+import type { InvitationRequest } from '../smp/protocol/connectionRequest.js'
 import { connections } from '../store/agent/connections.js'
 import { type Change, patch } from '../store/index.js'
 import type { AgentContext } from './context.js'
@@ -17,6 +18,8 @@ export type Received =
   | { readonly type: 'acknowledge' }
   /** The application acknowledges it. */
   | { readonly type: 'keep'; readonly messageId: number }
+  /** An invitation: look whether it came before. */
+  | { readonly type: 'invitation'; readonly request: InvitationRequest; readonly info: Bytes }
   /** The ratchet says that it was received before: look which one it was. */
   | { readonly type: 'suspect'; readonly encryptedHash: Bytes; readonly error: DuologueError }
 

@@ -13,6 +13,7 @@ import {
 } from './api/calls.js'
 import type { AgentEvent } from './api/events.js'
 import { abandonRouter } from './abandonRouter.js'
+import { acceptContact, prepareConnectionToAccept, rejectContact } from './acceptContact.js'
 import { ackEvents, ackMessage } from './acknowledge.js'
 import { foregroundAgent, getStatistics, resetStatistics, suspendAgent } from './agentOperations.js'
 import { allowConnection } from './allowConnection.js'
@@ -22,7 +23,7 @@ import { deleteConnection, deleteConnections } from './deleteConnection.js'
 import { toAgentEvent } from './events.js'
 import { getMessages } from './getMessages.js'
 import { inspectConnection } from './inspectConnection.js'
-import { joinConnection } from './joinConnection.js'
+import { joinConnection, prepareConnectionToJoin } from './joinConnection.js'
 import { sendMessage } from './sendMessage.js'
 import { sendMessages } from './sendMessages.js'
 import { setNetwork, setNetworkConfig } from './setNetwork.js'
@@ -105,8 +106,12 @@ const readEvents: Handlers['readEvents'] = async ({ eventLog }, { consumer, afte
 /** How each call is done. */
 export const handlers: Handlers = {
   createConnection,
+  prepareConnectionToJoin,
   joinConnection,
   allowConnection,
+  prepareConnectionToAccept,
+  acceptContact,
+  rejectContact,
   sendMessage,
   sendMessages,
   ackMessage,

@@ -1,5 +1,5 @@
 import type { CommandOutcome } from '../../machines/commandWorker.js'
-import type { Outcome, UnitState, Wake } from '../runtime/unit.js'
+import type { Outcome, Read, UnitState, Wake } from '../runtime/unit.js'
 import { commands } from '../store/agent/connections.js'
 import { type Change, insert, type Json, patch, remove, type Row } from '../store/index.js'
 import type { AgentContext } from './context.js'
@@ -8,6 +8,9 @@ export type CommandRow = Row<typeof commands>
 export type CommandType =
   | 'secureSend'
   | 'createReply'
+  | 'createQueue'
+  | 'sendInvitation'
+  | 'secureReceive'
   | 'allowSecure'
   | 'deleteQueue'
   | 'finishDeletion'
@@ -62,23 +65,28 @@ export const commandDone = ({ commandId }: Pick<CommandRow, 'commandId'>): Chang
  * The commit that ends a command, or leaves it for the next attempt. A command that was taken away while it ran (its connection was
  * deleted, its router given up) changes nothing any more: `gone` is the result then. What `retry` and `moved` return stays stored.
  */
-export const endCommand = <Result>(
+export const endCommand = <Result, Loaded = undefined>(
   context: Pick<AgentContext, 'runtime'>,
   command: CommandRow,
   how: {
     readonly name: string
     readonly gone: Result
-    readonly compute: (state: UnitState) => Outcome<Result>
+    /** What the aggregate of the connection does not hold. */
+    readonly load?: (read: Read) => Promise<Loaded>
+    readonly compute: (state: UnitState, loaded: Loaded) => Outcome<Result>
   },
 ): Promise<Result> =>
   context.runtime.run({
     name: how.name,
     internal: true,
     locks: [command.connectionId],
-    load: read => read(commands, { where: { commandId: command.commandId } }),
-    compute: (state, [stored]): Outcome<Result> => {
+    load: async read => {
+      const [stored] = await read(commands, { where: { commandId: command.commandId } })
+      return { stored, loaded: (await how.load?.(read)) as Loaded }
+    },
+    compute: (state, { stored, loaded }): Outcome<Result> => {
       if (stored === undefined) return { result: how.gone }
-      const outcome = how.compute(state)
+      const outcome = how.compute(state, loaded)
       if (outcome.result === 'retry' || outcome.result === 'moved') return outcome
       return {
         ...outcome,

@@ -1,21 +1,28 @@
 import { CallError, InternalError } from '../errors.js'
-import { decodeE2ePrivateKeys, e2eParamsOf, encodeE2ePrivateKeys, generateE2eParams } from '../ratchet/index.js'
 import { formatConnectionRequest } from '../smp/protocol/connectionRequest.js'
-import { e2eParamsForLink } from '../smp/protocol/e2eParams.js'
 import type { QueueIds } from '../smp/protocol/responses.js'
 import { connections, rcvQueues } from '../store/agent/connections.js'
 import { insert, patch, remove, removeWhere } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import type { AgentContext, Calling } from './context.js'
 import { decideConnection } from './decideConnection.js'
-import { connectionByKey, isCreated, keyOfAnotherCall, newConnection, onceByKey } from './newConnection.js'
-import { abandonQueue, createdQueue, newId, newQueueCommand, newRcvQueue, queueCreated, queueInfoOf } from './queues.js'
-import { type ConnectionRow, findConnection, type RcvQueueRow, rcvQueuesOf, requireConnection } from './rows.js'
+import { invitationOf, namedQueue, newX3dhKeys } from './invitation.js'
+import { connectionByKey, keyOfAnotherCall, newConnection, onceByKey } from './newConnection.js'
+import { abandonQueue, createdQueue, newId, newQueueCommand, newRcvQueue, queueCreated } from './queues.js'
+import {
+  type ConnectionRow,
+  findConnection,
+  isDeleted,
+  type RcvQueueRow,
+  rcvQueuesOf,
+  requireConnection,
+} from './rows.js'
 import { isTriedAgain } from './triedAgain.js'
 
 /**
- * createConnection: keys and intent are stored, then the router is asked for a queue (NEW), then the link is stored and returned.
- * A repeated call under the same idempotency key goes on where the first stopped, with the same keys.
+ * createConnection: keys and intent are stored, then the router is asked for a queue (NEW), then the link is stored and returned: an
+ * invitation for one other party, or a contact address, whose link may be used by many (B18). A repeated call under the same
+ * idempotency key goes on where the first stopped, with the same keys.
  */
 export const createConnection = async (
   context: AgentContext,
@@ -82,13 +89,13 @@ const requestQueue = async (
 
 const storeIntent = async (
   context: AgentContext,
-  { userId, idempotencyKey }: ParsedParamsOf<'createConnection'>,
+  { userId, mode, idempotencyKey }: ParsedParamsOf<'createConnection'>,
   { connectionId = newId(context.random) }: Calling,
 ): Promise<Intent> => {
   context.users.require(userId)
   const known = await connectionByKey(context, userId, idempotencyKey)
   const store = (row: ConnectionRow | undefined): Promise<Intent> =>
-    intentOf(context, { userId, idempotencyKey, known: row, connectionId: row?.connectionId ?? connectionId })
+    intentOf(context, { userId, mode, idempotencyKey, known: row, connectionId: row?.connectionId ?? connectionId })
   return onceByKey(context, userId, idempotencyKey, () => store(known), store)
 }
 
@@ -96,12 +103,14 @@ const intentOf = (
   context: AgentContext,
   fields: {
     readonly userId: number
+    readonly mode: 'invitation' | 'contact'
     readonly idempotencyKey: string | undefined
     readonly known: ConnectionRow | undefined
     readonly connectionId: string
   },
 ): Promise<Intent> => {
-  const { userId, idempotencyKey, known, connectionId } = fields
+  const { userId, mode, idempotencyKey, known, connectionId } = fields
+  const origin = mode === 'contact' ? 'contact' : 'created'
   return context.runtime.run({
     name: 'createConnection',
     locks: [connectionId],
@@ -109,21 +118,23 @@ const intentOf = (
       if (known !== undefined) {
         const connection = requireConnection(state, connectionId)
         const [queue] = rcvQueuesOf(state, connectionId)
-        if (queue !== undefined && isCreated(connection)) return { result: { connection, queue } }
+        const isSame = connection.origin === origin && !isDeleted(connection)
+        if (queue !== undefined && isSame) return { result: { connection, queue } }
         throw keyOfAnotherCall()
       }
-      const { privateKeys } = generateE2eParams(context.config.e2eVersions.max)
+      const { config, random, routers } = context
       const connection = newConnection({
         connectionId,
         userId,
-        status: 'new',
-        agentVersion: context.config.agentVersions.max,
-        x3dhKeys: encodeE2ePrivateKeys(privateKeys),
+        origin,
+        agentVersion: config.agentVersions.max,
+        ...(mode === 'contact' ? {} : { x3dhKeys: newX3dhKeys(config) }),
         idempotencyKey,
         now: state.now,
       })
-      const router = context.routers.pick(userId, context.random)
-      const queue = newRcvQueue(context.random, connection, router, context.config.clientVersions.max, state.now)
+      const router = routers.pick(userId, random)
+      const queueMode = mode === 'contact' ? 'contact' : 'messaging'
+      const queue = newRcvQueue(random, connection, router, config.clientVersions.max, state.now, queueMode)
       return { result: { connection, queue }, changes: [insert(connections, connection), insert(rcvQueues, queue)] }
     },
   })
@@ -157,10 +168,11 @@ const storeLink = (
     compute: state => {
       const connection = findConnection(state, connectionId)
       const queue = rcvQueuesOf(state, connectionId).find(row => row.queueId === queueId)
-      if (queue === undefined || connection === undefined || connection.x3dhKeys === null) return { result: undefined }
+      if (queue === undefined || connection === undefined || isDeleted(connection)) return { result: undefined }
       const created = queueCreated(queue, ids)
-      const decision = decideConnection(state, connection, { type: 'queue.created' })
-      const link = linkOf(context, connection.x3dhKeys, { ...queue, ...created })
+      const type = connection.origin === 'contact' ? 'address.created' : 'queue.created'
+      const decision = decideConnection(state, connection, { type })
+      const link = linkOf(context, connection, { ...queue, ...created })
       return {
         result: link,
         changes: [
@@ -171,12 +183,9 @@ const storeLink = (
     },
   })
 
-const linkOf = ({ config }: AgentContext, x3dhKeys: Uint8Array, queue: RcvQueueRow): string => {
-  const e2e = e2eParamsOf(config.e2eVersions.max, decodeE2ePrivateKeys(x3dhKeys))
-  return formatConnectionRequest({
-    mode: 'invitation',
-    agentVersions: config.agentVersions,
-    queues: [{ clientVersions: config.clientVersions, address: queueInfoOf(queue, queue.clientVersion).address }],
-    e2e: e2eParamsForLink(e2e, config.e2eVersions),
-  })
-}
+const linkOf = ({ config }: AgentContext, connection: ConnectionRow, queue: RcvQueueRow): string =>
+  formatConnectionRequest(
+    connection.origin === 'contact'
+      ? { mode: 'contact', ...namedQueue(config, queue) }
+      : invitationOf(config, connection, queue),
+  )

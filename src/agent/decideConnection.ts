@@ -1,11 +1,11 @@
 import { connectionMachine, type ConnectionEvent } from '../../machines/connection.js'
 import { CallError } from '../errors.js'
 import { decide, type Decision } from '../runtime/decide.js'
-import type { Doings } from '../runtime/follow.js'
+import type { Doings, Effects } from '../runtime/follow.js'
 import type { UnitState } from '../runtime/unit.js'
-import { connections } from '../store/agent/connections.js'
-import { type Change, patch } from '../store/index.js'
-import type { ConnectionRow } from './rows.js'
+import { confirmations, connections } from '../store/agent/connections.js'
+import { type Change, patch, removeWhere } from '../store/index.js'
+import { type ConnectionRow, eventOf } from './rows.js'
 
 /** Asks the connection machine what an event means for a connection in its present state. */
 export const decideConnection = (
@@ -28,3 +28,20 @@ export const refusal = (connectionId: string): Pick<Doings, 'refuse'> => ({
     throw new CallError('CMD_PROHIBITED', String(reason), { field: connectionId })
   },
 })
+
+/** notifyCon: the connection is complete, and the confirmation that waited for it goes. */
+export const complete = (connection: ConnectionRow): Effects => ({
+  changes: [removeWhere(confirmations, { connectionId: connection.connectionId })],
+  events: [eventOf(connection, 'CON', {})],
+})
+
+/** What a handshake that a router has ended is told as. */
+export const ended = (connection: ConnectionRow): Pick<Doings, 'notifyNotAvailable' | 'notifyNotAccepted'> => {
+  const told = (code: string, message: string): Effects => ({
+    events: [eventOf(connection, 'ERR', { error: { code, message, field: connection.connectionId } })],
+  })
+  return {
+    notifyNotAvailable: () => told('CONN_NOT_AVAILABLE', 'the other party’s queue is gone'),
+    notifyNotAccepted: () => told('CONN_NOT_ACCEPTED', 'the other party has not accepted the connection'),
+  }
+}

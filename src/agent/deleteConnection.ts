@@ -1,9 +1,9 @@
 import { CallError } from '../errors.js'
 import { follow } from '../runtime/follow.js'
 import type { NewEvent, Outcome, Read, UnitState } from '../runtime/unit.js'
-import { commands, connections } from '../store/agent/connections.js'
+import { commands, connections, handshakes, invitations } from '../store/agent/connections.js'
 import { deliveries } from '../store/agent/messages.js'
-import { patch, removeWhere } from '../store/index.js'
+import { patch, remove, removeWhere } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import { type CommandRow, commandDone, commandsChanged, storedCommand } from './commandRows.js'
 import type { AgentContext, Calling } from './context.js'
@@ -116,11 +116,12 @@ const deletion = (
     dropCommands: () => {
       const dropped = stored.commands.filter(row => row.commandId !== calling.commandId && !isDeletion(row))
       return {
-        changes: dropped.map(commandDone),
+        changes: [...dropped.map(commandDone), remove(handshakes, { connectionId })],
         events: dropped.flatMap(row => unansweredCall(connection, row)),
         wakes: dropped.map(commandsChanged),
       }
     },
+    dropInvitations: () => ({ changes: [removeWhere(invitations, { connectionId, accepted: false })] }),
     dropDeliveries: () => {
       droppedQueueIds = sndQueuesOf(state, connectionId).map(({ queueId }) => queueId)
       return { changes: [removeWhere(deliveries, { connectionId }), ...sharingGone(connectionId, stored.sharing)] }

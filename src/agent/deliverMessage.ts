@@ -20,24 +20,31 @@ export const sendRequest = (
   queue: SndQueueRow,
   { message, body: content }: Pick<QueuedDelivery, 'message' | 'body'>,
   { random, config }: { readonly random: Random; readonly config: AgentConfig },
+  isSigned = !needsRecipient(queue, message),
 ): RouterRequest => {
   const confirmation = isConfirmation(message.type)
   const body = message.encrypted ?? encryptedMessage(message, content, config.agentVersions.max)
   const header = { version: queue.clientVersion, ...(confirmation ? { dhKey: queue.e2ePublicKey } : {}) }
-  const unsecured = confirmation && !isSecurable(queue)
   const sealed = sealEnvelope(
     boxSecret(queue.e2eSecret),
     random(24),
     header,
-    unsecured ? { body, senderKey: senderKeyOf(queue) } : { body },
+    needsRecipient(queue, message) ? { body, senderKey: senderKeyOf(queue) } : { body },
     confirmation ? CONFIRMATION_PADDING : MESSAGE_PADDING,
   )
   return {
     command: { type: 'SEND', flags: { notification: message.notify }, body: sealed },
     entityId: queue.sndId,
-    ...(unsecured ? {} : { key: { algorithm: 'ed25519', privateKey: queue.sndPrivateKey } }),
+    ...(isSigned ? { key: { algorithm: 'ed25519', privateKey: queue.sndPrivateKey } } : {}),
   }
 }
+
+/**
+ * Whether a message is a confirmation whose recipient must secure the queue (legacy handshake): it carries this side’s key, and the
+ * router takes it unsigned until the recipient has given it that key.
+ */
+export const needsRecipient = (queue: SndQueueRow, { type }: Pick<SndMessageRow, 'type'>): boolean =>
+  isConfirmation(type) && !isSecurable(queue)
 
 const senderKeyOf = ({ sndPrivateKey }: SndQueueRow): PublicKey => ({
   algorithm: 'ed25519',

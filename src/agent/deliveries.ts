@@ -7,7 +7,7 @@ import { deliveries, sndMessages } from '../store/agent/messages.js'
 import type { ErrorFact } from './api/events.js'
 import type { Where } from '../store/index.js'
 import type { AgentContext } from './context.js'
-import { attemptEvent, expiryOf, sendRequest } from './deliverMessage.js'
+import { attemptEvent, expiryOf, needsRecipient, sendRequest } from './deliverMessage.js'
 import { errorFact } from './events.js'
 import { conversation } from './failedMessages.js'
 import type { QueuedDelivery } from './outgoing.js'
@@ -283,6 +283,17 @@ export class Deliveries {
     } catch (error) {
       const { code } = asDuologueError(error)
       log.debug({ code, connectionId: queue.connectionId, messageId: message.messageId }, 'not delivered')
+      return code === 'AUTH' && needsRecipient(queue, message) ? this.#attemptSigned(queue, item) : error
+    }
+  }
+
+  // An earlier attempt may have arrived without an answer, and its recipient have secured the queue since: signed, it is taken once more,
+  // and known as a repeated one (B15).
+  async #attemptSigned(queue: SndQueueRow, item: QueuedDelivery): Promise<unknown> {
+    try {
+      await this.#context.sessions.request(queue, sendRequest(queue, item, this.#context, true))
+      return undefined
+    } catch (error) {
       return error
     }
   }

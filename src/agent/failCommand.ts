@@ -1,9 +1,13 @@
 import type { CommandOutcome } from '../../machines/commandWorker.js'
-import type { NewEvent } from '../runtime/unit.js'
-import { rcvQueues } from '../store/agent/connections.js'
+import { follow } from '../runtime/follow.js'
+import type { NewEvent, Outcome, UnitState } from '../runtime/unit.js'
+import { invitations, rcvQueues } from '../store/agent/connections.js'
+import { type Change, patch, type Row } from '../store/index.js'
 import { type CommandRow, dropCommand, endCommand } from './commandRows.js'
 import type { AgentContext } from './context.js'
+import { decideConnection } from './decideConnection.js'
 import { errorFact } from './events.js'
+import { isHandshakeStep } from './handshakeSteps.js'
 import { queueGone } from './finishDeletion.js'
 import { type ConnectionRow, eventOf, findConnection, isDeleted } from './rows.js'
 import { callAnswer, callFailed } from './storeCall.js'
@@ -25,16 +29,35 @@ export const giveUpCommand = async (
     const [queue] = await context.store.find(rcvQueues, { where: { queueId } })
     return queue === undefined ? dropCommand(context, command) : queueGone(context, command, queue, error)
   }
-  return endCommand<CommandOutcome>(context, command, {
+  const { connectionId } = command
+  return endCommand(context, command, {
     name: 'command.failed',
-    gone: 'done',
-    compute: state => {
+    gone: 'done' as CommandOutcome,
+    load: read => read(invitations, { where: { acceptedBy: connectionId } }),
+    compute: (state, accepted): Outcome<CommandOutcome> => {
       if (command.type === 'call') return { result: 'failed', events: [callFailed(command, error)] }
-      const connection = findConnection(state, command.connectionId)
-      const events = connection === undefined ? [] : [eventOf(connection, 'ERR', { error: errorFact(error) })]
-      return { result: 'failed', events }
+      const connection = findConnection(state, connectionId)
+      if (connection === undefined) return { result: 'failed' }
+      const changes = stepFailed(state, connection, command, accepted)
+      return { result: 'failed', changes, events: [eventOf(connection, 'ERR', { error: errorFact(error) })] }
     },
   })
+}
+
+// A step of a handshake: an invitation that it was to accept can be accepted again, with the same keys (B15, B18).
+const stepFailed = (
+  state: UnitState,
+  connection: ConnectionRow,
+  command: CommandRow,
+  accepted: ReadonlyArray<Row<typeof invitations>>,
+): readonly Change[] => {
+  if (!isHandshakeStep(command)) return []
+  const { changes } = follow(decideConnection(state, connection, { type: 'step.failed' }), {
+    releaseInvitation: () => ({
+      changes: accepted.map(({ invitationId }) => patch(invitations, { invitationId }, { accepted: false })),
+    }),
+  })
+  return changes
 }
 
 /** Tells once that a command has failed and is tried again. */

@@ -2,7 +2,16 @@ import type { CommandOutcome } from '../../machines/commandWorker.js'
 import { CallError } from '../errors.js'
 import { type Effects, follow } from '../runtime/follow.js'
 import type { NewEvent, Read, UnitState } from '../runtime/unit.js'
-import { commands, confirmations, connections, rcvQueues, skippedKeys, sndQueues } from '../store/agent/connections.js'
+import {
+  commands,
+  confirmations,
+  connections,
+  handshakes,
+  invitations,
+  rcvQueues,
+  skippedKeys,
+  sndQueues,
+} from '../store/agent/connections.js'
 import { deliveries, rcvMessages, sndMessages } from '../store/agent/messages.js'
 import { type Change, remove, removeWhere } from '../store/index.js'
 import { type CommandRow, commandDone, endCommand, noRouter } from './commandRows.js'
@@ -135,6 +144,9 @@ export const purge = (connectionId: string): Change[] => [
   removeWhere(rcvMessages, { connectionId }),
   removeWhere(skippedKeys, { connectionId }),
   removeWhere(confirmations, { connectionId }),
+  remove(handshakes, { connectionId }),
+  removeWhere(invitations, { connectionId, accepted: false }),
+  removeWhere(invitations, { acceptedBy: connectionId, accepted: true }),
   removeWhere(rcvQueues, { connectionId }),
   removeWhere(sndQueues, { connectionId }),
   remove(connections, { connectionId }),

@@ -3,20 +3,23 @@ import { connections } from '../store/agent/connections.js'
 import type { AgentContext } from './context.js'
 import type { ConnectionRow } from './rows.js'
 
+/** What makes connections. */
+export type Origin = 'created' | 'contact' | 'joined' | 'requested' | 'accepted'
+
 /** The row of a connection that nothing has happened to yet. */
 export const newConnection = (fields: {
   readonly connectionId: string
   readonly userId: number
-  readonly status: string
+  readonly origin: Origin
   readonly agentVersion: number
-  readonly ratchet?: Uint8Array
   readonly x3dhKeys?: Uint8Array
   readonly idempotencyKey?: string | undefined
   readonly now: number
 }): ConnectionRow => ({
   connectionId: fields.connectionId,
   userId: fields.userId,
-  status: fields.status,
+  status: 'new',
+  origin: fields.origin,
   agentVersion: fields.agentVersion,
   pqSupport: false,
   lastMessageId: 0,
@@ -26,7 +29,7 @@ export const newConnection = (fields: {
   lastExternalId: 0,
   lastReceiveHash: Buffer.alloc(0),
   ratchetSync: 'ok',
-  ratchet: fields.ratchet ?? null,
+  ratchet: null,
   x3dhKeys: fields.x3dhKeys ?? null,
   link: null,
   idempotencyKey: fields.idempotencyKey ?? null,
@@ -43,9 +46,6 @@ export const connectionByKey = async (
   const rows = await store.find(connections, { where: { userId, idempotencyKey } })
   return rows[0]
 }
-
-/** Whether this side made the connection by createConnection; a deleted one is neither created nor joined. */
-export const isCreated = ({ link, x3dhKeys }: ConnectionRow): boolean => link !== null || x3dhKeys !== null
 
 export const keyOfAnotherCall = (): CallError =>
   new CallError('CMD_PROHIBITED', 'this idempotency key belongs to another call or to a deleted connection', {

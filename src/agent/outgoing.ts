@@ -10,6 +10,7 @@ import {
   encodeRatchetState,
   encryptBody,
 } from '../ratchet/index.js'
+import type { Effects } from '../runtime/follow.js'
 import type { Wake } from '../runtime/unit.js'
 import {
   type AgentMessage,
@@ -93,6 +94,12 @@ export const enqueueMessage = (
     idempotencyKey: options.idempotencyKey ?? null,
     now: options.now,
   })
+}
+
+/** Enqueues HELLO of the legacy handshake (B12); its answer or its end is told to the connection machine. */
+export const enqueueHello = (connection: ConnectionRow, queue: SndQueueRow, now: number): Effects => {
+  const { changes, wake } = enqueueMessage(connection, queue, encodeContent({ type: 'HELLO' }), { now, notify: true })
+  return { changes, wakes: [wake] }
 }
 
 /** Enqueues a confirmation: encrypted at once, since it is sent once and carries this side’s keys (B40). */

@@ -2,7 +2,8 @@ import { generateKeyPair, publicKeyOf, type Random, x25519 } from '../crypto/ind
 import { intersect } from '../encoding/index.js'
 import { asDuologueError, CallError, InternalError } from '../errors.js'
 import type { Command } from '../smp/protocol/commands.js'
-import { type QueueInfo, type QueueUri, queueInfoAt, senderCanSecure } from '../smp/protocol/queueInfo.js'
+import type { QueueMode } from '../smp/protocol/fields.js'
+import { type QueueInfo, type QueueUri, queueInfoAt } from '../smp/protocol/queueInfo.js'
 import type { QueueIds } from '../smp/protocol/responses.js'
 import { formatRouterAddress, parseRouterAddress } from '../smp/protocol/routerAddress.js'
 import type { AgentConfig } from './config.js'
@@ -25,6 +26,7 @@ export const newRcvQueue = (
   router: string,
   clientVersion: number,
   now: number,
+  mode: QueueMode = 'messaging',
 ): RcvQueueRow => ({
   queueId: newId(random),
   connectionId: owner.connectionId,
@@ -40,7 +42,7 @@ export const newRcvQueue = (
   senderKey: null,
   status: 'new',
   clientVersion,
-  queueMode: 'messaging',
+  queueMode: mode,
   primary: true,
   replaces: null,
   switchStatus: null,
@@ -55,10 +57,10 @@ export const newQueueCommand = (queue: RcvQueueRow, basicAuth: string | undefine
   dhKey: publicKeyOf('x25519', queue.routerDhPrivateKey),
   ...(basicAuth === undefined ? {} : { basicAuth }),
   subscribe: true,
-  request: { mode: 'messaging' },
+  request: { mode: queue.queueMode === 'contact' ? 'contact' : 'messaging' },
 })
 
-/** What the router's IDS adds to a stored queue. */
+/** What the router's IDS adds to a stored queue. One without a mode is of the old form: its sender must not secure it. */
 export const queueCreated = (
   queue: RcvQueueRow,
   ids: QueueIds,
@@ -66,7 +68,7 @@ export const queueCreated = (
   rcvId: Buffer.from(ids.recipientId),
   sndId: Buffer.from(ids.senderId),
   routerDhSecret: x25519(queue.routerDhPrivateKey, ids.dhKey),
-  queueMode: ids.mode ?? null,
+  queueMode: ids.mode ?? (queue.queueMode === 'contact' ? 'contact' : null),
 })
 
 /** A queue as the sessions know it; the router has made it. */
@@ -83,27 +85,18 @@ export const queueInfoOf = (queue: RcvQueueRow, clientVersion: number): QueueInf
     router: parseRouterAddress(queue.router),
     senderId: queue.sndId ?? Buffer.alloc(0),
     dhKey: publicKeyOf('x25519', queue.e2ePrivateKey),
-    ...(queue.queueMode === null ? {} : { mode: queue.queueMode as 'messaging' | 'contact' }),
+    ...(queue.queueMode === null ? {} : { mode: queue.queueMode as QueueMode }),
   },
 })
 
 /** The other party's queue at the highest client version that both speak. Throws CallError `AGENT_VERSION`. */
 export const compatibleQueue = (uri: QueueUri, config: AgentConfig): QueueInfo => {
   const versions = intersect(uri.clientVersions, config.clientVersions)
-  if (versions !== undefined) return requireSecurable(queueInfoAt(uri, versions.max))
+  if (versions !== undefined) return queueInfoAt(uri, versions.max)
   throw new CallError('AGENT_VERSION', 'the other party’s queue needs another SMP client version', {
     field: 'link',
     facts: { min: uri.clientVersions.min, max: uri.clientVersions.max },
     hint: 'one of the two parties must be updated',
-  })
-}
-
-/** A queue that its sender secures (SKEY). Throws CallError `AGENT_UNSUPPORTED` for one of the legacy handshake. */
-const requireSecurable = (queue: QueueInfo): QueueInfo => {
-  if (senderCanSecure(queue.address)) return queue
-  throw new CallError('AGENT_UNSUPPORTED', 'the other party’s queue needs the legacy handshake (KEY and HELLO)', {
-    field: 'link',
-    hint: 'the other party must be updated to the fast handshake',
   })
 }
 

@@ -1,5 +1,5 @@
 import { rcvQueueMachine, type RcvQueueEvent } from '../../machines/rcvQueue.js'
-import { CallError } from '../errors.js'
+import { CallError, InternalError } from '../errors.js'
 import { decide, type Decision } from '../runtime/decide.js'
 import type { NewEvent, Outcome, Read, UnitState } from '../runtime/unit.js'
 import { parseRouterAddress } from '../smp/protocol/routerAddress.js'
@@ -12,7 +12,9 @@ import { decryptMessage } from './decryptMessage.js'
 import { errorFact } from './events.js'
 import { openDelivered, openSent } from './incoming.js'
 import { encodeContent, enqueueMessage } from './outgoing.js'
+import { isSecurable } from './queues.js'
 import { receiveConfirmation } from './receiveConfirmation.js'
+import { receiveInvitation } from './receiveInvitation.js'
 import { receiveMessage } from './receiveMessage.js'
 import { readReceipted } from './receipts.js'
 import {
@@ -41,7 +43,8 @@ export const receive = async (context: AgentContext, message: DeliveredMessage):
     load: (read, state) => open(context, state, message, read),
     compute: (_state, opened) => arrived(message, opened),
   })
-  return received.type === 'suspect' ? settleSuspect(context, message, received) : received
+  if (received.type === 'suspect') return settleSuspect(context, message, received)
+  return received.type === 'invitation' ? receiveInvitation(context, connectionId, received) : received
 }
 
 /** What a message was found to be, before anything is decided. */
@@ -77,9 +80,11 @@ const open = async (
     const event: RcvQueueEvent = {
       type: 'message.arrived',
       key: opened.senderDhKey !== undefined,
+      senderKey: opened.content?.senderKey !== undefined,
       envelope: opened.content?.envelope.type ?? 'sealed',
     }
-    decision = decide(rcvQueueMachine, queue.status, { secret: queue.e2eSecret !== null }, event)
+    const known = { secret: queue.e2eSecret !== null, securable: isSecurable(queue) }
+    decision = decide(rcvQueueMachine, queue.status, known, event)
     state.traced('rcvQueue', queue.queueId, event.type, decision)
     const { brokerAt, notify } = delivered
     arrival = { context, state, connection, queue, message, brokerAt, notify, opened, receipted: [] }
@@ -123,10 +128,11 @@ const follow = (arrival: Arrival, decision: Decision): Step => {
       const { queueId } = arrival.queue
       return { ...step, changes: [...step.changes, patch(rcvQueues, { queueId }, { status: decision.to })] }
     }
-    case 'processInvitation':
-      throw new CallError('AGENT_PROHIBITED', 'an invitation came to a queue that is no contact address', {
-        field: arrival.queue.queueId,
-      })
+    case 'processInvitation': {
+      const { envelope } = arrival.opened.content ?? {}
+      if (envelope?.type !== 'invitation') throw new InternalError('no invitation')
+      return { ...acknowledged(), received: envelope }
+    }
     case 'processRatchetKey':
       throw new CallError('AGENT_UNSUPPORTED', 'the other party wants to synchronise the ratchet', {
         field: arrival.connection.connectionId,

@@ -1,4 +1,4 @@
-import { x25519 } from '../crypto/index.js'
+import { encodePublicKey, sha256, x25519 } from '../crypto/index.js'
 import { type Bytes, list } from '../encoding/index.js'
 import { CallError, InternalError } from '../errors.js'
 import {
@@ -10,24 +10,24 @@ import {
   type RatchetState,
   x3dhInitiator,
 } from '../ratchet/index.js'
-import { sha256 } from '../crypto/index.js'
-import { follow } from '../runtime/follow.js'
+import { type Effects, follow } from '../runtime/follow.js'
 import type { AgentEnvelope } from '../smp/protocol/agentEnvelope.js'
 import { decodeAgentMessage } from '../smp/protocol/agentMessage.js'
 import { encodeQueueInfo } from '../smp/protocol/queueInfo.js'
 import { formatRouterAddress } from '../smp/protocol/routerAddress.js'
-import { confirmations, rcvQueues } from '../store/agent/connections.js'
-import { insert, patch } from '../store/index.js'
+import { confirmations, handshakes, rcvQueues } from '../store/agent/connections.js'
+import { insert, patch, remove } from '../store/index.js'
 import { newId } from './queues.js'
 import { acknowledged, type Arrival, patchConnection, type Step } from './arrival.js'
-import { decideConnection, statusChange } from './decideConnection.js'
+import { complete, decideConnection, statusChange } from './decideConnection.js'
+import { secureReceiveStep } from './handshakeSteps.js'
 import { eventOf, skippedKeysOf } from './rows.js'
 
 type Confirmation = Extract<AgentEnvelope, { type: 'confirmation' }>
 
 /**
  * A confirmation. At the initiator it carries X3DH parameters: ratchet, queue secret and confirmation are stored in this one commit
- * (B13). At the joiner it completes the connection (B14).
+ * (B13). At the joiner it completes the connection, or gives the key that its router must know first (B12, B14).
  */
 export const receiveConfirmation = (arrival: Arrival): Step => {
   const { envelope } = arrival.opened.content ?? {}
@@ -82,6 +82,7 @@ const confirmedAtInitiator = (arrival: Arrival, { agentVersion, e2e, encryptedIn
           lastReceiveHash: sha256(plaintext),
         }),
         patch(rcvQueues, { queueId: queue.queueId }, queueConfirmed(arrival)),
+        remove(handshakes, { connectionId }),
       ],
     }),
     storeConfirmation: () => ({
@@ -89,7 +90,7 @@ const confirmedAtInitiator = (arrival: Arrival, { agentVersion, e2e, encryptedIn
         insert(confirmations, {
           confirmationId,
           connectionId,
-          senderKey: senderKey?.raw ?? null,
+          senderKey: queueConfirmed(arrival).senderKey,
           replyQueues: list(message.queues, encodeQueueInfo),
           ownInfo: null,
           createdAt: state.now,
@@ -105,7 +106,7 @@ const confirmedAtInitiator = (arrival: Arrival, { agentVersion, e2e, encryptedIn
 }
 
 const confirmedAtJoiner = (arrival: Arrival, { encryptedInfo }: Confirmation): Step => {
-  const { state, connection, queue, opened } = arrival
+  const { context, state, connection, queue, opened } = arrival
   if (connection.ratchet === null) return prohibited(arrival, 'confirmation: incorrect state')
   const skipped = skippedKeysOf(state, connection.connectionId)
   const { plaintext, ratchet } = decryptInfo(decodeRatchetState(connection.ratchet), encryptedInfo, skipped)
@@ -116,29 +117,35 @@ const confirmedAtJoiner = (arrival: Arrival, { encryptedInfo }: Confirmation): S
     form: 'info',
     senderKey: opened.content?.senderKey !== undefined,
   })
-  const { changes, events } = follow(decision, {
-    secureReceiving: () => ({
-      changes: [
-        patchConnection(connection, {
-          ratchet: encodeRatchetState(ratchet),
-          lastExternalId: 1,
-          lastReceiveHash: sha256(plaintext),
-        }),
-        patch(rcvQueues, { queueId: queue.queueId }, { ...queueConfirmed(arrival), status: 'active' }),
-      ],
-    }),
+  const { connectionId } = connection
+  const confirmed = (status: string): Effects => ({
+    changes: [
+      patchConnection(connection, {
+        ratchet: encodeRatchetState(ratchet),
+        lastExternalId: 1,
+        lastReceiveHash: sha256(plaintext),
+      }),
+      patch(rcvQueues, { queueId: queue.queueId }, { ...queueConfirmed(arrival), status }),
+    ],
+  })
+  const effects = follow(decision, {
+    secureReceiving: () => confirmed('active'),
+    storeSenderKey: () => confirmed('confirmed'),
     notifyInfo: () => ({ events: [eventOf(connection, 'INFO', {}, { body: Buffer.from(message.info) })] }),
-    notifyCon: () => ({ events: [eventOf(connection, 'CON', {})] }),
+    notifyCon: () => complete(connection),
+    commandSecureReceive: () => secureReceiveStep(context, state, connectionId),
     refuse: ({ reason }) => prohibited(arrival, String(reason)),
   })
-  return acknowledged({ changes: [...statusChange(connection.connectionId, decision), ...changes], events })
+  return acknowledged({ ...effects, changes: [...statusChange(connectionId, decision), ...effects.changes] })
 }
 
 const queueConfirmed = ({ queue, opened }: Arrival) => {
   if (opened.senderDhKey === undefined) throw new InternalError('confirmation without a key')
+  const { senderKey } = opened.content ?? {}
   return {
     status: 'confirmed',
     e2eSecret: x25519(queue.e2ePrivateKey, opened.senderDhKey),
+    senderKey: senderKey === undefined ? null : encodePublicKey(senderKey.algorithm, senderKey.raw),
     clientVersion: Math.min(queue.clientVersion, opened.clientVersion),
   }
 }

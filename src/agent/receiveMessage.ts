@@ -1,18 +1,20 @@
 import { sha256 } from '../crypto/index.js'
 import type { Bytes } from '../encoding/index.js'
 import { InternalError } from '../errors.js'
+import { follow } from '../runtime/follow.js'
 import type { NumberedMessage } from '../smp/protocol/agentMessage.js'
 import { formatRouterAddress } from '../smp/protocol/routerAddress.js'
 import { rcvMessages } from '../store/agent/messages.js'
 import { type Change, insert, type Json } from '../store/index.js'
 import type { MessageIntegrity } from './api/events.js'
 import { acknowledged, type Arrival, brokerIdOf, patchConnection, type Step } from './arrival.js'
-import { decideConnection } from './decideConnection.js'
+import { complete, decideConnection, statusChange } from './decideConnection.js'
 import type { DecryptedMessage } from './decryptMessage.js'
 import { errorFact } from './events.js'
+import { enqueueHello } from './outgoing.js'
 import { ratchetWorks } from './ratchetSync.js'
 import { receiptEffects } from './receipts.js'
-import { type ConnectionRow, eventOf, sndQueuesOf } from './rows.js'
+import { type ConnectionRow, eventOf, primarySndQueue, sndQueuesOf } from './rows.js'
 
 /** A message of the double ratchet: decrypted, numbered, checked and stored in one commit (B32). */
 export const receiveMessage = (arrival: Arrival): Step => {
@@ -45,19 +47,23 @@ const numberedStep = (arrival: Arrival, decrypted: Extract<DecryptedMessage, { t
   const { id, content } = decrypted.message
   const messageId = connection.lastMessageId + 1
   const internalHash = sha256(decrypted.plaintext)
-  const step = contentStep(arrival, decrypted.message, messageId)
+  const next = {
+    ratchet: decrypted.ratchet,
+    agentVersion: decrypted.agentVersion,
+    lastMessageId: messageId,
+    lastReceiveId: connection.lastReceiveId + 1,
+    lastExternalId: id,
+    lastReceiveHash: internalHash,
+  }
+  const step =
+    content.type === 'HELLO'
+      ? helloStep(arrival, { ...connection, ...next })
+      : contentStep(arrival, decrypted.message, messageId)
   const kept = step.received.type === 'keep'
   const sync = ratchetWorks(connection)
   const changes: Change[] = [
     ...decrypted.ratchetChanges,
-    patchConnection(connection, {
-      ratchet: decrypted.ratchet,
-      agentVersion: decrypted.agentVersion,
-      lastMessageId: messageId,
-      lastReceiveId: connection.lastReceiveId + 1,
-      lastExternalId: id,
-      lastReceiveHash: internalHash,
-    }),
+    patchConnection(connection, next),
     insert(rcvMessages, {
       connectionId: connection.connectionId,
       messageId,
@@ -77,6 +83,21 @@ const numberedStep = (arrival: Arrival, decrypted: Extract<DecryptedMessage, { t
     changes: [...changes, ...sync.changes, ...step.changes],
     events: [...sync.events, ...step.events],
   }
+}
+
+// HELLO of the legacy handshake (B12): the initiator answers it with its own, and at the joiner, whose send queue it finds active or whose
+// HELLO it proves to have arrived, it completes the connection. `connection` is as the message has left it.
+const helloStep = ({ state }: Arrival, connection: ConnectionRow): Step => {
+  const { connectionId } = connection
+  const decision = decideConnection(state, connection, { type: 'hello.received' })
+  const effects = follow(decision, {
+    enqueueHello: () => enqueueHello(connection, primarySndQueue(state, connectionId), state.now),
+    notifyCon: () => complete(connection),
+    refuse: ({ reason }) => ({
+      events: [errorEvent(connection, 'AGENT_PROHIBITED', String(reason))],
+    }),
+  })
+  return acknowledged({ ...effects, changes: [...statusChange(connectionId, decision), ...effects.changes] })
 }
 
 // ACK is the user’s for a message and for a receipt with news, automatic for everything else that the agents say to each other (B31).

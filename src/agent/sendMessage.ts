@@ -1,5 +1,6 @@
 import { follow } from '../runtime/follow.js'
 import type { Outcome, UnitState } from '../runtime/unit.js'
+import { CLIENT_VERSION_SENDER_SECURE } from '../smp/protocol/versions.js'
 import { sndMessages } from '../store/agent/messages.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import { versionRatchetOnConfirmation } from './config.js'
@@ -7,7 +8,8 @@ import type { AgentContext } from './context.js'
 import { decideConnection, refusal } from './decideConnection.js'
 import { checkMessageLength } from './limits.js'
 import { encodeContent, type EncodedContent, type EnqueueOptions, type Enqueued, enqueueMessage } from './outgoing.js'
-import { type ConnectionRow, primarySndQueue, requireConnection } from './rows.js'
+import { isSecurable } from './queues.js'
+import { type ConnectionRow, primarySndQueue, rcvQueuesOf, requireConnection, sndQueuesOf } from './rows.js'
 
 /**
  * sendMessage: the ratchet advances and message and delivery are stored (B40); answered when they are durable. Oversized bodies are
@@ -40,7 +42,7 @@ export const sendMessage = (
 
 /** Whether the connection machine accepts a message of the user. Throws CallError `CMD_PROHIBITED`. */
 export const checkCanSend = (state: UnitState, connection: ConnectionRow): void => {
-  const early = connection.agentVersion >= versionRatchetOnConfirmation
+  const early = sendsEarly(state, connection)
   follow(decideConnection(state, connection, { type: 'message.send', early }), {
     acceptMessage: () => ({}),
     ...refusal(connection.connectionId),
@@ -54,3 +56,10 @@ export const enqueueOn = (
   content: EncodedContent,
   options: EnqueueOptions,
 ): Enqueued => enqueueMessage(connection, primarySndQueue(state, connection.connectionId), content, options)
+// The initiator takes messages from its confirmation on (B13), if neither queue needs the legacy handshake, in which HELLO comes first.
+const sendsEarly = (state: UnitState, { connectionId, agentVersion }: ConnectionRow): boolean => {
+  const [snd] = sndQueuesOf(state, connectionId)
+  const [reply] = rcvQueuesOf(state, connectionId)
+  if (agentVersion < versionRatchetOnConfirmation || snd === undefined || reply === undefined) return false
+  return isSecurable(snd) && isSecurable(reply) && snd.clientVersion >= CLIENT_VERSION_SENDER_SECURE
+}

@@ -5,12 +5,12 @@ import { asDuologueError, InternalError } from '../errors.js'
 import { decide, type Intent } from '../runtime/decide.js'
 import { follow } from '../runtime/follow.js'
 import type { NewEvent, Outcome, Read, UnitState, Wake } from '../runtime/unit.js'
-import { confirmations, sndQueues } from '../store/agent/connections.js'
+import { sndQueues } from '../store/agent/connections.js'
 import { deliveries, sndMessages } from '../store/agent/messages.js'
-import { type Change, type Json, patch, remove, removeWhere } from '../store/index.js'
+import { type Change, type Json, patch, remove } from '../store/index.js'
 import { commandsChanged } from './commandRows.js'
 import type { AgentContext } from './context.js'
-import { decideConnection, statusChange } from './decideConnection.js'
+import { complete, decideConnection, ended, statusChange } from './decideConnection.js'
 import { errorFact } from './events.js'
 import { deletionRouter } from './finishDeletion.js'
 import { type Expired, failedEvents, messageTypeFact, readExpired } from './failedMessages.js'
@@ -179,6 +179,10 @@ class Settlement {
       case 'confirmSwitch':
       case 'completeSwitch':
         return
+      case 'helloSent':
+        return this.#tellConnection({ type: 'hello.sent' })
+      case 'refuseHello':
+        return this.#tellConnection({ type: 'hello.refused' })
       default:
         throw new InternalError(`nobody follows the intent ${type}`, { field: type })
     }
@@ -216,11 +220,8 @@ class Settlement {
     const { connectionId } = this.#connection
     const decision = decideConnection(this.#state, this.#connection, event)
     const effects = follow(decision, {
-      notifyCon: () => ({
-        changes: [removeWhere(confirmations, { connectionId })],
-        events: [eventOf(this.#connection, 'CON', {})],
-      }),
-      notifyNotAvailable: () => ({ events: [notAvailable(this.#connection)] }),
+      notifyCon: () => complete(this.#connection),
+      ...ended(this.#connection),
     })
     this.changes.push(...statusChange(connectionId, decision), ...effects.changes)
     this.events.push(...effects.events)

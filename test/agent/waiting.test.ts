@@ -24,10 +24,10 @@ const open = async () => {
   const store = openMemoryStore()
   const keys = generateKeyPair('ed25519')
   await store.commit([
-    insert(
-      connections,
-      newConnection({ connectionId, userId: 1, status: 'connected', agentVersion: 7, now: clock.now() }),
-    ),
+    insert(connections, {
+      ...newConnection({ connectionId, userId: 1, origin: 'created', agentVersion: 7, now: clock.now() }),
+      status: 'connected',
+    }),
     insert(sndQueues, {
       queueId,
       connectionId,

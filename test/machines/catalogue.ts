@@ -53,15 +53,25 @@ const perFlag = <E>(make: (flag: boolean) => readonly E[]): E[] => flags.flatMap
 
 const connectionEvents: Variants<ConnectionEvent> = {
   'queue.created': [{ type: 'queue.created' }],
-  'connection.join': [{ type: 'connection.join' }],
+  'address.created': [{ type: 'address.created' }],
+  'connection.join': perFlag(stopped =>
+    (['invitation', 'contact'] as const).map(by => ({ type: 'connection.join' as const, by, stopped })),
+  ),
   'reply.created': [{ type: 'reply.created' }],
+  'invitation.sent': [{ type: 'invitation.sent' }],
+  'invitation.received': [{ type: 'invitation.received' }],
   'confirmation.received': perFlag(senderKey => [
     { type: 'confirmation.received', form: 'info', senderKey },
     { type: 'confirmation.received', form: 'infoWithReply', senderKey },
   ]),
-  'connection.allow': [{ type: 'connection.allow' }],
+  'connection.allow': perFlag(unsecured => perFlag(stopped => [{ type: 'connection.allow', unsecured, stopped }])),
+  'queue.secured': [{ type: 'queue.secured' }],
   'confirmation.sent': perFlag(secured => [{ type: 'confirmation.sent', secured }]),
   'confirmation.refused': [{ type: 'confirmation.refused' }],
+  'hello.received': [{ type: 'hello.received' }],
+  'hello.sent': [{ type: 'hello.sent' }],
+  'hello.refused': [{ type: 'hello.refused' }],
+  'step.failed': [{ type: 'step.failed' }],
   'message.send': perFlag(early => [{ type: 'message.send', early }]),
   'message.received': [{ type: 'message.received' }],
   'connection.suspend': perFlag(receives => [{ type: 'connection.suspend', receives }]),
@@ -70,11 +80,14 @@ const connectionEvents: Variants<ConnectionEvent> = {
 
 const rcvQueueEvents: Variants<RcvQueueEvent> = {
   'message.arrived': perFlag(key =>
-    (['confirmation', 'message', 'invitation', 'ratchetKey', 'sealed'] as const).map(envelope => ({
-      type: 'message.arrived' as const,
-      key,
-      envelope,
-    })),
+    perFlag(senderKey =>
+      (['confirmation', 'message', 'invitation', 'ratchetKey', 'sealed'] as const).map(envelope => ({
+        type: 'message.arrived' as const,
+        key,
+        senderKey,
+        envelope,
+      })),
+    ),
   ),
   'queue.confirmed': [{ type: 'queue.confirmed' }],
   'queue.secured': [{ type: 'queue.secured' }],
@@ -200,7 +213,7 @@ export const protocolWalks: readonly Walk[] = [
   {
     name: 'rcvQueue',
     machines: [rcvQueueMachine],
-    contexts: [{ secret: false }, { secret: true }],
+    contexts: flags.flatMap(secret => flags.map(securable => ({ secret, securable }))),
     events: rcvQueueEvents,
     internal: [],
   },

@@ -6,18 +6,38 @@ import { decided, story } from './decisions.js'
 const confirmationWithReply = { type: 'confirmation.received', form: 'infoWithReply', senderKey: false } as const
 const confirmation = { type: 'confirmation.received', form: 'info', senderKey: false } as const
 
+const confirmationWithKey = { type: 'confirmation.received', form: 'info', senderKey: true } as const
+const join = { type: 'connection.join', by: 'invitation', stopped: false } as const
+const request = { type: 'connection.join', by: 'contact', stopped: false } as const
+const allow = { type: 'connection.allow', unsecured: false, stopped: false } as const
+const again = { stopped: true } as const
+
 const events: readonly ConnectionEvent[] = [
   { type: 'queue.created' },
-  { type: 'connection.join' },
+  { type: 'address.created' },
+  join,
+  { ...join, ...again },
+  request,
+  { ...request, ...again },
   { type: 'reply.created' },
+  { type: 'invitation.sent' },
+  { type: 'invitation.received' },
   confirmation,
   confirmationWithReply,
-  { type: 'confirmation.received', form: 'info', senderKey: true },
+  confirmationWithKey,
   { type: 'confirmation.received', form: 'infoWithReply', senderKey: true },
-  { type: 'connection.allow' },
+  allow,
+  { ...allow, unsecured: true },
+  { ...allow, ...again },
+  { ...allow, ...again, unsecured: true },
+  { type: 'queue.secured' },
   { type: 'confirmation.sent', secured: true },
   { type: 'confirmation.sent', secured: false },
   { type: 'confirmation.refused' },
+  { type: 'hello.received' },
+  { type: 'hello.sent' },
+  { type: 'hello.refused' },
+  { type: 'step.failed' },
   { type: 'message.send', early: true },
   { type: 'message.send', early: false },
   { type: 'message.received' },
@@ -29,14 +49,10 @@ const events: readonly ConnectionEvent[] = [
 
 describe('connection', () => {
   it('B11 initiator of the fast handshake: CONF, allow, CON when the own confirmation is at the router', () => {
-    const { steps } = story(
-      connectionMachine,
-      'new',
-      { type: 'queue.created' },
-      confirmationWithReply,
-      { type: 'connection.allow' },
-      { type: 'confirmation.sent', secured: true },
-    )
+    const { steps } = story(connectionMachine, 'new', { type: 'queue.created' }, confirmationWithReply, allow, {
+      type: 'confirmation.sent',
+      secured: true,
+    })
     expect(steps).toEqual([
       { to: 'rcv', intents: [] },
       { to: 'confirmed', intents: ['createRatchet', 'storeConfirmation', 'notifyConf'] },
@@ -49,7 +65,7 @@ describe('connection', () => {
     const { steps } = story(
       connectionMachine,
       'new',
-      { type: 'connection.join' },
+      join,
       { type: 'reply.created' },
       { type: 'confirmation.sent', secured: true },
       confirmation,
@@ -62,19 +78,107 @@ describe('connection', () => {
     ])
   })
 
-  it('B11 CONF, INFO and CON are told at most once each, whatever comes in whatever order', () => {
+  it('B12 initiator of the legacy handshake: KEY, then the confirmation, then HELLO answers HELLO, CON with its own', () => {
+    const { steps } = story(
+      connectionMachine,
+      'rcv',
+      { ...confirmationWithReply, senderKey: true },
+      { ...allow, unsecured: true },
+      { type: 'queue.secured' },
+      { type: 'confirmation.sent', secured: false },
+      { type: 'hello.received' },
+      { type: 'hello.sent' },
+    )
+    expect(steps).toEqual([
+      { to: 'confirmed', intents: ['createRatchet', 'storeConfirmation', 'notifyConf'] },
+      { to: 'allowed', intents: ['acceptConfirmation', 'commandSecureReceive'] },
+      { to: 'allowed', intents: ['commandAllowSecure'] },
+      { to: 'answered', intents: [] },
+      { to: 'replying', intents: ['enqueueHello'] },
+      { to: 'connected', intents: ['notifyCon'] },
+    ])
+  })
+
+  it('B12 B14 joiner of the legacy handshake: INFO, KEY, HELLO; CON with the other party’s HELLO', () => {
+    const { steps } = story(
+      connectionMachine,
+      'joined',
+      confirmationWithKey,
+      { type: 'queue.secured' },
+      { type: 'hello.sent' },
+      { type: 'hello.received' },
+    )
+    expect(steps).toEqual([
+      { to: 'securing', intents: ['storeSenderKey', 'notifyInfo', 'commandSecureReceive'] },
+      { to: 'greeting', intents: ['enqueueHello'] },
+      { to: 'greeting', intents: [] },
+      { to: 'connected', intents: ['notifyCon'] },
+    ])
+  })
+
+  it('B12 answers of routers that come late change nothing: each side says HELLO once and gets CON once', () => {
+    const initiator = story(
+      connectionMachine,
+      'allowed',
+      { type: 'hello.received' },
+      { type: 'confirmation.sent', secured: false },
+      { type: 'hello.received' },
+      { type: 'hello.sent' },
+      { type: 'hello.sent' },
+      { type: 'hello.received' },
+    )
+    const joiner = story(
+      connectionMachine,
+      'greeting',
+      { type: 'hello.received' },
+      { type: 'hello.sent' },
+      { type: 'hello.received' },
+    )
+    const done = (steps: typeof joiner.steps) =>
+      steps.flatMap(step => step.intents).filter(it => !it.startsWith('refuse'))
+    expect(initiator.state).toBe('connected')
+    expect(done(initiator.steps)).toEqual(['enqueueHello', 'notifyCon'])
+    expect(joiner.state).toBe('connected')
+    expect(done(joiner.steps)).toEqual(['notifyCon'])
+  })
+
+  it('B12 no message of the user is taken before the legacy handshake is complete', () => {
+    for (const state of ['answered', 'replying', 'securing', 'greeting']) {
+      for (const early of [false, true]) {
+        const { to, intents } = decided(connectionMachine, state, { type: 'message.send', early })
+        expect([to, intents]).toEqual([state, [expect.stringMatching(/^refuse: \S/)]])
+      }
+    }
+  })
+
+  it('B11 B12 CONF, INFO and CON are told at most once each, whatever comes in whatever order', () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...events), { maxLength: 60 }), sequence => {
         const { steps } = story(connectionMachine, 'new', ...sequence)
         const intents = steps.flatMap(step => step.intents)
-        for (const once of ['notifyConf', 'notifyInfo', 'notifyCon', 'commandAllowSecure', 'commandJoin']) {
+        for (const once of ['notifyConf', 'notifyInfo', 'notifyCon', 'enqueueHello', 'storeConfirmation']) {
           expect(intents.filter(intent => intent === once).length).toBeLessThanOrEqual(1)
         }
         if (intents.includes('notifyCon')) {
           const told = intents.indexOf('notifyCon')
-          expect(Math.max(intents.indexOf('notifyInfo'), intents.indexOf('commandAllowSecure'))).toBeLessThan(told)
+          const enqueued = intents.indexOf('enqueueHello')
+          const allowed = Math.max(intents.indexOf('commandAllowSecure'), intents.indexOf('commandSecureReceive'))
+          expect(Math.max(intents.indexOf('notifyInfo'), allowed, enqueued)).toBeLessThan(told)
           expect(intents.slice(0, told).some(intent => intent === 'notifyInfo' || intent === 'notifyConf')).toBe(true)
         }
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  it('B11 B15 a step is commanded once, unless a router has refused it for good', () => {
+    const isRepeated = (event: ConnectionEvent) => 'stopped' in event && event.stopped
+    const fresh = events.filter(event => !isRepeated(event) && event.type !== 'queue.secured')
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom(...fresh), { maxLength: 60 }), sequence => {
+        const intents = story(connectionMachine, 'new', ...sequence).steps.flatMap(step => step.intents)
+        const commands = intents.filter(intent => intent.startsWith('command'))
+        expect(commands.length).toBe(new Set(commands).size)
       }),
       { numRuns: 500 },
     )
@@ -120,10 +224,6 @@ describe('connection', () => {
   })
 
   it('B14 a confirmation of another kind is refused and leaves the connection as it was', () => {
-    // With a sender's key the queue must be secured first: the legacy handshake (B12), which comes later.
-    const withKey = { type: 'confirmation.received', form: 'info', senderKey: true } as const
-    expect(decided(connectionMachine, 'joined', withKey).to).toBe('joined')
-    expect(decided(connectionMachine, 'joined', withKey).intents).toEqual([expect.stringMatching(/^refuse: /)])
     expect(decided(connectionMachine, 'joined', confirmationWithReply)).toEqual({
       to: 'joined',
       intents: ['refuse: confirmation of another kind than a joiner gets'],
@@ -138,10 +238,10 @@ describe('connection', () => {
     const repeated: ReadonlyArray<readonly [string, ConnectionEvent]> = [
       ['rcv', { type: 'queue.created' }],
       ['confirmed', confirmationWithReply],
-      ['allowed', { type: 'connection.allow' }],
-      ['snd', { type: 'connection.join' }],
+      ['allowed', allow],
+      ['snd', join],
       ['joined', { type: 'reply.created' }],
-      ['joined', { type: 'connection.join' }],
+      ['joined', join],
       ['connected', confirmation],
       ['connected', { type: 'confirmation.sent', secured: true }],
     ]
@@ -160,7 +260,7 @@ describe('connection', () => {
 
   it('B44 the confirmation of a queue that the other party must secure completes nothing yet', () => {
     expect(decided(connectionMachine, 'allowed', { type: 'confirmation.sent', secured: false })).toEqual({
-      to: 'allowed',
+      to: 'answered',
       intents: [],
     })
   })
@@ -204,6 +304,88 @@ describe('connection', () => {
       expect(decided(connectionMachine, state, { type: 'connection.suspend', receives: false }).intents).toEqual([
         expect.stringMatching(/^refuse: /),
       ])
+    }
+  })
+
+  it('B42 HELLO that the router refuses for good: NOT_AVAILABLE at the initiator, NOT_ACCEPTED at the joiner', () => {
+    const refused = { type: 'hello.refused' } as const
+    expect(decided(connectionMachine, 'replying', refused)).toEqual({ to: 'replying', intents: ['notifyNotAvailable'] })
+    expect(decided(connectionMachine, 'greeting', refused)).toEqual({ to: 'greeting', intents: ['notifyNotAccepted'] })
+  })
+
+  it('B15 a repeated call goes on where a router has refused a step, and only there', () => {
+    const goesOn: ReadonlyArray<readonly [string, ConnectionEvent, string[]]> = [
+      ['snd', join, ['commandJoin']],
+      ['requesting', request, ['commandCreateQueue']],
+      ['inviting', request, ['commandInvite']],
+      ['securing', join, ['commandSecureReceive']],
+      ['allowed', allow, ['acceptConfirmation', 'commandAllowSecure']],
+      ['allowed', { ...allow, unsecured: true }, ['acceptConfirmation', 'commandSecureReceive']],
+    ]
+    for (const [state, event, intents] of goesOn) {
+      expect(decided(connectionMachine, state, event)).toEqual({ to: state, intents: [] })
+      expect(decided(connectionMachine, state, { ...event, ...again } as ConnectionEvent)).toEqual({
+        to: state,
+        intents,
+      })
+    }
+    for (const state of ['rcv', 'confirmed', 'joined', 'greeting', 'answered', 'replying', 'connected']) {
+      expect(decided(connectionMachine, state, { ...join, ...again })).toEqual({ to: state, intents: [] })
+    }
+  })
+
+  it('B18 by a contact address: the own queue, then the invitation; from then on an initiator as any', () => {
+    const { steps } = story(
+      connectionMachine,
+      'new',
+      request,
+      { type: 'queue.created' },
+      { type: 'invitation.sent' },
+      confirmationWithReply,
+    )
+    expect(steps).toEqual([
+      { to: 'requesting', intents: ['commandCreateQueue'] },
+      { to: 'inviting', intents: ['commandInvite'] },
+      { to: 'rcv', intents: [] },
+      { to: 'confirmed', intents: ['createRatchet', 'storeConfirmation', 'notifyConf'] },
+    ])
+    // The router’s answer to the invitation comes after the other party’s.
+    const late = story(connectionMachine, 'inviting', confirmationWithReply, { type: 'invitation.sent' })
+    expect(late.steps.map(({ to }) => to)).toEqual(['confirmed', 'confirmed'])
+  })
+
+  it('B18 a contact address tells of each invitation, takes nothing else, and stays for the next', () => {
+    expect(decided(connectionMachine, 'new', { type: 'address.created' })).toEqual({ to: 'contact', intents: [] })
+    for (const event of events) {
+      const { to, intents } = decided(connectionMachine, 'contact', event)
+      if (event.type === 'invitation.received') expect(intents).toEqual(['storeInvitation', 'notifyReq'])
+      else if (event.type === 'connection.delete')
+        expect(intents.slice(-2)).toEqual(['deleteQueues', 'dropInvitations'])
+      else if (event.type === 'connection.suspend' && event.receives) expect(intents).toEqual(['suspendQueues'])
+      else expect(intents.filter(intent => !/^refuse: \S/.test(intent))).toEqual([])
+      expect(to).toBe(event.type === 'connection.delete' ? 'deleted' : 'contact')
+    }
+    for (const state of [
+      'new',
+      'requesting',
+      'inviting',
+      'rcv',
+      'confirmed',
+      'allowed',
+      'snd',
+      'joined',
+      'connected',
+    ]) {
+      const { to, intents } = decided(connectionMachine, state, { type: 'invitation.received' })
+      expect([to, intents]).toEqual([state, [expect.stringMatching(/^refuse: /)]])
+    }
+  })
+
+  it('B18 only the joiner’s first steps give an accepted invitation back', () => {
+    const failed = { type: 'step.failed' } as const
+    expect(decided(connectionMachine, 'snd', failed)).toEqual({ to: 'snd', intents: ['releaseInvitation'] })
+    for (const state of ['requesting', 'inviting', 'allowed', 'securing', 'connected']) {
+      expect(decided(connectionMachine, state, failed)).toEqual({ to: state, intents: [] })
     }
   })
 })

@@ -5,12 +5,23 @@ import { decided } from './decisions.js'
 type Envelope = Extract<RcvQueueEvent, { type: 'message.arrived' }>['envelope']
 
 const envelopes: readonly Envelope[] = ['confirmation', 'message', 'invitation', 'ratchetKey', 'sealed']
-const arrived = (key: boolean, envelope: Envelope): RcvQueueEvent => ({ type: 'message.arrived', key, envelope })
+const arrived = (key: boolean, envelope: Envelope, senderKey = false): RcvQueueEvent => ({
+  type: 'message.arrived',
+  key,
+  senderKey,
+  envelope,
+})
 
-const table = (state: string, secret: boolean, key: boolean): Record<string, string> =>
+const table = (
+  state: string,
+  secret: boolean,
+  key: boolean,
+  { senderKey = false, securable = true } = {},
+): Record<string, string> =>
   Object.fromEntries(
     envelopes.map(envelope => {
-      const { to, intents } = decided(rcvQueueMachine, state, arrived(key, envelope), { secret })
+      const context = { secret, securable }
+      const { to, intents } = decided(rcvQueueMachine, state, arrived(key, envelope, senderKey), context)
       return [envelope, `${intents.join()} → ${to}`]
     }),
   )
@@ -24,6 +35,28 @@ describe('rcvQueue', () => {
       ratchetKey: 'prohibited: handshake: incorrect state → new',
       sealed: 'prohibited: handshake: incorrect state → new',
     })
+  })
+
+  it('B12 B30 a confirmation to a queue that its sender cannot secure must bring the sender’s key; an invitation never does', () => {
+    const withoutKey = table('new', false, true, { securable: false })
+    expect(withoutKey['confirmation']).toBe('prohibited: handshake: missing sender key → new')
+    expect(withoutKey['invitation']).toBe('processInvitation → new')
+    for (const securable of [false, true]) {
+      const withKey = table('new', false, true, { securable, senderKey: true })
+      expect(withKey['confirmation']).toBe('processConfirmation → new')
+      expect(withKey['invitation']).toBe('prohibited: handshake: incorrect state → new')
+    }
+  })
+
+  it('B30 an established queue takes no message with a sender key; a repeated confirmation may have one', () => {
+    for (const state of ['confirmed', 'secured', 'active']) {
+      const outcomes = table(state, true, false, { senderKey: true, securable: false })
+      for (const outcome of Object.values(outcomes))
+        expect(outcome).toBe(`prohibited: message: bad client message → ${state}`)
+      expect(table(state, true, true, { senderKey: true, securable: false })['confirmation']).toBe(
+        `acknowledge → ${state}`,
+      )
+    }
   })
 
   it('B30 established (a secret, no key): messages and ratchet keys; the first message makes the queue active (B33)', () => {
@@ -63,8 +96,13 @@ describe('rcvQueue', () => {
       for (const secret of [false, true]) {
         for (const key of [false, true]) {
           for (const envelope of envelopes) {
-            const { intents } = decided(rcvQueueMachine, state, arrived(key, envelope), { secret })
-            expect(intents).toHaveLength(1)
+            for (const senderKey of [false, true]) {
+              for (const securable of [false, true]) {
+                const event = arrived(key, envelope, senderKey)
+                const { intents } = decided(rcvQueueMachine, state, event, { secret, securable })
+                expect(intents).toHaveLength(1)
+              }
+            }
           }
         }
       }

@@ -68,7 +68,12 @@ describe('decide', () => {
 
   it('leaves the context that it is given alone', () => {
     const context = Object.freeze({ secret: false })
-    decide(rcvQueueMachine, 'new', context, { type: 'message.arrived', key: true, envelope: 'confirmation' })
+    decide(rcvQueueMachine, 'new', context, {
+      type: 'message.arrived',
+      key: true,
+      senderKey: false,
+      envelope: 'confirmation',
+    })
     expect(context).toEqual({ secret: false })
   })
 

@@ -15,6 +15,7 @@ const directNames = Object.keys(directCalls) as DirectCallName[]
 /** The type keeps this list complete. */
 const eventTypes: Record<EventType, true> = {
   CONF: true,
+  REQ: true,
   INFO: true,
   CON: true,
   MSG: true,

@@ -33,7 +33,8 @@ export const seedQueues = async (
   const seeded: Seeded[] = []
   for (let index = 0; index < count; index++) {
     const connectionId = owner ?? `${prefix}-${String(index).padStart(5, '0')}`
-    const connection = newConnection({ connectionId, userId, status: 'rcv', agentVersion: 7, now: 0 })
+    const fields = { connectionId, userId, origin: 'created', agentVersion: 7, now: 0 } as const
+    const connection = { ...newConnection(fields), status: 'rcv' }
     const queue: ScriptedQueue = {
       recipientId: randomBytes(24),
       senderId: randomBytes(24),

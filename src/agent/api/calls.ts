@@ -16,11 +16,30 @@ import {
 import { userCalls } from './userCalls.js'
 
 const nothing = z.strictObject({})
+const linkSchema = z.string().max(16_384)
+const invitationIdSchema = z.string().min(1).max(64)
 const connectionSummary = z.strictObject({
   connectionId: connectionIdSchema,
   userId: userIdSchema,
   /** State of the connection machine. */
-  status: z.enum(['new', 'rcv', 'confirmed', 'allowed', 'snd', 'joined', 'connected', 'closing', 'deleted']),
+  status: z.enum([
+    'new',
+    'contact',
+    'requesting',
+    'inviting',
+    'rcv',
+    'confirmed',
+    'allowed',
+    'answered',
+    'replying',
+    'snd',
+    'joined',
+    'securing',
+    'greeting',
+    'connected',
+    'closing',
+    'deleted',
+  ]),
   /** Whether messages can be sent: the handshake is complete. */
   ready: z.boolean(),
   /** Routers that this side receives from, as addresses without passwords. */
@@ -84,16 +103,31 @@ const messageItemResult = z.strictObject({
 /** The calls that are written down; their asynchronous variants follow from them. */
 export const directCalls = {
   createConnection: asyncCall(
-    'Creates a connection and its receive queue, and returns the invitation link for the other party.',
-    z.strictObject({ userId: userIdSchema.default(1), idempotencyKey: idempotencyKeySchema.optional() }),
-    z.strictObject({ connectionId: connectionIdSchema, link: z.string() }),
-  ),
-  joinConnection: asyncCall(
-    'Joins by an invitation link. The answer comes when the intent is stored; CON tells that the connection is complete, ERR that it failed for good, or what it waits for.',
+    'Creates a connection and its receive queue, and returns its link: an invitation for one other party, or a contact address for many.',
     z.strictObject({
       userId: userIdSchema.default(1),
-      link: z.string().max(16_384),
+      mode: z.enum(['invitation', 'contact']).default('invitation'),
+      idempotencyKey: idempotencyKeySchema.optional(),
+    }),
+    z.strictObject({ connectionId: connectionIdSchema, link: z.string() }),
+  ),
+  prepareConnectionToJoin: call(
+    'Makes the connection that joinConnection will join by this link, so that its id is known before the other party can answer.',
+    z.strictObject({
+      userId: userIdSchema.default(1),
+      link: linkSchema,
+      idempotencyKey: idempotencyKeySchema.optional(),
+    }),
+    z.strictObject({ connectionId: connectionIdSchema }),
+  ),
+  joinConnection: asyncCall(
+    'Joins by an invitation link, or asks the owner of a contact address to connect. The answer comes when the intent is stored; CON tells that the connection is complete, ERR that it failed for good, or what it waits for. Repeated after a failure it goes on with the same keys.',
+    z.strictObject({
+      userId: userIdSchema.default(1),
+      link: linkSchema,
       info: bodySchema.optional(),
+      /** A connection that was prepared; it is of its own user, and its id stands for an idempotency key. */
+      connectionId: connectionIdSchema.optional(),
       idempotencyKey: idempotencyKeySchema.optional(),
     }),
     z.strictObject({ connectionId: connectionIdSchema }),
@@ -105,6 +139,27 @@ export const directCalls = {
       confirmationId: z.string().min(1).max(64),
       info: bodySchema.optional(),
     }),
+    nothing,
+  ),
+  prepareConnectionToAccept: call(
+    'Makes the connection that acceptContact will make of this invitation, so that its id is known before the other party can answer.',
+    z.strictObject({ invitationId: invitationIdSchema, idempotencyKey: idempotencyKeySchema.optional() }),
+    z.strictObject({ connectionId: connectionIdSchema }),
+  ),
+  acceptContact: asyncCall(
+    'Accepts the invitation that a REQ event told of, as a new connection that joins by it; answered as joinConnection is. An invitation is accepted once; if that fails for good, it can be accepted again, as the same connection.',
+    z.strictObject({
+      invitationId: invitationIdSchema,
+      info: bodySchema.optional(),
+      /** A connection that was prepared; its id stands for an idempotency key. */
+      connectionId: connectionIdSchema.optional(),
+      idempotencyKey: idempotencyKeySchema.optional(),
+    }),
+    z.strictObject({ connectionId: connectionIdSchema }),
+  ),
+  rejectContact: asyncCall(
+    'Drops the invitation that a REQ event told of; the other party is not told. May be repeated.',
+    z.strictObject({ invitationId: invitationIdSchema }),
     nothing,
   ),
   sendMessage: asyncCall(

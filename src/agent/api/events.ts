@@ -57,6 +57,15 @@ export type EventPayload =
       readonly info: Uint8Array
       readonly routers: readonly string[]
     }
+  /** Somebody wants to connect by a contact address: answer with acceptContact or rejectContact. */
+  | {
+      readonly type: 'REQ'
+      readonly invitationId: string
+      readonly info: Uint8Array
+      readonly routers: readonly string[]
+      /** Whether the versions of both sides allow the post-quantum ratchet; false also when they have none in common. */
+      readonly pqSupport: boolean
+    }
   /** The other party's info, at the joining party. */
   | { readonly type: 'INFO'; readonly info: Uint8Array }
   /** The connection is complete: messages can be sent. */

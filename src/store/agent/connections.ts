@@ -10,6 +10,8 @@ export const connections = defineTable(
     connectionId: text,
     userId: integer,
     status: text,
+    /** What made it: `created`, `contact` (an address), `joined` by an invitation, `requested` by an address, `accepted`. */
+    origin: text,
     /** The agreed version of the agent protocol: it rises, never falls (B20). */
     agentVersion: integer,
     pqSupport: boolean,
@@ -26,7 +28,7 @@ export const connections = defineTable(
     ratchet: nullable(bytes),
     /** This side's X3DH keys, until they are used. Private. */
     x3dhKeys: nullable(bytes),
-    /** The invitation link that createConnection returned, until the connection is complete. */
+    /** The link that createConnection returned. */
     link: nullable(text),
     idempotencyKey: nullable(text),
     createdAt: integer,
@@ -58,7 +60,7 @@ export const rcvQueues = defineTable(
     /** X25519 with the sender: the private key, and the secret from the confirmation on (B30). */
     e2ePrivateKey: bytes,
     e2eSecret: nullable(bytes),
-    /** The sender's key, which the router must know before the sender can send (legacy handshake). */
+    /** The sender's key as DER, which the router must know before the sender can send (legacy handshake). */
     senderKey: nullable(bytes),
     status: text,
     clientVersion: integer,
@@ -125,6 +127,47 @@ export const confirmations = defineTable(
     createdAt: integer,
   },
   { key: ['confirmationId'], indexes: [['connectionId']], aggregate: 'connectionId' },
+)
+
+/**
+ * What the next steps of a handshake need and no other row holds: until the joiner's confirmation is stored, or the invitation is
+ * at the contact address. A step that was refused for good is asked for again with it (B15).
+ */
+export const handshakes = defineTable(
+  'handshakes',
+  {
+    connectionId: text,
+    /** The joiner's X3DH parameters, for its confirmation. */
+    e2eParams: nullable(bytes),
+    /** The queue of the contact address that the invitation goes to, in its wire form. */
+    contactQueue: nullable(bytes),
+    /** Own info. */
+    info: bytes,
+  },
+  { key: ['connectionId'] },
+)
+
+/**
+ * Invitations that came to a contact address (B18). One that was accepted stays as long as the connection that was made of it, so
+ * that a repeated one is known again; the others go with the address.
+ */
+export const invitations = defineTable(
+  'invitations',
+  {
+    invitationId: text,
+    /** The contact address. */
+    connectionId: text,
+    userId: integer,
+    /** The link inside: it holds the other party's public keys. */
+    request: text,
+    /** SHA-256 of its X3DH keys: every invitation has its own. */
+    requestHash: bytes,
+    accepted: boolean,
+    /** The connection that was made of it; one whose handshake failed is gone on with. */
+    acceptedBy: nullable(text),
+    createdAt: integer,
+  },
+  { key: ['invitationId'], unique: [['connectionId', 'requestHash']], indexes: [['acceptedBy']] },
 )
 
 /**

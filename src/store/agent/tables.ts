@@ -1,6 +1,15 @@
 import { counters, eventAcks, eventConsumers, events } from '../eventLog.js'
 import type { Table } from '../table.js'
-import { commands, confirmations, connections, rcvQueues, skippedKeys, sndQueues } from './connections.js'
+import {
+  commands,
+  confirmations,
+  connections,
+  handshakes,
+  invitations,
+  rcvQueues,
+  skippedKeys,
+  sndQueues,
+} from './connections.js'
 import { deliveries, rcvMessages, sndBodies, sndMessages } from './messages.js'
 import { statistics, userRouters, users } from './users.js'
 
@@ -14,6 +23,8 @@ export const agentTables: readonly Table[] = [
   sndQueues,
   skippedKeys,
   confirmations,
+  handshakes,
+  invitations,
   commands,
   sndMessages,
   sndBodies,

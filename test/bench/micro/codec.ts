@@ -104,7 +104,7 @@ const decisionCases = (): Case[] => [
         rcvQueueMachine,
         'active',
         { secret: true },
-        { type: 'message.arrived', key: false, envelope: 'message' },
+        { type: 'message.arrived', key: false, senderKey: false, envelope: 'message' },
       ),
   },
 ]

@@ -1,0 +1,29 @@
+import type { Bytes } from '../encoding/index.js'
+import { InternalError } from '../errors.js'
+import { decodeE2ePrivateKeys, e2eParamsOf, encodeE2ePrivateKeys, generateE2eParams } from '../ratchet/index.js'
+import type { InvitationRequest } from '../smp/protocol/connectionRequest.js'
+import { e2eParamsForLink } from '../smp/protocol/e2eParams.js'
+import type { AgentConfig } from './config.js'
+import { queueInfoOf } from './queues.js'
+import type { ConnectionRow, RcvQueueRow } from './rows.js'
+
+/** The initiator’s private half of X3DH for a row, until the other party has confirmed. */
+export const newX3dhKeys = ({ e2eVersions }: AgentConfig): Bytes =>
+  encodeE2ePrivateKeys(generateE2eParams(e2eVersions.max).privateKeys)
+
+/** What a link says of an own queue, once the router has made it. */
+export const namedQueue = (config: AgentConfig, queue: RcvQueueRow): Omit<InvitationRequest, 'mode' | 'e2e'> => ({
+  agentVersions: config.agentVersions,
+  queues: [{ clientVersions: config.clientVersions, address: queueInfoOf(queue, queue.clientVersion).address }],
+})
+
+/** The invitation of an initiator, the same each time: as its link, or in the envelope to a contact address. */
+export const invitationOf = (
+  config: AgentConfig,
+  { connectionId, x3dhKeys }: ConnectionRow,
+  queue: RcvQueueRow,
+): InvitationRequest => {
+  if (x3dhKeys === null) throw new InternalError('an initiator has no X3DH keys', { field: connectionId })
+  const e2e = e2eParamsOf(config.e2eVersions.max, decodeE2ePrivateKeys(x3dhKeys))
+  return { mode: 'invitation', ...namedQueue(config, queue), e2e: e2eParamsForLink(e2e, config.e2eVersions) }
+}
