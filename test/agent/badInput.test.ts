@@ -150,18 +150,20 @@ describe('links', () => {
     await expectRefused(link)
   })
 
-  it('a contact address, other versions of each protocol, and cut links are refused', async () => {
+  it('other versions of each protocol, also of contact addresses, and cut links are refused', async () => {
     const link = await validLink()
     const request = parseConnectionRequest(link)
     if (request.mode !== 'invitation') throw new Error('no invitation')
-    const { e2e: _, ...contact } = request
-    await expectRefused(formatConnectionRequest({ ...contact, mode: 'contact' }))
+    const { e2e: _, ...named } = request
+    const contact = { ...named, mode: 'contact' } as const
     await expectRefused(formatConnectionRequest({ ...request, agentVersions: { min: 90, max: 99 } }))
+    await expectRefused(formatConnectionRequest({ ...contact, agentVersions: { min: 90, max: 99 } }))
     await expectRefused(
       formatConnectionRequest({ ...request, e2e: { ...request.e2e, versionRange: { min: 90, max: 99 } } }),
     )
     const queues = request.queues.map(queue => ({ ...queue, clientVersions: { min: 90, max: 99 } }))
     await expectRefused(formatConnectionRequest({ ...request, queues }))
+    await expectRefused(formatConnectionRequest({ ...contact, queues }))
     for (const length of [10, 40, 100, link.length - 30]) await expectRefused(link.slice(0, length))
   })
 

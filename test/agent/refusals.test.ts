@@ -1,6 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { type Agent, openAgent } from '../../src/index.js'
-import { formatConnectionRequest, parseConnectionRequest } from '../../src/smp/protocol/connectionRequest.js'
 import { openMemoryStore } from '../../src/store/memory.js'
 import { type AgentWorld, agentWorld } from '../support/agentWorld.js'
 
@@ -17,27 +16,6 @@ describe('what an agent refuses, with a code and the field', () => {
     world = agentWorld()
     const opening = openAgent({ store: { open: openMemoryStore() }, routers: ['smp://abcd@localhost'] })
     await expect(opening).rejects.toMatchObject({ code: 'CONFIG_ROUTER', field: 'routers' })
-  })
-
-  it('links of contact addresses, and links that need the legacy handshake', async () => {
-    world = agentWorld()
-    const router = await world.startRouter()
-    const alice = await world.startAgent('alice', [router])
-    const { link } = await alice.agent.createConnection({})
-    const request = parseConnectionRequest(link)
-    const contact = formatConnectionRequest({ ...request, mode: 'contact' })
-    await expect(alice.agent.joinConnection({ link: contact })).rejects.toMatchObject({
-      code: 'LINK_NOT_INVITATION',
-      field: 'link',
-    })
-    const [queue] = request.queues
-    if (queue === undefined || request.mode !== 'invitation') throw new Error('no invitation')
-    const { mode: _, ...address } = queue.address
-    const legacy = formatConnectionRequest({ ...request, queues: [{ ...queue, address }] })
-    await expect(alice.agent.joinConnection({ link: legacy })).rejects.toMatchObject({
-      code: 'AGENT_UNSUPPORTED',
-      field: 'link',
-    })
   })
 
   it('a confirmation that is not of the connection, also when it was allowed already', async () => {

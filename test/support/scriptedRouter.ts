@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import { boxSecret, generateKeyPair, x25519 } from '../../src/crypto/index.js'
 import type { VersionRange } from '../../src/encoding/index.js'
+import type { QueueMode } from '../../src/smp/protocol/fields.js'
 import { sealRecipientMessage } from '../../src/smp/protocol/recipientMessage.js'
 import type { Response } from '../../src/smp/protocol/responses.js'
 import { formatRouterAddress } from '../../src/smp/protocol/routerAddress.js'
@@ -52,6 +53,8 @@ export interface ScriptedRouter {
   readonly sessions: readonly FakeSession[]
   readonly seen: SeenCommand[]
   readonly queues: ScriptedQueue[]
+  /** What the queue of a NEW becomes: the mode that was asked for, or none, as routers of old versions answer. */
+  modeOf: (seen: SeenCommand) => QueueMode | undefined
   /** Asked about each command before it is done. */
   react: (seen: SeenCommand) => Reaction | undefined
   /** Does and answers a command that was held back. */
@@ -118,7 +121,7 @@ export const scriptedRouter = async (options: ScriptedRouterOptions): Promise<Sc
     }
     queues.push(queue)
     const { recipientId, senderId } = queue
-    return { type: 'IDS', recipientId, senderId, dhKey: keys.publicKey, mode: command.request?.mode }
+    return { type: 'IDS', recipientId, senderId, dhKey: keys.publicKey, mode: router.modeOf(received) }
   }
 
   // Does a command and gives its answer; what follows the answer is in `afterwards`.
@@ -142,6 +145,9 @@ export const scriptedRouter = async (options: ScriptedRouterOptions): Promise<Sc
         return { answer: ok }
       case 'SEND':
         if (queue.off) return { answer: errorAnswer('AUTH') }
+        // A queue that knows its sender takes only what is signed, one that does not only what is unsigned.
+        if (received.authorization.length > 0 !== (queue.senderKey !== undefined))
+          return { answer: errorAnswer('AUTH') }
         queue.messages.push(sealed(queue, command.body))
         return { answer: ok, afterwards: () => deliver(queue) }
       case 'SUB':
@@ -203,6 +209,7 @@ export const scriptedRouter = async (options: ScriptedRouterOptions): Promise<Sc
     sessions: fake.sessions,
     seen,
     queues,
+    modeOf: ({ command }) => (command.type === 'NEW' ? command.request?.mode : undefined),
     react: () => undefined,
     release,
     all: type => seen.filter(({ command }) => command.type === type),
