@@ -1,7 +1,6 @@
 /** The legacy handshake: KEY where a queue’s sender cannot secure it, HELLO where the joiner’s reply queue is such a one. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { AgentOptions } from '../../src/index.js'
-import type { MemoryStore } from '../../src/store/memory.js'
 import { commands, connections, rcvQueues, sndQueues } from '../../src/store/agent/connections.js'
 import { deliveries, sndMessages } from '../../src/store/agent/messages.js'
 import { formatConnectionRequest, parseConnectionRequest } from '../../src/smp/protocol/connectionRequest.js'
