@@ -11,6 +11,7 @@ import { events } from '../../src/store/eventLog.js'
 import { openMemoryStore } from '../../src/store/memory.js'
 import { type AgentWorld, agentWorld, type TestAgent, textOf } from '../support/agentWorld.js'
 import { type DurableRouter, durableRouter } from '../support/durableRouter.js'
+import { legacyLink } from '../support/legacyLink.js'
 import { brokenDisk } from '../support/storeFaults.js'
 
 type Side = 'alice' | 'bob'
@@ -47,6 +48,8 @@ const fault: fc.Arbitrary<Fault> = fc.oneof(
 
 /** What the two parties know of each other outside of the network. */
 interface Meeting {
+  /** By an invitation, by one of the legacy form, or by a contact address of alice’s. */
+  readonly kind: 'fast' | 'legacy' | 'contact'
   link?: string
 }
 
@@ -138,17 +141,24 @@ class App {
     )
   }
 
+  /** Whether this side has done its part, or waits for a request. */
+  get #hasMet(): boolean {
+    return this.name === 'alice' ? this.#meeting.link !== undefined : this.connectionId !== ''
+  }
+
   /** Alice makes the link, bob joins by it: each call is repeated under its key until it is answered. */
   async meet(): Promise<void> {
     const { agent } = this
     if (agent === undefined || this.#meetingNow === agent) return
     this.#meetingNow = agent
-    while (this.agent === agent && this.connectionId === '') {
+    const { kind } = this.#meeting
+    while (this.agent === agent && !this.#hasMet) {
       try {
         if (this.name === 'alice') {
-          const { connectionId, link } = await agent.agent.createConnection({ idempotencyKey: 'meet' })
-          this.connectionId = connectionId
-          this.#meeting.link = link
+          const mode = kind === 'contact' ? 'contact' : 'invitation'
+          const { connectionId, link } = await agent.agent.createConnection({ mode, idempotencyKey: 'meet' })
+          if (kind !== 'contact') this.connectionId = connectionId
+          this.#meeting.link = kind === 'legacy' ? legacyLink(link) : link
         } else if (this.#meeting.link !== undefined) {
           const params = { link: this.#meeting.link, idempotencyKey: 'meet' }
           this.connectionId = (await agent.agent.joinConnection(params)).connectionId
@@ -169,6 +179,17 @@ class App {
         this.#allowed = true
       } catch (error) {
         this.#blame(agent, 'allowConnection', error)
+      }
+    }
+  }
+
+  async #accept(agent: TestAgent, invitationId: string): Promise<void> {
+    while (this.agent === agent && this.connectionId === '') {
+      try {
+        const { connectionId } = await agent.agent.acceptContact({ invitationId, idempotencyKey: 'accept' })
+        this.connectionId = connectionId
+      } catch (error) {
+        this.#blame(agent, 'acceptContact', error)
       }
     }
   }
@@ -230,6 +251,7 @@ class App {
     // A join that meets a router that is away says so, and goes on.
     const goesOn = event.type === 'ERR' && event.temporary === true
     if (['ERR', 'MERR', 'MERRS', 'END'].includes(event.type) && !goesOn) this.wrong.push(JSON.stringify(event))
+    if (event.type === 'REQ') await this.#accept(agent, event.invitationId)
     if (event.type === 'CONF') await this.#allow(agent, event.connectionId, event.confirmationId)
     if (event.type === 'CON') {
       // A join whose answer was lost has had its effect.
@@ -318,10 +340,10 @@ const heal = async (world: AgentWorld, router: DurableRouter, apps: readonly App
   for (const app of apps) await app.start()
 }
 
-const talk = async (settled: boolean, faults: readonly Fault[]): Promise<void> => {
+const talk = async (settled: boolean, faults: readonly Fault[], kind: Meeting['kind'] = 'fast'): Promise<void> => {
   const world = agentWorld()
   const router = await durableRouter(world)
-  const meeting: Meeting = {}
+  const meeting: Meeting = { kind }
   const apps = { alice: new App('alice', meeting, world, router), bob: new App('bob', meeting, world, router) }
   const both = [apps.alice, apps.bob]
   try {
@@ -395,4 +417,14 @@ it('the same when the faults begin before the two are connected', { timeout: 3_6
     fc.asyncProperty(schedule, faults => talk(false, faults)),
     { numRuns },
   ),
+)
+
+it.each(['legacy', 'contact'] as const)(
+  'B12 B15 B18 the same in the other handshakes: %s',
+  { timeout: 3_600_000 },
+  kind =>
+    fc.assert(
+      fc.asyncProperty(schedule, faults => talk(false, faults, kind)),
+      { numRuns },
+    ),
 )

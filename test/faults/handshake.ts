@@ -1,27 +1,52 @@
-/** Two callers connect their agents by an invitation link, repeating what was not answered. */
+/** Two callers connect their agents by a link, repeating what was not answered. */
 import type { ResultOf } from '../../src/agent/api/calls.js'
+import { legacyLink } from '../support/legacyLink.js'
 import { type EventLine, RpcFailure } from './harness.js'
 import type { Inbox } from './inbox.js'
 import { pause } from './killer.js'
 
+/** By an invitation, by one of the legacy form (KEY and HELLO), or by a contact address of the first agent. */
+export type HandshakeKind = 'fast' | 'legacy' | 'contact'
+
+/** What each side is told, in order. */
+export const toldBy: Readonly<Record<HandshakeKind, readonly [readonly string[], readonly string[]]>> = {
+  fast: [
+    ['CONF', 'CON'],
+    ['INFO', 'CON'],
+  ],
+  legacy: [
+    ['CONF', 'CON'],
+    ['INFO', 'CON'],
+  ],
+  contact: [
+    ['REQ', 'INFO', 'CON'],
+    ['CONF', 'CON'],
+  ],
+}
+
 /** The events of one handshake as an agent tells of them. */
 interface Told {
   readonly types: string[]
-  readonly connected: Promise<void>
+  /** Resolves with the id of the connection that is complete. */
+  readonly connected: Promise<string>
 }
 
 /** Accepts who asks to connect; gathers what the agent tells until CON. */
 const answerHandshake = (inbox: Inbox, failed: (event: EventLine) => void): Told => {
   const types: string[] = []
-  const connected = new Promise<void>(resolve => {
+  const connected = new Promise<string>(resolve => {
     inbox.handle = async event => {
       const { type, connectionId } = event
-      if (['CONF', 'INFO', 'CON'].includes(type)) types.push(type)
+      if (['REQ', 'CONF', 'INFO', 'CON'].includes(type)) types.push(type)
       if (type === 'ERR' && event['temporary'] !== true) failed(event)
-      if (type === 'CON') resolve()
+      if (type === 'CON') resolve(connectionId)
+      if (type === 'REQ') {
+        const invitationId = event['invitationId'] as string
+        await inbox.agent.repeat('acceptContact', { invitationId, info: 'from alice', idempotencyKey: invitationId })
+      }
       if (type !== 'CONF') return
       const confirmationId = event['confirmationId'] as string
-      await inbox.agent.repeat('allowConnection', { connectionId, confirmationId, info: 'from alice' })
+      await inbox.agent.repeat('allowConnection', { connectionId, confirmationId, info: 'allowed' })
     }
   })
   return { types, connected }
@@ -29,15 +54,20 @@ const answerHandshake = (inbox: Inbox, failed: (event: EventLine) => void): Told
 
 export interface Connected {
   readonly ids: readonly [string, string]
-  /** CONF, INFO and CON events of each side, in their order. */
+  /** REQ, CONF, INFO and CON events of each side, in their order. */
   readonly told: readonly [readonly string[], readonly string[]]
 }
 
 /** The one call that waits for the router: while it cannot be reached, the caller tries again under the same key. */
-const createConnection = async ({ agent }: Inbox, round: number): Promise<ResultOf<'createConnection'>> => {
+const createConnection = async (
+  { agent }: Inbox,
+  round: number,
+  kind: HandshakeKind,
+): Promise<ResultOf<'createConnection'>> => {
+  const mode = kind === 'contact' ? 'contact' : 'invitation'
   for (;;) {
     try {
-      return await agent.repeat('createConnection', { idempotencyKey: `create-${round}` })
+      return await agent.repeat('createConnection', { mode, idempotencyKey: `create-${round}` })
     } catch (error) {
       if (!(error instanceof RpcFailure) || error.error.code !== transportFailed) throw error
       await pause(100)
@@ -49,7 +79,11 @@ const createConnection = async ({ agent }: Inbox, round: number): Promise<Result
 const transportFailed = -32_006
 
 /** A new connection; `round` tells its idempotency keys apart. Rejects on an ERR event. */
-export const connectAgents = async ([alice, bob]: readonly [Inbox, Inbox], round: number): Promise<Connected> => {
+export const connectAgents = async (
+  [alice, bob]: readonly [Inbox, Inbox],
+  round: number,
+  kind: HandshakeKind = 'fast',
+): Promise<Connected> => {
   let fail: (error: Error) => void = () => {}
   const failure = new Promise<never>((_resolve, reject) => {
     fail = reject
@@ -57,10 +91,11 @@ export const connectAgents = async ([alice, bob]: readonly [Inbox, Inbox], round
   const onErr = (event: EventLine): void => fail(new Error(JSON.stringify(event)))
   const sides = [answerHandshake(alice, onErr), answerHandshake(bob, onErr)] as const
   const connect = async (): Promise<Connected> => {
-    const { connectionId, link } = await createConnection(alice, round)
-    const joined = await bob.agent.repeat('joinConnection', { link, info: 'from bob', idempotencyKey: `join-${round}` })
-    await Promise.all(sides.map(side => side.connected))
-    return { ids: [connectionId, joined.connectionId], told: [sides[0].types, sides[1].types] }
+    const created = await createConnection(alice, round, kind)
+    const link = kind === 'legacy' ? legacyLink(created.link) : created.link
+    await bob.agent.repeat('joinConnection', { link, info: 'from bob', idempotencyKey: `join-${round}` })
+    const ids = await Promise.all([sides[0].connected, sides[1].connected])
+    return { ids, told: [sides[0].types, sides[1].types] }
   }
   return Promise.race([connect(), failure])
 }
