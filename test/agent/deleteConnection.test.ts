@@ -6,6 +6,7 @@ import { commands, connections, rcvQueues } from '../../src/store/agent/connecti
 import { deliveries } from '../../src/store/agent/messages.js'
 import type { MemoryStore } from '../../src/store/memory.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
+import { legacyLink } from '../support/legacyLink.js'
 import { errorAnswer, type ScriptedRouter, scriptedRouter } from '../support/scriptedRouter.js'
 import { type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
 import { afterCommits, commitGate, touches } from '../support/storeFaults.js'
@@ -55,6 +56,22 @@ const bobs = async (): Promise<{ bob: TestAgent; link: string; bobId: string }> 
   const bob = await world.start('bob')
   const { connectionId: bobId, link } = await bob.agent.createConnection({})
   return { bob, link, bobId }
+}
+
+const bobsAddress = async (): Promise<string> => {
+  const bob = await world.start('bob')
+  return (await bob.agent.createConnection({ mode: 'contact' })).link
+}
+/** alice has joined bob’s invitation of the legacy form, and her next command of a type is on its way. */
+const legacyJoiner = async (type: string): Promise<{ connectionId: string }> => {
+  const { link, bob, bobId } = await bobs()
+  const joined = await alice.agent.joinConnection({ link: legacyLink(link) })
+  const { confirmationId } = await bob.next('CONF')
+  hold(type)
+  await bob.agent.allowConnection({ connectionId: bobId, confirmationId })
+  await alice.next('INFO')
+  await world.clock.settle()
+  return joined
 }
 
 /** Brings a connection of alice to a state and gives its id. */
@@ -114,6 +131,43 @@ const states: Record<string, () => Promise<string>> = {
     await bob.next('CONF')
     return connectionId
   },
+  'securing: KEY is on its way': async () => {
+    const { connectionId } = await legacyJoiner('KEY')
+    return connectionId
+  },
+  'greeting: HELLO is on its way': async () => {
+    const { connectionId } = await legacyJoiner('SEND')
+    return connectionId
+  },
+  'answered: HELLO has not come': async () => {
+    const { connectionId, confirmationId } = await world.invite(alice, { legacyReply: true })
+    await alice.agent.allowConnection({ connectionId, confirmationId })
+    await world.clock.settle()
+    return connectionId
+  },
+  'contact: invitations wait': async () => {
+    const { connectionId, link } = await alice.agent.createConnection({ mode: 'contact' })
+    const bob = await world.start('bob')
+    await bob.agent.joinConnection({ link })
+    await alice.next('REQ')
+    return connectionId
+  },
+  'requesting: the queue is being made': async () => {
+    const link = await bobsAddress()
+    hold('NEW')
+    const { connectionId } = await alice.agent.joinConnection({ link })
+    await world.until(() => world.router.all('NEW').length === 2, 'NEW')
+    return connectionId
+  },
+  'inviting: the invitation is on its way': async () => {
+    const link = await bobsAddress()
+    hold('SEND')
+    const { connectionId } = await alice.agent.joinConnection({ link })
+    await world.until(() => world.router.all('SEND').length === 1, 'SEND')
+    return connectionId
+  },
+  'prepared: nothing is known to a router': async () =>
+    (await alice.agent.prepareConnectionToJoin({ link: await bobsAddress() })).connectionId,
   'connected: at rest': async () => (await world.befriend(alice)).connectionId,
   'connected: messages wait both ways': async () => {
     const { connectionId, peer } = await world.befriend(alice)
