@@ -60,7 +60,7 @@ export class CarefulSide {
       for (const key of this.#asked.keys()) if (!this.#answers.has(key)) this.#call(key)
       this.ask(`subscribe ${this.kills}`, agent => agent.subscribe({}))
     }
-    for (const event of [...this.agent.events]) this.#handle(event)
+    for (const event of this.agent.events) this.#handle(event)
   }
 
   #call(key: string): void {
