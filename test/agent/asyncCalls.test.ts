@@ -46,6 +46,8 @@ describe('B21 the list of asynchronous calls', () => {
     getMessages: 'asks now: what it finds comes as events',
     setNetwork: 'about this run of the agent: nothing is stored',
     setNetworkConfig: 'about this run of the agent: nothing is stored',
+    prepareConnectionToJoin: 'its answer is the id that is wanted at once, and needs no network',
+    prepareConnectionToAccept: 'its answer is the id that is wanted at once, and needs no network',
     inspectConnection: 'reads',
     listConnections: 'reads',
     registerConsumer: 'changes nothing but the log of this agent',

@@ -445,6 +445,57 @@ describe('B18 accepting', () => {
   })
 })
 
+describe('B18 B21 asynchronously', () => {
+  /** The answer of a stored call, without what every event has. */
+  const answerTo = async (agent: TestAgent, correlationId: string) => {
+    const find = () => agent.events.find(event => event.correlationId === correlationId)
+    await world.until(() => find() !== undefined, `an answer to ${correlationId}`)
+    const event = find()
+    if (event?.type === 'OK') return event.result as { connectionId: string; link: string }
+    return event?.type === 'ERR' ? event.error.code : event?.type
+  }
+
+  it('B18 ★ accepted once, whoever asks; ERR for the second; the same connection again after a refusal', async () => {
+    let alice = await start('alice')
+    const bob = await start('bob')
+    await alice.agent.createConnectionAsync({ mode: 'contact', correlationId: 'create' })
+    const address = await answerTo(alice, 'create')
+    if (address === undefined || typeof address === 'string') throw new Error('no address')
+    await bob.agent.joinConnectionAsync({ link: address.link, info: 'bob', correlationId: 'join' })
+    const joined = await answerTo(bob, 'join')
+    const { invitationId } = await alice.next('REQ', address.connectionId)
+    answerOf('SKEY', 'alice', errorAnswer('INTERNAL'))
+    await alice.agent.acceptContactAsync({ invitationId, info: 'lost', correlationId: 'first' })
+    await alice.agent.acceptContactAsync({ invitationId, info: 'lost', correlationId: 'second' })
+    const answers = [await answerTo(alice, 'first'), await answerTo(alice, 'second')]
+    const accepted = answers.find(answer => typeof answer === 'object')
+    expect(answers.filter(answer => typeof answer === 'string')).toEqual(['INVITATION_ACCEPTED'])
+    await world.until(() => countOf(alice, 'ERR') === 2, 'the refusal')
+    alice = await restart(alice)
+    allGood()
+    await alice.agent.acceptContactAsync({ invitationId, info: 'alice', correlationId: 'third' })
+    expect(await answerTo(alice, 'third')).toEqual(accepted)
+    if (typeof accepted !== 'object' || typeof joined !== 'object') throw new Error('not joined')
+    await complete(alice, accepted.connectionId, bob, joined.connectionId)
+    await alice.agent.rejectContactAsync({ invitationId, correlationId: 'reject' })
+    expect(await answerTo(alice, 'reject')).toBe('INVITATION_ACCEPTED')
+    expect(await alice.store.count(connections)).toBe(2)
+  })
+
+  it('B16 B18 as prepared connections, on both sides', async () => {
+    const [alice, bob] = [await start('alice'), await start('bob')]
+    const { link } = await alice.agent.createConnection({ mode: 'contact' })
+    const own = await bob.agent.prepareConnectionToJoin({ link })
+    await bob.agent.joinConnectionAsync({ link, info: 'bob', correlationId: 'join', ...own })
+    expect(await answerTo(bob, 'join')).toEqual(own)
+    const { invitationId } = await alice.next('REQ')
+    const theirs = await alice.agent.prepareConnectionToAccept({ invitationId })
+    await alice.agent.acceptContactAsync({ invitationId, info: 'alice', correlationId: 'accept', ...theirs })
+    expect(await answerTo(alice, 'accept')).toEqual(theirs)
+    await complete(alice, theirs.connectionId, bob, own.connectionId)
+  })
+})
+
 describe('B18 joining by an address', () => {
   it.each(['NEW', 'SEND'])(
     'B15 ★ %s whose answer is lost is repeated with the same queue and keys: one REQ, after restarts too',
