@@ -237,6 +237,7 @@ export const sndQueueSwitchMachine = setup({
     /** The old queue goes with its worker; the new one is the primary one. */
     removeOld: intent(),
     dropNewQueue: intent(),
+    notifyLost: intent(),
     notifySwitch: intent<{ phase: 'started' | 'confirmed' | 'secured' | 'completed' }>(),
     queueError: intent<{ reason: string }>(),
   },
@@ -287,7 +288,7 @@ export const sndQueueSwitchMachine = setup({
           target: 'sendingQTEST',
           actions: ['drainToNew', 'sendQTEST', { type: 'notifySwitch', params: { phase: 'secured' } }],
         },
-        'queue.lost': { target: 'idle', actions: ['dropNewQueue'] },
+        'queue.lost': { target: 'idle', actions: ['dropNewQueue', 'notifyLost'] },
         'sync.ended': { actions: ['sendQKEY'] },
       },
     },
@@ -298,17 +299,18 @@ export const sndQueueSwitchMachine = setup({
         ignores: {
           'key.sent': 'the other party has it: QUSE came',
           'queue.used': 'said again after a synchronisation',
-          'sync.ended': 'QTEST waits still: it comes behind the messages of the synchronisation',
         },
       },
       on: {
+        // QUSE may have come while nothing could be said.
+        'sync.ended': { actions: ['sendQTEST'] },
         'queue.offered': { actions: [{ type: 'queueError', params: { reason: 'QADD during the end of a switch' } }] },
         'test.sent': {
           target: 'completed',
           actions: ['removeOld', { type: 'notifySwitch', params: { phase: 'completed' } }],
         },
         // The old queue is still there: the connection goes on with it.
-        'queue.lost': { target: 'idle', actions: ['dropNewQueue'] },
+        'queue.lost': { target: 'idle', actions: ['dropNewQueue', 'notifyLost'] },
       },
     },
     completed: {

@@ -8,7 +8,7 @@ import { type Change, patch } from '../store/index.js'
 import type { AgentContext } from './context.js'
 import type { DecryptedMessage } from './decryptMessage.js'
 import type { OpenedEnvelope } from './incoming.js'
-import type { SndMessageRow } from './outgoing.js'
+import type { DeliveryRow, SndMessageRow } from './outgoing.js'
 import type { ConnectionRow, RcvQueueRow } from './rows.js'
 import type { DeliveredMessage } from './sessions.js'
 
@@ -18,6 +18,8 @@ export type Received =
   | { readonly type: 'acknowledge' }
   /** The application acknowledges it. */
   | { readonly type: 'keep'; readonly messageId: number }
+  /** A message of a rotation that comes before others which the other queue still has: it is looked at again later. */
+  | { readonly type: 'hold' }
   /** An invitation: look whether it came before. */
   | { readonly type: 'invitation'; readonly request: InvitationRequest; readonly info: Bytes }
   /** The ratchet says that it was received before: look which one it was. */
@@ -45,6 +47,8 @@ export interface Arrival {
   readonly decrypted?: DecryptedMessage
   /** The sent messages that its receipts are about. */
   readonly receipted: readonly SndMessageRow[]
+  /** What waits for the queue that its QUSE replaces. */
+  readonly waiting: readonly DeliveryRow[]
 }
 
 /** A step that only acknowledges. */

@@ -30,6 +30,7 @@ import { setNetwork, setNetworkConfig } from './setNetwork.js'
 import { storeCall } from './storeCall.js'
 import { subscribe } from './subscribe.js'
 import { suspendConnection } from './suspendConnection.js'
+import { abortSwitch, switchConnection } from './switchConnection.js'
 import { testRouter } from './testRouter.js'
 import { createUser, deleteUser, listUsers, setConnectionUser, setRouters, setUserHidden } from './users.js'
 
@@ -122,6 +123,8 @@ export const handlers: Handlers = {
   deleteConnection,
   deleteConnections,
   suspendConnection,
+  switchConnection,
+  abortSwitch,
   abandonRouter,
   inspectConnection,
   listConnections,

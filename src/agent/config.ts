@@ -46,6 +46,9 @@ export interface AgentConfig {
   readonly storedDataMs: number
   /** Restarts of one worker in a minute, before its crash is CRITICAL (B02). */
   readonly maxWorkerRestartsPerMinute: number
+  /** In a rotation: how long a queue must have been silent before the other one is read past it, and how long one is waited for that cannot be read, in ms. */
+  readonly drainSilenceMs: number
+  readonly drainPatienceMs: number
   /** Sent messages of one queue whose completion may still be on its way to the disk. */
   readonly deliveriesAhead: number
   /** Unread events: at this many the agent stops receiving, so that none is ever dropped. Acknowledge events of every type. */
@@ -85,6 +88,8 @@ export const defaultConfig: AgentConfig = {
   storedDataMs: 21 * day,
   maxWorkerRestartsPerMinute: 5,
   deleteDeliveryTimeoutMs: 2 * day,
+  drainSilenceMs: 30 * second,
+  drainPatienceMs: 60 * minute,
   deliveriesAhead: 64,
   maxUnreadEvents: 100_000,
 }

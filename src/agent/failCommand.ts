@@ -10,6 +10,7 @@ import { errorFact } from './events.js'
 import { isHandshakeStep } from './handshakeSteps.js'
 import { queueGone } from './finishDeletion.js'
 import { type ConnectionRow, eventOf, findConnection, isDeleted } from './rows.js'
+import { giveUpSwitchStep, isSwitchStep } from './runSwitchStep.js'
 import { callAnswer, callFailed } from './storeCall.js'
 
 /** Says in an ERR event that its command is not given up. */
@@ -29,6 +30,7 @@ export const giveUpCommand = async (
     const [queue] = await context.store.find(rcvQueues, { where: { queueId } })
     return queue === undefined ? dropCommand(context, command) : queueGone(context, command, queue, error)
   }
+  if (isSwitchStep(command)) return giveUpSwitchStep(context, command, error)
   const { connectionId } = command
   return endCommand(context, command, {
     name: 'command.failed',

@@ -6,6 +6,7 @@ import type { KeptMessage } from './arrival.js'
 import { storedCommand } from './commandRows.js'
 import type { AgentContext } from './context.js'
 import { receive } from './receive.js'
+import { HeldMessages } from './heldMessages.js'
 import { findRcvQueue } from './rows.js'
 import type { DeliveredMessage, SubscribedQueue } from './sessions.js'
 
@@ -28,6 +29,8 @@ export class Inbox {
   readonly #heldBack = new Set<Unacknowledged>()
   /** Messages that came while the agent is suspended: at most one per queue. */
   #arrived: DeliveredMessage[] = []
+  /** Messages of a rotation that others come before. */
+  #held: HeldMessages | undefined
   #closed = false
   #processing = 0
   readonly #idle: Array<() => void> = []
@@ -42,7 +45,7 @@ export class Inbox {
   }
 
   /** Processes a message. Never throws and never blocks its caller. */
-  accept(message: DeliveredMessage): void {
+  accept(message: DeliveredMessage, force = false): void {
     if (this.#closed) return
     const { operations } = this.#context
     if (operations.isStopped('receiving')) {
@@ -51,7 +54,7 @@ export class Inbox {
     }
     operations.began('receiving')
     this.#processing++
-    void this.#process(message).finally(() => {
+    void this.#process(message, force).finally(() => {
       operations.ended('receiving')
       this.#processing--
       if (this.#processing === 0) for (const resolve of this.#idle.splice(0)) resolve()
@@ -108,27 +111,56 @@ export class Inbox {
   /** Forgets the messages of a deleted connection. */
   forget(connectionId: string): void {
     for (const [key, { queue }] of this.#kept) if (queue.connectionId === connectionId) this.#kept.delete(key)
+    this.#held?.forget(connectionId)
   }
 
   /** Takes no more messages and waits for those being processed. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#held?.close()
     if (this.#processing > 0) await new Promise<void>(resolve => this.#idle.push(resolve))
     this.#heldBack.clear()
     this.#kept.clear()
   }
 
-  async #process(message: DeliveredMessage): Promise<void> {
+  async #process(message: DeliveredMessage, force: boolean): Promise<void> {
     const { log } = this.#context
+    const { connectionId, queueId } = message.queue
     try {
-      const received = await receive(this.#context, message)
+      const received = await receive(this.#context, message, force)
+      if (received.type === 'hold') {
+        this.#heldMessages().hold(message)
+        return
+      }
       if (received.type === 'acknowledge') this.#sendAck(unacknowledged(message), 0)
+      this.#held?.taken(queueId)
+      this.#held?.progressed(connectionId)
     } catch (error) {
       // Nothing was stored, so nothing is acknowledged: the router delivers it again with the next subscription.
       const { code } = asDuologueError(error)
       log.error({ code, connectionId: message.queue.connectionId }, 'a message could not be stored')
       if (error instanceof StoreError) this.#processLater(message)
     }
+  }
+
+  #heldMessages(): HeldMessages {
+    const { clock, config } = this.#context
+    this.#held ??= new HeldMessages({
+      clock,
+      silenceMs: config.drainSilenceMs,
+      patienceMs: config.drainPatienceMs,
+      others: message => this.#othersOf(message),
+      again: (message, force) => this.accept(message, force),
+    })
+    return this.#held
+  }
+
+  #othersOf({ queue }: DeliveredMessage): 'busy' | 'read' | 'away' {
+    const { connectionId, queueId } = queue
+    for (const { queue: other } of this.#kept.values()) {
+      if (other.connectionId === connectionId && other.queueId !== queueId) return 'busy'
+    }
+    return this.#context.sessions.readsOthers(queue) ? 'read' : 'away'
   }
 
   #processLater(message: DeliveredMessage): void {

@@ -23,7 +23,7 @@ import { newX3dhKeys } from './invitation.js'
 import type { ContactTarget, InvitationTarget, JoinTarget } from './joinTarget.js'
 import { newConnection, type Origin } from './newConnection.js'
 import { newRcvQueue, newSndQueue } from './queues.js'
-import { type ConnectionRow, primarySndQueue, rcvQueuesOf, requireConnection } from './rows.js'
+import { type ConnectionRow, usedSndQueue, rcvQueuesOf, requireConnection } from './rows.js'
 
 /** Joining by a link, or accepting who did: what a call gives to the connection machine. */
 export interface Join {
@@ -74,7 +74,7 @@ export const joinEffects = (context: AgentContext, state: UnitState, join: Join,
     commandJoin: () => {
       if (base.status === 'new') return newJoiner(context, state, base, targetOfMode(target, 'invitation'), info, begun)
       if (rcvQueue === undefined) throw new InternalError('a joiner has no reply queue', { field: connectionId })
-      return added(secureSendStep(context, state, primarySndQueue(state, connectionId), rcvQueue), newInfo)
+      return added(secureSendStep(context, state, usedSndQueue(state, connectionId), rcvQueue), newInfo)
     },
     commandCreateQueue: () => {
       if (base.status === 'new') return newRequester(context, state, base, targetOfMode(target, 'contact'), info, begun)

@@ -32,7 +32,7 @@ import { checkOptions, configOf, networkConfigOf } from './options.js'
 import type { QueuedDelivery } from './outgoing.js'
 import { type OwnedClock, ownedClock } from './ownedClock.js'
 import { Routers } from './routers.js'
-import { eventOf } from './rows.js'
+import { eventOf, type RcvQueueRow } from './rows.js'
 import { sessionsListener } from './sessionEvents.js'
 import { Sessions } from './sessions.js'
 import { Statistics } from './statistics.js'
@@ -253,6 +253,8 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     else if (worker === 'command') commandWorkers.wake(key)
     else if (worker === 'commandsChanged') commandWorkers.changed(key)
     else if (worker === 'abandoned') deliveries.abandoned(key)
+    else if (worker === 'deliveryGone') deliveries.forget(key)
+    else if (worker === 'queueDropped' && hint !== undefined) sessions.remove(hint as RcvQueueRow)
     else if (worker === 'continue') deliveries.continue(key)
     else if (worker === 'kept' && hint !== undefined) context.inbox.keep(hint as KeptMessage)
   }

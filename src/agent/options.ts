@@ -59,6 +59,8 @@ const configSchema = z.strictObject({
   storedDataMs: positive,
   maxWorkerRestartsPerMinute: count,
   deleteDeliveryTimeoutMs: positive,
+  drainSilenceMs: positive,
+  drainPatienceMs: positive,
   deliveriesAhead: count,
   maxUnreadEvents: count,
   maxUnreadAgeMs: positive,

@@ -181,6 +181,7 @@ const enqueued = (connection: ConnectionRow, queue: SndQueueRow, message: NewMes
     messageId,
     connectionId,
     warned: null,
+    sent: false,
     createdAt: message.now,
   }
   const hint: QueuedDelivery = { delivery, message: row, body: message.body }

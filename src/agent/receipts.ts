@@ -12,7 +12,7 @@ import { decideConnection } from './decideConnection.js'
 import type { DecryptedMessage } from './decryptMessage.js'
 import { checkReceiptInfoLength } from './limits.js'
 import { encodeContent, enqueueMessage, type SndMessageRow } from './outgoing.js'
-import { eventOf, findConnection, primarySndQueue } from './rows.js'
+import { eventOf, findConnection, usedSndQueue } from './rows.js'
 
 type RcvMessageRow = Row<typeof rcvMessages>
 
@@ -82,7 +82,7 @@ export const sendReceipt = (state: UnitState, message: RcvMessageRow, info: Uint
     acceptMessage: () => {
       const receipts = [{ messageId: senderMessageId, hash: internalHash, info }]
       const options = { now: state.now, notify: false }
-      const queue = primarySndQueue(state, connectionId)
+      const queue = usedSndQueue(state, connectionId)
       const { changes, wake } = enqueueMessage(connection, queue, encodeContent({ type: 'A_RCVD', receipts }), options)
       return {
         changes: [patch(rcvMessages, { connectionId, messageId }, { state: 'receipted' }), ...changes],

@@ -4,15 +4,17 @@ import { decide, type Decision } from '../runtime/decide.js'
 import type { NewEvent, Outcome, Read, UnitState } from '../runtime/unit.js'
 import { parseRouterAddress } from '../smp/protocol/routerAddress.js'
 import { rcvQueues } from '../store/agent/connections.js'
-import { rcvMessages } from '../store/agent/messages.js'
+import { deliveries, rcvMessages } from '../store/agent/messages.js'
 import { patch, type Row } from '../store/index.js'
 import { acknowledged, type Arrival, keptWake, type Received, type Step } from './arrival.js'
 import type { AgentContext } from './context.js'
 import { decryptMessage } from './decryptMessage.js'
 import { errorFact } from './events.js'
 import { openDelivered, openSent } from './incoming.js'
-import { encodeContent, enqueueMessage } from './outgoing.js'
+import { type DeliveryRow, encodeContent, enqueueMessage } from './outgoing.js'
 import { isSecurable } from './queues.js'
+import { isSynchronized } from './rotation.js'
+import { decideRcvSwitch, rcvSwitchOf, rcvSwitchTo } from './rcvSwitch.js'
 import { receiveConfirmation } from './receiveConfirmation.js'
 import { receiveInvitation } from './receiveInvitation.js'
 import { receiveMessage } from './receiveMessage.js'
@@ -24,9 +26,10 @@ import {
   findRcvQueue,
   isDeleted,
   type RcvQueueRow,
-  sndQueuesOf,
+  usedSndQueue,
 } from './rows.js'
 import type { DeliveredMessage } from './sessions.js'
+import { usedSwitch } from './sndSwitch.js'
 
 type RcvMessageRow = Row<typeof rcvMessages>
 
@@ -34,13 +37,13 @@ type RcvMessageRow = Row<typeof rcvMessages>
  * Processes one message of a router: decrypt, parse, check and store are one unit of work (B32). An error while processing is
  * reported and the message is acknowledged all the same, so that it cannot come back for ever (B31).
  */
-export const receive = async (context: AgentContext, message: DeliveredMessage): Promise<Received> => {
+export const receive = async (context: AgentContext, message: DeliveredMessage, force = false): Promise<Received> => {
   const { connectionId } = message.queue
   const received = await context.runtime.run<Opened, Received>({
     name: 'receive',
     internal: true,
     locks: [connectionId],
-    load: (read, state) => open(context, state, message, read),
+    load: (read, state) => open(context, state, message, { read, force }),
     compute: (_state, opened) => arrived(message, opened),
   })
   if (received.type === 'suspect') return settleSuspect(context, message, received)
@@ -58,6 +61,8 @@ type Opened =
       readonly connection: ConnectionRow
       readonly queue: RcvQueueRow
     }
+  /** Others come before it, which the other queue of a rotation has. */
+  | { readonly type: 'held' }
   | { readonly type: 'arrived'; readonly arrival: Arrival; readonly decision: Decision }
 
 // Opens the message and reads the rows that it is about, which only its content tells.
@@ -65,7 +70,7 @@ const open = async (
   context: AgentContext,
   state: UnitState,
   message: DeliveredMessage,
-  read: Read,
+  { read, force }: { readonly read: Read; readonly force: boolean },
 ): Promise<Opened> => {
   const { connectionId, queueId } = message.queue
   const connection = findConnection(state, connectionId)
@@ -87,17 +92,20 @@ const open = async (
     decision = decide(rcvQueueMachine, queue.status, known, event)
     state.traced('rcvQueue', queue.queueId, event.type, decision)
     const { brokerAt, notify } = delivered
-    arrival = { context, state, connection, queue, message, brokerAt, notify, opened, receipted: [] }
+    arrival = { context, state, connection, queue, message, brokerAt, notify, opened, receipted: [], waiting: [] }
     if (decision.intents[0]?.type === 'processMessage') arrival = { ...arrival, decrypted: decryptMessage(arrival) }
   } catch (error) {
     return { type: 'failed', connection, error }
   }
+  if (!force && comesLater(arrival)) return { type: 'held' }
   const receipted = await readReceipted(read, connectionId, arrival.decrypted)
-  return { type: 'arrived', arrival: { ...arrival, receipted }, decision }
+  const waiting = await readWaiting(read, arrival)
+  return { type: 'arrived', arrival: { ...arrival, receipted, waiting }, decision }
 }
 
 const arrived = (message: DeliveredMessage, opened: Opened): Outcome<Received> => {
   if (opened.type === 'unwanted') return { result: { type: 'acknowledge' } }
+  if (opened.type === 'held') return { result: { type: 'hold' } }
   if (opened.type === 'failed') return failed(opened.connection, opened.error)
   try {
     const step = opened.type === 'drained' ? queueDrained(opened) : follow(opened.arrival, opened.decision)
@@ -123,7 +131,7 @@ const follow = (arrival: Arrival, decision: Decision): Step => {
     case 'processConfirmation':
       return receiveConfirmation(arrival)
     case 'processMessage': {
-      const step = receiveMessage(arrival)
+      const step = withSwitch(arrival, receiveMessage(arrival))
       if (decision.from === decision.to) return step
       const { queueId } = arrival.queue
       return { ...step, changes: [...step.changes, patch(rcvQueues, { queueId }, { status: decision.to })] }
@@ -145,11 +153,38 @@ const follow = (arrival: Arrival, decision: Decision): Step => {
   }
 }
 
+// Both queues of a rotation are read from QUSE on, and each may have messages that the other one has not: the numbers of the sender tell
+// which comes next (B78).
+const comesLater = ({ state, connection, queue, decrypted }: Arrival): boolean => {
+  if (decrypted?.type !== 'message' || decrypted.message.id <= connection.lastExternalId + 1) return false
+  const rotation = rcvSwitchOf(state, connection)
+  if (rotation === undefined || rotation.old.switchStatus !== 'sendingQUSE') return false
+  return queue.queueId === rotation.old.queueId || queue.queueId === rotation.fresh.queueId
+}
+
+// What waits for the queue that a QUSE replaces goes to the new one, too.
+const readWaiting = async (read: Read, { state, connection, decrypted }: Arrival): Promise<readonly DeliveryRow[]> => {
+  if (decrypted?.type !== 'message' || decrypted.message.content.type !== 'QUSE') return []
+  const rotation = usedSwitch(state, connection, decrypted.message.content.queues[0]?.queue)
+  if (rotation === undefined) return []
+  return read(deliveries, { where: { queueId: rotation.old.queueId }, orderBy: ['messageId'] })
+}
+
+// The first message on the new queue with nothing missing before it ends the old one (B33).
+const withSwitch = (arrival: Arrival, step: Step): Step => {
+  const { context, state, connection, queue, decrypted } = arrival
+  if (queue.replaces === null || (decrypted?.type !== 'message' && decrypted?.type !== 'suspect')) return step
+  const rotation = rcvSwitchTo(state, connection, queue)
+  if (rotation?.old.switchStatus !== 'sendingQUSE') return step
+  const { changes = [], wakes = [] } = decideRcvSwitch(context, state, rotation, { type: 'message.received' })
+  return { ...step, changes: [...step.changes, ...changes], wakes: [...step.wakes, ...wakes] }
+}
+
 // The queue was full and is empty now: the sender need not wait out its delay (A_QCONT). The other party is there, so a delivery of
 // ours that waits, and that A_QCONT would stand behind, is tried at once too: else both sides could wait for each other.
 const queueDrained = ({ state, connection, queue }: Extract<Opened, { type: 'drained' }>): Step => {
-  const sndQueue = sndQueuesOf(state, connection.connectionId).find(row => row.primary)
-  if (sndQueue === undefined || connection.status !== 'connected' || queue.sndId === null) return acknowledged()
+  if (connection.status !== 'connected' || !isSynchronized(connection) || queue.sndId === null) return acknowledged()
+  const sndQueue = usedSndQueue(state, connection.connectionId)
   const content = encodeContent({
     type: 'A_QCONT',
     queue: { router: parseRouterAddress(queue.router), senderId: queue.sndId },

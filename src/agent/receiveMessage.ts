@@ -2,7 +2,7 @@ import { sha256 } from '../crypto/index.js'
 import type { Bytes } from '../encoding/index.js'
 import { InternalError } from '../errors.js'
 import { follow } from '../runtime/follow.js'
-import type { NumberedMessage } from '../smp/protocol/agentMessage.js'
+import type { MessageContent, NumberedMessage } from '../smp/protocol/agentMessage.js'
 import { formatRouterAddress } from '../smp/protocol/routerAddress.js'
 import { rcvMessages } from '../store/agent/messages.js'
 import { type Change, insert, type Json } from '../store/index.js'
@@ -13,8 +13,10 @@ import type { DecryptedMessage } from './decryptMessage.js'
 import { errorFact } from './events.js'
 import { enqueueHello } from './outgoing.js'
 import { ratchetWorks } from './ratchetSync.js'
+import { receiveQkey } from './rcvSwitch.js'
 import { receiptEffects } from './receipts.js'
-import { type ConnectionRow, eventOf, primarySndQueue, sndQueuesOf } from './rows.js'
+import { type ConnectionRow, eventOf, usedSndQueue, sndQueuesOf } from './rows.js'
+import { receiveQadd, receiveQuse } from './sndSwitch.js'
 
 /** A message of the double ratchet: decrypted, numbered, checked and stored in one commit (B32). */
 export const receiveMessage = (arrival: Arrival): Step => {
@@ -55,10 +57,11 @@ const numberedStep = (arrival: Arrival, decrypted: Extract<DecryptedMessage, { t
     lastExternalId: id,
     lastReceiveHash: internalHash,
   }
+  const after = { ...connection, ...next }
   const step =
     content.type === 'HELLO'
-      ? helloStep(arrival, { ...connection, ...next })
-      : contentStep(arrival, decrypted.message, messageId)
+      ? helloStep(arrival, after)
+      : (rotationStep(arrival, after, content) ?? contentStep(arrival, decrypted.message, messageId))
   const kept = step.received.type === 'keep'
   const sync = ratchetWorks(connection)
   const changes: Change[] = [
@@ -91,13 +94,31 @@ const helloStep = ({ state }: Arrival, connection: ConnectionRow): Step => {
   const { connectionId } = connection
   const decision = decideConnection(state, connection, { type: 'hello.received' })
   const effects = follow(decision, {
-    enqueueHello: () => enqueueHello(connection, primarySndQueue(state, connectionId), state.now),
+    enqueueHello: () => enqueueHello(connection, usedSndQueue(state, connectionId), state.now),
     notifyCon: () => complete(connection),
     refuse: ({ reason }) => ({
       events: [errorEvent(connection, 'AGENT_PROHIBITED', String(reason))],
     }),
   })
   return acknowledged({ ...effects, changes: [...statusChange(connectionId, decision), ...effects.changes] })
+}
+
+// Rotation (B70): the machines of both parties answer. `connection` is as the message has left it.
+const rotationStep = (arrival: Arrival, connection: ConnectionRow, content: MessageContent): Step | undefined => {
+  const { context, state, waiting } = arrival
+  switch (content.type) {
+    case 'QADD':
+      return acknowledged(receiveQadd(context, state, connection, content.queues))
+    case 'QKEY':
+      return acknowledged(receiveQkey(context, state, connection, content.queues))
+    case 'QUSE':
+      return acknowledged(receiveQuse(state, connection, content.queues, waiting))
+    // Any message on the new queue ends the old one: QTEST is there so that there is one.
+    case 'QTEST':
+      return acknowledged()
+    default:
+      return undefined
+  }
 }
 
 // ACK is the user’s for a message and for a receipt with news, automatic for everything else that the agents say to each other (B31).

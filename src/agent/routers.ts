@@ -55,6 +55,19 @@ export class Routers {
     })
   }
 
+  /**
+   * The router for a queue that replaces one at `old`: none of those that the connection uses already if possible, at least another one
+   * than `old`. Throws CallError `CONFIG_NO_ROUTERS`.
+   */
+  pickUnused(userId: number, random: Random, used: readonly string[], old: string): string {
+    const places = used.map(parseRouterAddress)
+    const unused = this.of(userId).filter(
+      ({ enabled, storage, router }) => enabled && storage && !places.some(place => sameRouterPlace(place, router)),
+    )
+    const picked = pickOne(unused, random)
+    return picked === undefined ? this.pick(userId, random, old) : formatRouterAddress(picked.router)
+  }
+
   /** A router of the user to send through, not the one that the message is for; undefined when there is none (B49). */
   pickProxy(userId: number, random: Random, destination: string): RouterAddressWithAuth | undefined {
     const target = parseRouterAddress(destination)

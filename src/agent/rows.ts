@@ -37,9 +37,11 @@ export const sndQueuesOf = (state: UnitState, connectionId: string): readonly Sn
 export const findSndQueue = (state: UnitState, connectionId: string, queueId: string): SndQueueRow | undefined =>
   sndQueuesOf(state, connectionId).find(queue => queue.queueId === queueId)
 
-/** The queue that messages go to. Throws InternalError when there is none. */
-export const primarySndQueue = (state: UnitState, connectionId: string): SndQueueRow => {
-  const queue = sndQueuesOf(state, connectionId).find(row => row.primary)
+/** The queue that messages go to: the primary one, or its replacement once the other party uses that. Throws InternalError when there is none. */
+export const usedSndQueue = (state: UnitState, connectionId: string): SndQueueRow => {
+  const queues = sndQueuesOf(state, connectionId)
+  const old = queues.find(row => row.switchStatus === 'sendingQTEST')
+  const queue = queues.find(row => (old === undefined ? row.primary : row.replaces === old.queueId))
   if (queue === undefined) throw new InternalError('connection has no send queue', { field: connectionId })
   return queue
 }

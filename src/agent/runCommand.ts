@@ -12,6 +12,7 @@ import { createdQueue } from './queues.js'
 import type { RcvQueueRow } from './rows.js'
 import { runCall } from './runCall.js'
 import { runHandshakeStep } from './runHandshakeStep.js'
+import { isSwitchStep, runSwitchStep } from './runSwitchStep.js'
 
 /** What a command names in its row. */
 interface Arguments {
@@ -26,6 +27,7 @@ interface Arguments {
  */
 export const runCommand = (context: AgentContext, command: CommandRow): Promise<CommandOutcome> => {
   if (isHandshakeStep(command)) return runHandshakeStep(context, command)
+  if (isSwitchStep(command)) return runSwitchStep(context, command)
   switch (command.type) {
     case 'deleteQueue':
       return deleteQueue(context, command)

@@ -27,7 +27,7 @@ import {
   findRcvQueue,
   findSndQueue,
   isDeleted,
-  primarySndQueue,
+  usedSndQueue,
   type RcvQueueRow,
   type SndQueueRow,
 } from './rows.js'
@@ -216,8 +216,8 @@ const secureReceive = async (
         connection,
         { type: 'queue.secured' },
         {
-          commandAllowSecure: () => allowSecureStep(context, state, primarySndQueue(state, connectionId)),
-          enqueueHello: () => enqueueHello(connection, primarySndQueue(state, connectionId), state.now),
+          commandAllowSecure: () => allowSecureStep(context, state, usedSndQueue(state, connectionId)),
+          enqueueHello: () => enqueueHello(connection, usedSndQueue(state, connectionId), state.now),
         },
       )
       const now = findRcvQueue(state, connectionId, queueId)
@@ -233,7 +233,8 @@ const secureReceive = async (
 }
 
 /** Kinds of sender keys that a router takes. */
-const senderKeys = ['ed25519', 'ed448', 'x25519'] as const
+/** Algorithms of a sender’s key. */
+export const senderKeys = ['ed25519', 'ed448', 'x25519'] as const
 
 // Initiator: the reply queue is secured, and the own confirmation waits for its delivery.
 const allowSecure = async (
@@ -319,8 +320,8 @@ const secured = (state: UnitState, connectionId: string, queueId: string): Chang
   return [patch(sndQueues, { queueId }, { status: decision.to })]
 }
 
-// The queue as the router has made it, subscribed in the session that made it.
-const makeQueue = async (context: AgentContext, queue: RcvQueueRow): Promise<RcvQueueRow> => {
+/** The queue as the router has made it (NEW), subscribed in the session that made it. */
+export const makeQueue = async (context: AgentContext, queue: RcvQueueRow): Promise<RcvQueueRow> => {
   const { response, session } = await context.sessions.request(queue, {
     command: newQueueCommand(queue, context.routers.passwordOf(queue.userId, queue.router)),
     entityId: Buffer.alloc(0),

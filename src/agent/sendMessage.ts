@@ -9,7 +9,7 @@ import { decideConnection, refusal } from './decideConnection.js'
 import { checkMessageLength } from './limits.js'
 import { encodeContent, type EncodedContent, type EnqueueOptions, type Enqueued, enqueueMessage } from './outgoing.js'
 import { isSecurable } from './queues.js'
-import { type ConnectionRow, primarySndQueue, rcvQueuesOf, requireConnection, sndQueuesOf } from './rows.js'
+import { type ConnectionRow, usedSndQueue, rcvQueuesOf, requireConnection, sndQueuesOf } from './rows.js'
 
 /**
  * sendMessage: the ratchet advances and message and delivery are stored (B40); answered when they are durable. Oversized bodies are
@@ -55,7 +55,7 @@ export const enqueueOn = (
   connection: ConnectionRow,
   content: EncodedContent,
   options: EnqueueOptions,
-): Enqueued => enqueueMessage(connection, primarySndQueue(state, connection.connectionId), content, options)
+): Enqueued => enqueueMessage(connection, usedSndQueue(state, connection.connectionId), content, options)
 // The initiator takes messages from its confirmation on (B13), if neither queue needs the legacy handshake, in which HELLO comes first.
 const sendsEarly = (state: UnitState, { connectionId, agentVersion }: ConnectionRow): boolean => {
   const [snd] = sndQueuesOf(state, connectionId)

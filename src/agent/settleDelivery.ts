@@ -1,9 +1,10 @@
 import type { ConnectionEvent } from '../../machines/connection.js'
+import type { SndQueueSwitchEvent } from '../../machines/queueSwitch.js'
 import { sndQueueMachine, type SndQueueEvent } from '../../machines/sndQueue.js'
 import type { DeliveryOutcome } from '../../machines/sndQueueDelivery.js'
 import { asDuologueError, InternalError } from '../errors.js'
 import { decide, type Intent } from '../runtime/decide.js'
-import { follow } from '../runtime/follow.js'
+import { type Effects, follow } from '../runtime/follow.js'
 import type { NewEvent, Outcome, Read, UnitState, Wake } from '../runtime/unit.js'
 import { sndQueues } from '../store/agent/connections.js'
 import { deliveries, sndMessages } from '../store/agent/messages.js'
@@ -18,6 +19,7 @@ import type { DeliveryRow, QueuedDelivery, SndMessageRow } from './outgoing.js'
 import { isSecurable } from './queues.js'
 import { type ConnectionRow, eventOf, findConnection, findSndQueue, type SndQueueRow, sndQueuesOf } from './rows.js'
 import { bodyReleased } from './sharedBodies.js'
+import { decideSndSwitch, type SndSwitch, sndSwitchOf, sndSwitchTo } from './sndSwitch.js'
 
 /** What has become of an attempt. */
 export interface Settled {
@@ -44,10 +46,13 @@ export const settleDelivery = (
     internal: true,
     locks: [connectionId],
     load: async (read, state) => {
-      if (context.contestedQueues.has(queueId) && !(await isWaiting(read, queueId, messageId))) return undefined
+      const rotates = sndQueuesOf(state, connectionId).length > 1
+      if ((rotates || context.contestedQueues.has(queueId)) && !(await isWaiting(read, queueId, messageId)))
+        return undefined
       const { config } = context
       const gone = expired ? await readExpired(read, item.delivery, error, { config, now: state.now, givenUpTo }) : []
-      return { expired: gone, elsewhere: await readElsewhere(read, state, [item, ...gone]) }
+      const elsewhere = rotates ? await readElsewhere(read, [item, ...gone]) : nowhere
+      return { expired: gone, elsewhere, onNew: rotates ? await readMovable(read, queueId) : [] }
     },
     compute: (state, loaded): Outcome<Settled> => {
       const connection = findConnection(state, connectionId)
@@ -55,6 +60,8 @@ export const settleDelivery = (
       const isGone = connection === undefined || queue === undefined || connection.status === 'deleted'
       // Nothing loaded: it was given up while the attempt was under way.
       if (isGone || loaded === undefined) return { result: { outcome: 'dropped', warned: null } }
+      const lost = lostSwitch(state, connection, queue, event, { error, waiting: loaded.onNew })
+      if (lost !== undefined) return { result: { outcome: 'dropped', warned: null }, ...lost }
       const decision = decide(sndQueueMachine, queue.status, {}, event)
       state.traced('sndQueue', queueId, event.type, decision)
       const settled = new Settlement(state, connection, queue, { item, error, ...loaded })
@@ -65,6 +72,7 @@ export const settleDelivery = (
         changes: settled.changes,
         events: settled.events,
         wakes: [
+          ...settled.wakes,
           ...(givenUpTo === undefined ? [] : [{ worker: 'abandoned', key: queueId }]),
           ...(connection.status === 'closing' ? [deletionMayEnd(state, connectionId)] : []),
         ],
@@ -79,17 +87,52 @@ const isWaiting = async (read: Read, queueId: string, messageId: number): Promis
 const deletionMayEnd = (state: UnitState, connectionId: string): Wake =>
   commandsChanged({ connectionId, router: deletionRouter(state, connectionId) })
 
-/** Which of these messages also wait for another queue of their connection. */
+/** What the other queue of a rotation has to do with messages of this one. */
+interface Elsewhere {
+  /** Deliveries of the same messages that wait there, by message. */
+  readonly waiting: ReadonlyMap<number, DeliveryRow>
+  /** Messages that it has delivered already. */
+  readonly sent: ReadonlySet<number>
+}
+
+const nowhere: Elsewhere = { waiting: new Map(), sent: new Set() }
+
 const readElsewhere = async (
   read: Read,
-  state: UnitState,
   waiting: ReadonlyArray<{ readonly delivery: DeliveryRow }>,
-): Promise<ReadonlySet<number>> => {
+): Promise<Elsewhere> => {
   const { connectionId = '', queueId } = waiting[0]?.delivery ?? {}
-  if (sndQueuesOf(state, connectionId).length < 2) return new Set()
   const messageId = { in: waiting.map(({ delivery }) => delivery.messageId) }
   const rows = await read(deliveries, { where: { connectionId, messageId } })
-  return new Set(rows.filter(row => row.queueId !== queueId).map(row => row.messageId))
+  return {
+    waiting: new Map(rows.filter(row => row.queueId !== queueId).map(row => [row.messageId, row])),
+    sent: new Set(rows.filter(row => row.queueId === queueId && row.sent).map(row => row.messageId)),
+  }
+}
+
+/** What waits for a queue and could be delivered by another one of the connection: all but what is about this queue itself. */
+const readMovable = async (read: Read, queueId: string): Promise<readonly DeliveryRow[]> => {
+  const rows = (await read(deliveries, { where: { queueId }, orderBy: ['messageId'] })).filter(row => !row.sent)
+  const [first] = rows
+  if (first === undefined) return []
+  const messages = await read(sndMessages, {
+    where: { connectionId: first.connectionId, messageId: { in: rows.map(row => row.messageId) }, type: 'QTEST' },
+  })
+  const tests = new Set(messages.map(({ messageId }) => messageId))
+  return rows.filter(row => !tests.has(row.messageId))
+}
+
+// A router that refuses the new queue of a rotation for good: the old queue is still there, and takes what waits (B77).
+const lostSwitch = (
+  state: UnitState,
+  connection: ConnectionRow,
+  queue: SndQueueRow,
+  { type }: SndQueueEvent,
+  { error, waiting }: { readonly error: unknown; readonly waiting: readonly DeliveryRow[] },
+): Effects | undefined => {
+  if (queue.replaces === null || (type !== 'message.unauthorized' && type !== 'message.failed')) return undefined
+  const rotation = sndSwitchTo(state, connection, queue)
+  return rotation && decideSndSwitch(state, { ...rotation, waiting, error }, { type: 'queue.lost' })
 }
 
 /** The delivery goes; with the last one of its message all that is not needed any more. */
@@ -111,20 +154,21 @@ interface Attempt {
   /** Undefined when the router took the message. */
   readonly error: unknown
   readonly expired: readonly Expired[]
-  readonly elsewhere: ReadonlySet<number>
+  readonly elsewhere: Elsewhere
 }
 
 /** Collects what the intents of one decision change. */
 class Settlement {
   readonly changes: Change[] = []
   readonly events: NewEvent[] = []
+  readonly wakes: Wake[] = []
   readonly #state: UnitState
   readonly #connection: ConnectionRow
   readonly #queue: SndQueueRow
   readonly #item: QueuedDelivery
   readonly #error: unknown
   readonly #expired: readonly Expired[]
-  readonly #elsewhere: ReadonlySet<number>
+  readonly #elsewhere: Elsewhere
   #outcome: DeliveryOutcome = 'sent'
   #warned: string | null
 
@@ -156,7 +200,8 @@ class Settlement {
       case 'keepForReceipt':
         return this.#finish(this.#item)
       case 'notifySent':
-        return this.#notify('SENT', {})
+        if (!this.#elsewhere.sent.has(this.#item.delivery.messageId)) this.#notify('SENT', {})
+        return
       case 'notifyFailed':
       case 'queueError':
         return this.#failed([this.#item], false)
@@ -175,10 +220,10 @@ class Settlement {
         return this.#tellConnection({ type: 'confirmation.sent', secured: isSecurable(this.#queue) })
       case 'refuseConfirmation':
         return this.#tellConnection({ type: 'confirmation.refused' })
-      // The rotation's part of a sent QKEY and QTEST.
       case 'confirmSwitch':
+        return this.#tellSwitch(sndSwitchOf(this.#state, this.#connection), { type: 'key.sent' })
       case 'completeSwitch':
-        return
+        return this.#tellSwitch(sndSwitchTo(this.#state, this.#connection, this.#queue), { type: 'test.sent' })
       case 'helloSent':
         return this.#tellConnection({ type: 'hello.sent' })
       case 'refuseHello':
@@ -190,7 +235,15 @@ class Settlement {
 
   // A user’s message keeps its row for the receipt and for repeated calls under its idempotency key; its body is not needed any more.
   #finish({ delivery, message }: QueuedDelivery | Expired): void {
-    const waitsElsewhere = this.#elsewhere.has(delivery.messageId)
+    const other = this.#elsewhere.waiting.get(delivery.messageId)
+    const isSent = this.#error === undefined
+    // What the new queue has delivered, the old one need not; the other way round it does, since the old one may go with its messages.
+    const waitsElsewhere = other !== undefined && !(isSent && this.#queue.replaces !== null)
+    if (other !== undefined) {
+      const key = { queueId: other.queueId, messageId: other.messageId }
+      if (!waitsElsewhere) this.changes.push(remove(deliveries, key))
+      else if (isSent) this.changes.push(patch(deliveries, key, { sent: true }))
+    }
     this.changes.push(...deliveryGone(delivery, message, { keepRow: message.type === 'A_MSG', waitsElsewhere }))
   }
 
@@ -212,8 +265,18 @@ class Settlement {
   }
 
   #failed(failed: ReadonlyArray<QueuedDelivery | Expired>, bulk: boolean): void {
-    const messages = failed.map(({ delivery, message }) => ({ messageId: delivery.messageId, type: message.type }))
+    const { waiting, sent } = this.#elsewhere
+    const lost = failed.filter(({ delivery: { messageId } }) => !waiting.has(messageId) && !sent.has(messageId))
+    const messages = lost.map(({ delivery, message }) => ({ messageId: delivery.messageId, type: message.type }))
     this.events.push(...failedEvents(this.#connection, messages, this.#error, bulk))
+  }
+
+  #tellSwitch(rotation: SndSwitch | undefined, event: SndQueueSwitchEvent): void {
+    if (rotation === undefined) return
+    const { changes = [], events = [], wakes = [] } = decideSndSwitch(this.#state, rotation, event)
+    this.changes.push(...changes)
+    this.events.push(...events)
+    this.wakes.push(...wakes)
   }
 
   #tellConnection(event: ConnectionEvent): void {

@@ -72,6 +72,14 @@ export class Subscriptions {
     return this.#subscribed
   }
 
+  /** Whether a queue of a connection other than the named one is active. */
+  reads(connectionId: string, exceptQueueId: string): boolean {
+    for (const { queue, state } of this.#byQueue.values()) {
+      if (queue.connectionId === connectionId && queue.queueId !== exceptQueueId && state === 'active') return true
+    }
+    return false
+  }
+
   /** State of a queue’s subscription: `removed`, `pending`, `active`, `getting`. */
   stateOf(queueId: string): string {
     return this.#byQueue.get(queueId)?.state ?? 'removed'

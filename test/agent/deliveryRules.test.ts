@@ -331,7 +331,14 @@ describe('B44 B48 what the router’s OK means for the other types', () => {
     await store.commit([
       insert(sndQueues, other),
       ...ids.map(messageId =>
-        insert(deliveries, { queueId: 'other', messageId, connectionId, warned: null, createdAt: world.clock.now() }),
+        insert(deliveries, {
+          queueId: 'other',
+          messageId,
+          connectionId,
+          warned: null,
+          sent: false,
+          createdAt: world.clock.now(),
+        }),
       ),
     ])
     // The first queue takes its messages, the second is slow, then gone.

@@ -65,7 +65,7 @@ const open = async () => {
         receipt: null,
         createdAt: clock.now(),
       }),
-      insert(deliveries, { queueId, messageId, connectionId, warned: null, createdAt: clock.now() }),
+      insert(deliveries, { queueId, messageId, connectionId, warned: null, sent: false, createdAt: clock.now() }),
     ])
   const router: { answer: () => Promise<void> } = { answer: async () => {} }
   const runtime = await Runtime.open({

@@ -107,7 +107,7 @@ describe('queueSwitch', () => {
       { to: 'receivedMessage', intents: [] },
     ])
     expect(snd('sendingQKEY', ended)).toEqual({ to: 'sendingQKEY', intents: ['sendQKEY'] })
-    expect(snd('sendingQTEST', ended)).toEqual({ to: 'sendingQTEST', intents: [] })
+    expect(snd('sendingQTEST', ended)).toEqual({ to: 'sendingQTEST', intents: ['sendQTEST'] })
   })
 
   it('B77 a new queue that is lost leaves the old one in use, at both parties', () => {
@@ -115,7 +115,7 @@ describe('queueSwitch', () => {
       expect(rcv(state, { type: 'queue.lost' })).toEqual({ to: 'idle', intents: ['dropNewQueue', 'notifyLost'] })
     }
     for (const state of ['sendingQKEY', 'sendingQTEST']) {
-      expect(snd(state, { type: 'queue.lost' })).toEqual({ to: 'idle', intents: ['dropNewQueue'] })
+      expect(snd(state, { type: 'queue.lost' })).toEqual({ to: 'idle', intents: ['dropNewQueue', 'notifyLost'] })
     }
   })
 

@@ -36,7 +36,7 @@ export const storeWaiting = async (
       receipt: null,
       createdAt,
     }),
-    insert(deliveries, { queueId: queue.queueId, messageId, connectionId, warned: null, createdAt }),
+    insert(deliveries, { queueId: queue.queueId, messageId, connectionId, warned: null, sent: false, createdAt }),
   ])
   return messageId
 }

@@ -4,6 +4,7 @@ import { asyncCall, call } from './call.js'
 import { inspectionSchema } from './inspection.js'
 import { networkCalls } from './networkCalls.js'
 import { operationCalls } from './operationCalls.js'
+import { rotationCalls } from './rotationCalls.js'
 import {
   bodySchema,
   connectionIdSchema,
@@ -261,6 +262,7 @@ export const directCalls = {
     z.strictObject({ consumer: consumerSchema, cursor: cursorSchema.optional(), upTo: cursorSchema.optional() }),
     nothing,
   ),
+  ...rotationCalls,
   ...userCalls,
   ...operationCalls,
 } as const

@@ -101,6 +101,17 @@ export type EventPayload =
   | ({ readonly type: 'MERR'; readonly messageId: number; readonly error: ErrorFact } & OwnMessage)
   /** The same for messages that had waited as long behind it. */
   | ({ readonly type: 'MERRS'; readonly messageIds: readonly number[]; readonly error: ErrorFact } & OwnMessage)
+  /**
+   * A queue of the connection moves to another router: this side's own (`rcv`) or the other party's (`snd`). `router` is the new one;
+   * `failed`: the old queue stays in use.
+   */
+  | {
+      readonly type: 'SWITCH'
+      readonly direction: 'rcv' | 'snd'
+      readonly phase: 'started' | 'confirmed' | 'secured' | 'completed' | 'failed'
+      readonly router: string
+      readonly error?: ErrorFact
+    }
   /** Receiving from these connections works (again). */
   | { readonly type: 'UP'; readonly router: string; readonly connectionIds: readonly string[] }
   /** The router cannot be reached; the agent reconnects by itself. */

@@ -52,6 +52,8 @@ export const deliveries = defineTable(
     connectionId: text,
     /** Codes of the errors that MWARN has told of, with spaces between them. */
     warned: nullable(text),
+    /** The other queue of a rotation has delivered the message: nothing is told any more. */
+    sent: boolean,
     createdAt: integer,
   },
   { key: ['queueId', 'messageId'], indexes: [['connectionId']] },

@@ -136,7 +136,14 @@ const sqlCases = (): Case[] => {
         receipt: null,
         createdAt: 0,
       }),
-      insert(deliveries, { queueId: connectionId, messageId: index, connectionId, warned: null, createdAt: 0 }),
+      insert(deliveries, {
+        queueId: connectionId,
+        messageId: index,
+        connectionId,
+        warned: null,
+        sent: false,
+        createdAt: 0,
+      }),
     ]
   }
   const single = changesOf(1)
