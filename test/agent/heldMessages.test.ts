@@ -1,0 +1,94 @@
+import { describe, expect, it } from 'vitest'
+import { HeldMessages } from '../../src/agent/heldMessages.js'
+import type { DeliveredMessage } from '../../src/agent/sessions.js'
+import { virtualClock } from '../../src/testing/virtualClock.js'
+
+const message = (queueId: string, connectionId = 'c'): DeliveredMessage => ({
+  queue: {
+    queueId,
+    connectionId,
+    userId: 1,
+    router: 'smp://router',
+    rcvId: Buffer.from(queueId),
+    rcvPrivateKey: Buffer.alloc(32),
+  },
+  messageId: Buffer.alloc(24),
+  body: Buffer.alloc(0),
+})
+
+const start = () => {
+  const clock = virtualClock(0)
+  const again: Array<[queueId: string, force: boolean, at: number]> = []
+  let others: 'busy' | 'read' | 'away' = 'read'
+  const held = new HeldMessages({
+    clock,
+    silenceMs: 30_000,
+    patienceMs: 3_600_000,
+    others: () => others,
+    again: ({ queue }, force) => again.push([queue.queueId, force, clock.now()]),
+  })
+  return { clock, held, again, set: (state: typeof others) => (others = state) }
+}
+
+describe('HeldMessages', () => {
+  it('B78 a held message is looked at again when another one of its connection was processed', () => {
+    const { held, again } = start()
+    held.hold(message('new'))
+    held.hold(message('other', 'd'))
+    held.progressed('c')
+    held.progressed('c')
+    expect(again).toEqual([['new', false, 0]])
+    expect(held.size).toBe(1)
+  })
+
+  it('B78 it is taken as it is when the other queue has been read and silent for 30 s', async () => {
+    const { clock, held, again } = start()
+    held.hold(message('new'))
+    await clock.advance(29_999)
+    held.progressed('c')
+    held.hold(message('new'))
+    await clock.advance(29_999)
+    expect(again).toEqual([['new', false, 29_999]])
+    await clock.advance(1)
+    expect(again.at(-1)).toEqual(['new', true, 59_999])
+    expect(clock.pendingTimers).toBe(0)
+  })
+
+  it('B78 a reader that is stalled on the other queue is waited for, however long that takes', async () => {
+    const { clock, held, again, set } = start()
+    set('busy')
+    held.hold(message('new'))
+    await clock.advance(24 * 3_600_000)
+    expect(again).toEqual([])
+    set('read')
+    await clock.advance(30_000)
+    expect(again).toHaveLength(1)
+  })
+
+  it('B78 a queue that cannot be read is waited for an hour, also when the message was looked at in between', async () => {
+    const { clock, held, again, set } = start()
+    set('away')
+    held.hold(message('new'))
+    await clock.advance(1_800_000)
+    held.progressed('c')
+    held.hold(message('new'))
+    await clock.advance(1_799_000)
+    expect(again.filter(([, force]) => force)).toEqual([])
+    await clock.advance(60_000)
+    expect(again.filter(([, force]) => force)).toHaveLength(1)
+    held.taken('new')
+    held.hold(message('new'))
+    await clock.advance(3_000_000)
+    expect(again.filter(([, force]) => force)).toHaveLength(1)
+  })
+
+  it('B77 the messages of a deleted connection are forgotten, and all at the end', () => {
+    const { clock, held, again } = start()
+    held.hold(message('new'))
+    held.hold(message('old'))
+    held.forget('c')
+    held.hold(message('new', 'd'))
+    held.close()
+    expect([held.size, clock.pendingTimers, again.length]).toEqual([0, 0, 0])
+  })
+})
