@@ -63,7 +63,7 @@ const numberedStep = (arrival: Arrival, decrypted: Extract<DecryptedMessage, { t
       ? helloStep(arrival, after)
       : (rotationStep(arrival, after, content) ?? contentStep(arrival, decrypted.message, messageId))
   const kept = step.received.type === 'keep'
-  const sync = ratchetWorks(connection)
+  const sync = ratchetWorks(state, connection)
   const changes: Change[] = [
     ...decrypted.ratchetChanges,
     patchConnection(connection, next),
@@ -83,8 +83,8 @@ const numberedStep = (arrival: Arrival, decrypted: Extract<DecryptedMessage, { t
   ]
   return {
     ...step,
-    changes: [...changes, ...sync.changes, ...step.changes],
-    events: [...sync.events, ...step.events],
+    changes: [...changes, ...(sync.changes ?? []), ...step.changes],
+    events: [...(sync.events ?? []), ...step.events],
   }
 }
 
