@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { maxMessageLength } from '../../src/agent/index.js'
 import { SharedBodies } from '../../src/agent/sharedBodies.js'
-import { connections, sndQueues } from '../../src/store/agent/connections.js'
+import { commands, connections, sndQueues } from '../../src/store/agent/connections.js'
 import { deliveries, sndBodies, sndMessages } from '../../src/store/agent/messages.js'
 import type { MemoryStore } from '../../src/store/memory.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
@@ -121,6 +121,33 @@ describe('B46 one body for many', () => {
     await alice.agent.deleteConnection({ connectionId: idAt(0) })
     expect(await bodies()).toHaveLength(1)
     await alice.agent.deleteConnection({ connectionId: idAt(1) })
+    expect(await bodies()).toEqual([])
+  })
+
+  it('B46 B90 goes with a deletion that has waited for deliveries for too long, and with a user whose queues are left alone', async () => {
+    await connect(2)
+    const config = { deleteDeliveryTimeoutMs: 3_600_000 }
+    alice = await world.start('alice', { store: { open: alice.crash() }, config })
+    loseSends()
+    const toBoth = () =>
+      send([
+        { connectionId: idAt(0), body: 'for both', ref: 'both' },
+        { connectionId: idAt(1), ref: 'both' },
+      ])
+    await toBoth()
+    await alice.agent.deleteConnections({ connectionIds: ids, waitDelivery: true })
+    await world.clock.advance(config.deleteDeliveryTimeoutMs / 2)
+    expect(await bodies()).toHaveLength(1)
+    await world.clock.advance(config.deleteDeliveryTimeoutMs)
+    expect(await bodies()).toEqual([])
+    loseSends(false)
+    ids = []
+    ends = []
+    await connect(2)
+    loseSends()
+    await toBoth()
+    expect(await bodies()).toHaveLength(1)
+    await alice.agent.deleteUser({ userId: 1, deleteQueues: false })
     expect(await bodies()).toEqual([])
   })
 
@@ -327,6 +354,34 @@ describe('B46 repeated and interrupted calls', () => {
     expect(two).toEqual(one)
     expect(await received(0, 2)).toEqual(['0', 'once'])
   })
+
+  it.each(['call', 'answer'] as const)(
+    'B46 B21 as a stored call without keys, killed behind the commit of its %s: one message each, one OK with the results',
+    async where => {
+      await connect(3)
+      let rows: MemoryStore | undefined
+      afterCommits(alice.store, changes => {
+        const isIt = where === 'call' ? touches(changes, sndMessages, 'insert') : touches(changes, commands, 'remove')
+        if (rows === undefined && isIt) rows = alice.crash()
+      })
+      const items = ids.map(connectionId => ({ connectionId, ref: 'all' }))
+      await alice.agent.sendMessagesAsync({
+        items: [{ connectionId: 'nobody', body: 'for all', ref: 'all' }, ...items],
+        correlationId: 'c',
+      })
+      await world.until(() => rows !== undefined, 'the kill')
+      alice = await world.start('alice', { store: { open: rows as MemoryStore } })
+      const { call, result } = await alice.next('OK')
+      expect(call).toBe('sendMessages')
+      const results = [{ error: { code: 'CONN_NOT_FOUND' } }, ...ids.map(() => ({ messageId: 2 }))]
+      expect(result).toMatchObject({ results })
+      for (const index of ids.keys()) expect(await received(index)).toEqual(['for all'])
+      await world.clock.advance(60_000)
+      expect(alice.events.filter(({ type }) => type === 'OK')).toHaveLength(1)
+      expect(bob.events.filter(({ type }) => type === 'MSG' || type === 'ERR')).toHaveLength(3)
+      expect(await bodies()).toEqual([])
+    },
+  )
 
   it.each([
     ['before', beforeCommits],
