@@ -3,7 +3,7 @@ import { type DeliveryOutcome, type DeliveryRun, sndQueueDeliveryMachine } from 
 import { asDuologueError, StoreError } from '../errors.js'
 import { Workers } from '../runtime/workers.js'
 import { sndQueues } from '../store/agent/connections.js'
-import { deliveries, sndMessages } from '../store/agent/messages.js'
+import { deliveries } from '../store/agent/messages.js'
 import type { ErrorFact } from './api/events.js'
 import type { Where } from '../store/index.js'
 import type { AgentContext } from './context.js'
@@ -14,6 +14,7 @@ import type { QueuedDelivery } from './outgoing.js'
 import type { SndQueueRow } from './rows.js'
 import { settleDelivery } from './settleDelivery.js'
 import { SharedBodies } from './sharedBodies.js'
+import { readWaiting } from './waitingMessages.js'
 
 /** Waiting messages of a queue that are held in memory at once. */
 const pageLength = 64
@@ -322,28 +323,16 @@ export class Deliveries {
     memory.complete = false
   }
 
-  // Rows of messages whose completion is on its way are still there, so those are waited for first.
+  // Rows of messages whose completion is on its way are still there, so those are waited for first. What comes while the rows are read
+  // is noted only: it may be among them, or not.
   async #load(queueId: string, memory: QueueMemory): Promise<void> {
     const { store } = this.#context
     await Promise.all(memory.completing)
     memory.queue ??= (await store.find(sndQueues, { where: { queueId } }))[0]
     memory.missed = false
-    const rows = await store.find(deliveries, { where: { queueId }, orderBy: ['messageId'], limit: pageLength })
-    const last = rows.at(-1)
-    memory.lastMessageId = last?.messageId ?? 0
-    memory.complete = rows.length < pageLength && !memory.missed
-    if (last === undefined) return
-    const messageIds = rows.map(row => row.messageId)
-    const messages = await store.find(sndMessages, {
-      where: { connectionId: last.connectionId, messageId: { in: messageIds } },
-    })
-    const byId = new Map(messages.map(message => [message.messageId, message]))
-    const bodies = await this.#bodies.read(messages.flatMap(({ bodyId }) => (bodyId === null ? [] : [bodyId])))
-    memory.items = rows.flatMap(delivery => {
-      const message = byId.get(delivery.messageId)
-      if (message === undefined) return []
-      const body = message.bodyId === null ? message.body : (bodies.get(message.bodyId) ?? null)
-      return [{ delivery, message, body }]
-    })
+    const { items, lastMessageId, more } = await readWaiting(store, this.#bodies, queueId, pageLength)
+    memory.items = items
+    memory.lastMessageId = lastMessageId
+    memory.complete = !more && !memory.missed
   }
 }

@@ -55,6 +55,26 @@ describe('B67 deliveries that wait', () => {
     expect(sent().toSorted()).toEqual(ids.toSorted())
   })
 
+  it('B67 B40 a message that comes while the rows of its queue are read goes out behind them', async () => {
+    const rows = alice.crash()
+    const connectionId = ids[0] ?? ''
+    await storeWaiting(rows, connectionId, 'A_MSG', world.clock.now())
+    const held: Array<() => void> = []
+    let holds = true
+    const find = rows.find.bind(rows)
+    rows.find = async (table, query) => {
+      const found = await find(table, query)
+      if (holds && table.name === 'snd_messages') await new Promise<void>(resolve => held.push(resolve))
+      return found
+    }
+    alice = await world.start('alice', { store: { open: rows } })
+    await world.until(() => held.length > 0, 'the rows are read')
+    await alice.agent.sendMessage({ connectionId, body: 'behind it' })
+    holds = false
+    for (const release of held) release()
+    await world.until(() => sent().length === 2, 'both SENT')
+  })
+
   it('B67 B41 a worker that waits is not pushed, and no second one starts', async () => {
     world.router.react = ({ command }) => (command.type === 'SEND' ? errorAnswer('QUOTA') : undefined)
     await alice.agent.sendMessage({ connectionId: ids[0] ?? '', body: 'one' })
