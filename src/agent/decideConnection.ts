@@ -2,7 +2,7 @@ import { connectionMachine, type ConnectionEvent } from '../../machines/connecti
 import { CallError } from '../errors.js'
 import { decide, type Decision } from '../runtime/decide.js'
 import type { Doings, Effects } from '../runtime/follow.js'
-import type { UnitState } from '../runtime/unit.js'
+import type { NewEvent, UnitState } from '../runtime/unit.js'
 import { confirmations, connections } from '../store/agent/connections.js'
 import { type Change, patch, removeWhere } from '../store/index.js'
 import { type ConnectionRow, eventOf } from './rows.js'
@@ -36,12 +36,16 @@ export const complete = (connection: ConnectionRow): Effects => ({
 })
 
 /** What a handshake that a router has ended is told as. */
-export const ended = (connection: ConnectionRow): Pick<Doings, 'notifyNotAvailable' | 'notifyNotAccepted'> => {
-  const told = (code: string, message: string): Effects => ({
-    events: [eventOf(connection, 'ERR', { error: { code, message, field: connection.connectionId } })],
-  })
-  return {
-    notifyNotAvailable: () => told('CONN_NOT_AVAILABLE', 'the other party’s queue is gone'),
-    notifyNotAccepted: () => told('CONN_NOT_ACCEPTED', 'the other party has not accepted the connection'),
-  }
-}
+export const ended = (connection: ConnectionRow): Pick<Doings, 'notifyNotAvailable' | 'notifyNotAccepted'> => ({
+  notifyNotAvailable: () => ({ events: [notAvailable(connection)] }),
+  notifyNotAccepted: () => ({
+    events: [errorOf(connection, 'CONN_NOT_ACCEPTED', 'the other party has not accepted the connection')],
+  }),
+})
+
+/** A message was refused for good (B42). */
+export const notAvailable = (connection: ConnectionRow): NewEvent =>
+  errorOf(connection, 'CONN_NOT_AVAILABLE', 'the other party’s queue is gone')
+
+const errorOf = (connection: ConnectionRow, code: string, message: string): NewEvent =>
+  eventOf(connection, 'ERR', { error: { code, message, field: connection.connectionId } })

@@ -181,6 +181,7 @@ const sendInvitation = async (
     { body },
     CONFIRMATION_PADDING,
   )
+  // In a session of this connection, to the owner’s router.
   await context.sessions.request(command, {
     command: { type: 'SEND', flags: { notification: true }, body: sealed },
     entityId: address.senderId,

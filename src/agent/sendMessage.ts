@@ -56,6 +56,7 @@ export const enqueueOn = (
   content: EncodedContent,
   options: EnqueueOptions,
 ): Enqueued => enqueueMessage(connection, usedSndQueue(state, connection.connectionId), content, options)
+
 // The initiator takes messages from its confirmation on (B13), if neither queue needs the legacy handshake, in which HELLO comes first.
 const sendsEarly = (state: UnitState, { connectionId, agentVersion }: ConnectionRow): boolean => {
   const [snd] = sndQueuesOf(state, connectionId)

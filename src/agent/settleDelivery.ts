@@ -11,7 +11,7 @@ import { deliveries, sndMessages } from '../store/agent/messages.js'
 import { type Change, type Json, patch, remove } from '../store/index.js'
 import { commandsChanged } from './commandRows.js'
 import type { AgentContext } from './context.js'
-import { complete, decideConnection, ended, statusChange } from './decideConnection.js'
+import { complete, decideConnection, ended, notAvailable, statusChange } from './decideConnection.js'
 import { errorFact } from './events.js'
 import { deletionRouter } from './finishDeletion.js'
 import { type Expired, failedEvents, messageTypeFact, readExpired } from './failedMessages.js'
@@ -295,12 +295,3 @@ class Settlement {
     this.events.push(eventOf(this.#connection, type, payload, { messageId }))
   }
 }
-
-const notAvailable = (connection: ConnectionRow): NewEvent =>
-  eventOf(connection, 'ERR', {
-    error: {
-      code: 'CONN_NOT_AVAILABLE',
-      message: 'the other party’s queue is gone',
-      field: connection.connectionId,
-    },
-  })
