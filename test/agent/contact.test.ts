@@ -146,6 +146,57 @@ describe('B18 a contact address', () => {
     expect(router.all('SKEY')).toHaveLength(0)
   })
 
+  it('B12 B18 B69 an address that nobody listens to is asked, and so is the legacy handshake of who was accepted', async () => {
+    router.modeOf = () => undefined
+    let [alice, bob] = [await start('alice'), await start('bob')]
+    const { connectionId: contactId, link } = await alice.agent.createConnection({ mode: 'contact' })
+    // Started again, alice listens to nobody.
+    alice = await start('alice', { store: { open: alice.crash() } })
+    const { connectionId: bobId } = await bob.agent.joinConnection({ link, info: 'bob' })
+    await world.until(() => seenFrom('bob').includes('SEND'), 'the invitation sent')
+    await world.clock.advance(10_000)
+    expect(countOf(alice, 'REQ')).toBe(0)
+    const ask = async (connectionId: string) =>
+      (await alice.agent.getMessages({ connectionIds: [connectionId] })).results
+    expect(await ask(contactId)).toEqual([{ connectionId: contactId, ok: true, brokerId: expect.any(String) }])
+    const { invitationId } = await alice.next('REQ', contactId)
+    const { connectionId: aliceId } = await alice.agent.acceptContact({ invitationId, info: 'alice' })
+    const { confirmationId } = await bob.next('CONF', bobId)
+    alice = await start('alice', { store: { open: alice.crash() } })
+    await bob.agent.allowConnection({ connectionId: bobId, confirmationId, info: 'bob again' })
+    for (const [type, agent, connectionId] of [
+      ['INFO', alice, aliceId],
+      ['CON', bob, bobId],
+      ['CON', alice, aliceId],
+    ] as const) {
+      // Each answer of the other party takes a question, and each question finds at most one.
+      for (let asked = 0; asked < 5 && countOf(agent, type) === 0; asked++) {
+        await ask(aliceId)
+        await world.clock.advance(10_000)
+      }
+      await agent.next(type, connectionId)
+    }
+    expect(countOf(alice, 'UP') + countOf(alice, 'ERR') + countOf(bob, 'ERR')).toBe(0)
+  })
+
+  it('B18 B68 where each connection has a session of its own, the invitation and all that follows go over those', async () => {
+    const alice = await start('alice', { network: { sessionMode: 'entity' } })
+    const bob = await start('bob', { network: { sessionMode: 'entity' } })
+    const accepted = await requested(alice, bob)
+    const other = await bob.agent.joinConnection({ link: accepted.link, info: 'bob' })
+    const { invitationId } = await alice.next('REQ', accepted.contactId)
+    for (const [id, bobId] of [
+      [accepted.invitationId, accepted.bobId],
+      [invitationId, other.connectionId],
+    ] as const) {
+      const { connectionId } = await alice.agent.acceptContact({ invitationId: id, info: 'alice' })
+      await complete(alice, connectionId, bob, bobId)
+    }
+    const sessionsOf = (name: string) =>
+      new Set(router.seen.map(({ session }) => session).filter(({ channel }) => channel.remoteAddress === name)).size
+    expect([sessionsOf('alice'), sessionsOf('bob')]).toEqual([3, 2])
+  })
+
   it('B18 createConnection of an address is repeated under its key; the key of an invitation is another one', async () => {
     const alice = await start('alice')
     const first = await alice.agent.createConnection({ mode: 'contact', idempotencyKey: 'address' })
