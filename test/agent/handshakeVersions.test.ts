@@ -48,6 +48,20 @@ describe('B17 confirmations of downgraded parties', () => {
     peer.close()
   })
 
+  it('B17 ★ a joiner that confirms with a version above what was offered, in range since the initiator was updated, can finish', async () => {
+    let alice = await start('alice', { agentVersions: only(6) })
+    const { connectionId, link } = await alice.agent.createConnection({})
+    alice = await restart(alice, {})
+    await alice.agent.subscribe({})
+    const peer = await barePeer({ ...world, router: world.router.address, link, agentVersion: 7 })
+    await peer.join()
+    const { confirmationId } = await alice.next('CONF', connectionId)
+    expect(await agreed(alice)).toBe(7)
+    await alice.agent.allowConnection({ connectionId, confirmationId })
+    await alice.next('CON', connectionId)
+    peer.close()
+  })
+
   it('B17 ★ an initiator that was downgraded after it had offered version 7 still takes the confirmation', async () => {
     let alice = await start('alice')
     const bob = await start('bob')

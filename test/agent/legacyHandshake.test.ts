@@ -257,6 +257,22 @@ describe('B13 before the legacy handshake is complete', () => {
     },
   )
 
+  it('B13 the same where the joiner’s router knows nothing of sender-secured queues, and the invitation is of this version', async () => {
+    const modeOf = router.modeOf
+    router.modeOf = seen => (seen.session.channel.remoteAddress === 'bob' ? undefined : modeOf(seen))
+    const [alice, bob] = [await start('alice'), await start('bob')]
+    const { connectionId: aliceId, link } = await alice.agent.createConnection({})
+    const { connectionId: bobId } = await bob.agent.joinConnection({ link })
+    const { confirmationId } = await alice.next('CONF', aliceId)
+    await expect(bob.agent.sendMessage({ connectionId: bobId, body: 'early' })).rejects.toMatchObject({
+      code: 'CMD_PROHIBITED',
+      field: bobId,
+    })
+    await alice.agent.allowConnection({ connectionId: aliceId, confirmationId })
+    await bob.next('CON', bobId)
+    await alice.next('CON', aliceId)
+  })
+
   it('B13 several confirmations on one invitation queue: the first is told as CONF, another party’s is an error, the first completes', async () => {
     const alice = await start('alice')
     const { connectionId, link } = await alice.agent.createConnection({})
@@ -348,19 +364,30 @@ describe('B42 confirmation and HELLO that the router refuses', () => {
     expect(typesOf(alice)).toEqual(['CONF', 'ERR'])
   })
 
-  it('B43 HELLO that cannot be delivered for two days is given up and told; a day is no reason', async () => {
+  it('B43 HELLO that cannot be delivered for two days is given up and told, at the next attempt; a day is no reason', async () => {
     const day = 24 * 60 * 60_000
-    const [alice, bob] = [await start('alice'), await start('bob')]
+    const alice = await start('alice')
+    let bob = await start('bob')
     const { bobId, allow } = await joined(alice, bob)
     router.react = ({ command, session }) =>
       command.type === 'SEND' && session.channel.remoteAddress === 'bob' ? 'lose' : undefined
     await alice.agent.allowConnection(allow)
     await bob.next('INFO', bobId)
-    await world.clock.advance(day)
-    expect(typesOf(bob)).not.toContain('ERR')
-    await world.clock.advance(day + 10 * 60_000)
-    expect(errorsOf(bob)).toEqual(['TRANSPORT_TIMEOUT'])
-    expect(await bob.store.find(deliveries, {})).toEqual([])
+    await world.until(() => count('SEND') === 3, 'both confirmations, and HELLO')
+    alice.crash()
+    // The days pass while nobody runs, so that there is an attempt in minutes of each only.
+    for (const [passed, told] of [
+      [day, []],
+      [day - 60 * 60_000, []],
+      [60 * 60_000, ['TRANSPORT_TIMEOUT']],
+    ] as const) {
+      const rows = bob.crash()
+      await world.clock.advance(passed)
+      bob = await start('bob', { store: { open: rows } })
+      await world.clock.advance(10 * 60_000)
+      expect(errorsOf(bob)).toEqual(told)
+      expect(await bob.store.find(deliveries, {})).toHaveLength(told.length === 0 ? 1 : 0)
+    }
   })
 })
 
