@@ -251,7 +251,9 @@ describe('queue rotation', () => {
     expect(await rcvRows(alice)).toMatchObject([{ router: second.address, primary: true }])
   })
 
-  it('B70 a kill of either side at any commit of a switch: it goes on with the same keys and completes, and messages come once and in order', async () => {
+  it('B70 a kill of either side at any commit of a switch: it goes on with the same keys and completes, and messages come once and in order', {
+    timeout: 180_000,
+  }, async () => {
     for (let at = 0; at < 12; at++) {
       for (const side of ['alice', 'bob'] as const) await killedSwitch(side, at)
     }
