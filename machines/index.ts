@@ -7,6 +7,10 @@ import { rcvQueueSwitchMachine, sndQueueSwitchMachine } from './queueSwitch.js'
 import { ratchetSyncMachine } from './ratchetSync.js'
 import { rcvQueueMachine } from './rcvQueue.js'
 import { routerSessionMachine } from './routerSession.js'
+import { signalLinkingMachine } from './signalLinking.js'
+import { signalSendMachine } from './signalSend.js'
+import { signalSocketMachine } from './signalSocket.js'
+import { signalSyncMachine } from './signalSync.js'
 import { sndQueueMachine } from './sndQueue.js'
 import { sndQueueDeliveryMachine } from './sndQueueDelivery.js'
 import { subscriptionMachine } from './subscription.js'
@@ -29,6 +33,10 @@ export const workerMachines = {
   routerSession: routerSessionMachine,
   agentOperations: agentOperationsMachine,
   cleanup: cleanupMachine,
+  signalSocket: signalSocketMachine,
+  signalSend: signalSendMachine,
+  signalSync: signalSyncMachine,
+  signalLinking: signalLinkingMachine,
 } as const
 
 export * from './agentOperations.js'
@@ -41,6 +49,10 @@ export * from './ratchetSync.js'
 export * from './rcvQueue.js'
 export * from './retry.js'
 export * from './routerSession.js'
+export * from './signalLinking.js'
+export * from './signalSend.js'
+export * from './signalSocket.js'
+export * from './signalSync.js'
 export * from './sndQueue.js'
 export * from './sndQueueDelivery.js'
 export * from './stub.js'

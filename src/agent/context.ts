@@ -1,6 +1,7 @@
 import type { Random } from '../crypto/index.js'
 import type { Clock } from '../runtime/clock.js'
 import type { EventLog } from '../runtime/eventLog.js'
+import { type Logger, silentLogger } from '../runtime/ports.js'
 import type { Runtime } from '../runtime/runtime.js'
 import type { NewEvent } from '../runtime/unit.js'
 import type { RouterSession } from '../smp/client.js'
@@ -18,15 +19,7 @@ import type { Statistics } from './statistics.js'
 import type { Supervisor } from './supervisor.js'
 import type { Users } from './users.js'
 
-/** A logger as pino's: words and plain facts, never keys, bodies or links. */
-export interface Logger {
-  debug(facts: object, message: string): void
-  info(facts: object, message: string): void
-  warn(facts: object, message: string): void
-  error(facts: object, message: string): void
-}
-
-export const silentLogger: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+export { type Logger, silentLogger }
 
 /** Who makes a call: the application, which waits for the answer, or the worker of a stored call (B21). */
 export interface Calling {

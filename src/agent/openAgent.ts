@@ -1,8 +1,10 @@
 import { type Random, systemRandom } from '../crypto/index.js'
 import type { Operation } from '../../machines/agentOperations.js'
 import { asDuologueError, ConfigError, type StoreError } from '../errors.js'
+import type { Channel, RunningChannel } from '../runtime/channel.js'
 import { type Clock, systemClock } from '../runtime/clock.js'
 import { EventLog } from '../runtime/eventLog.js'
+import { type OwnedClock, ownedClock } from '../runtime/ownedClock.js'
 import { type Ownership, ownsEverything, type Trace } from '../runtime/ports.js'
 import { Runtime } from '../runtime/runtime.js'
 import type { NewEvent, Wake } from '../runtime/unit.js'
@@ -30,7 +32,6 @@ import { Network, type NetworkConfig } from './network.js'
 import { agentSuspended, type Operating, Operations } from './operations.js'
 import { checkOptions, configOf, networkConfigOf } from './options.js'
 import type { QueuedDelivery } from './outgoing.js'
-import { type OwnedClock, ownedClock } from './ownedClock.js'
 import { Routers } from './routers.js'
 import { eventOf, type RcvQueueRow } from './rows.js'
 import { sessionsListener } from './sessionEvents.js'
@@ -63,6 +64,8 @@ export interface AgentOptions {
   readonly config?: Partial<AgentConfig>
   /** How the network is used at first; setNetworkConfig changes it. */
   readonly network?: Partial<NetworkConfig>
+  /** Further networks on the same store, runtime and event log, such as Signal. */
+  readonly channels?: readonly Channel[]
 }
 
 /**
@@ -104,6 +107,8 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
       log.error({ code: asDuologueError(error).code, userId }, 'a deleted user could not be removed yet'),
     )
   }
+  const channels = options.channels ?? []
+  const running: RunningChannel[] = []
   // The parts know each other through the context; it is complete before anything runs.
   let context: AgentContext
   let eventLog: EventLog | undefined
@@ -114,7 +119,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
   })
   const runtime = await Runtime.open({
     store,
-    aggregateTables: connectionTables,
+    aggregateTables: [...connectionTables, ...channels.flatMap(channel => channel.aggregateTables)],
     clock,
     ownership: options.ownership ?? ownsEverything,
     random,
@@ -257,14 +262,26 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     else if (worker === 'queueDropped' && hint !== undefined) sessions.remove(hint as RcvQueueRow)
     else if (worker === 'continue') deliveries.continue(key)
     else if (worker === 'kept' && hint !== undefined) context.inbox.keep(hint as KeptMessage)
+    else for (const channel of running) channel.woken({ worker, key, hint })
   }
   void lost.then(error => {
     log.error({ code: error.code }, 'another process has taken the store: nothing can be stored any more')
     eventLog.fail(error)
   })
   await context.resumeWork()
+  const host = {
+    store,
+    runtime,
+    eventLog,
+    clock,
+    random,
+    log,
+    ...(options.trace === undefined ? {} : { trace: options.trace }),
+  }
+  for (const channel of channels) running.push(await channel.start(host))
   return agentCalls(context, async () => {
     context.supervisor.dispose()
+    await Promise.all(running.map(channel => channel.close()))
     cleanup?.close()
     operations.close()
     runtime.resume()
@@ -341,11 +358,14 @@ const lostSignal = (): { readonly promise: Promise<StoreError>; readonly resolve
   return { promise, resolve }
 }
 
-const openAgentStore = async ({ store }: AgentOptions, lost: (error: StoreError) => void): Promise<Store> => {
+const openAgentStore = async (
+  { store, channels = [] }: AgentOptions,
+  lost: (error: StoreError) => void,
+): Promise<Store> => {
   if ('open' in store) return store.open
   // The database drivers are loaded only where they are used.
   const { openStore } = await import('../store/open.js')
-  return openStore({ ...store, scope: 'agent', lost })
+  return openStore({ ...store, scope: 'agent', also: channels.map(channel => channel.scope), lost })
 }
 
 const highestCommandId = async (store: Store): Promise<number> => {

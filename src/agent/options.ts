@@ -78,6 +78,7 @@ const optionsSchema = z.strictObject({
   background: z.boolean().optional(),
   config: configSchema.partial().optional(),
   network: networkConfigSchema.partial().optional(),
+  channels: z.array(withMethods('start')).optional(),
 })
 
 /**

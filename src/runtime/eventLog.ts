@@ -40,6 +40,7 @@ export class EventLog {
   #oldest: Pick<EventRow, 'cursor' | 'at'> | undefined
   readonly #messageCursors = new Map<string, number>()
   readonly #watches = new Set<{ readonly consumer: string; readonly cursors: Set<number> }>()
+  readonly #roomListeners: Array<() => void> = []
   #closed = false
   #failure: DuologueError | undefined
 
@@ -139,6 +140,12 @@ export class EventLog {
     }
     // Room for one event does not make it worth telling again.
     if (this.#unread < this.#options.maxUnread / 2 && !this.isFull) this.#toldFull = false
+    if (!this.isFull) for (const listener of this.#roomListeners) queueMicrotask(listener)
+  }
+
+  /** Calls a listener after acknowledgements that leave room for events: whoever has stopped receiving goes on. */
+  onRoom(listener: () => void): void {
+    this.#roomListeners.push(listener)
   }
 
   // The next oldest is in memory, unless older ones are in the store only.

@@ -17,6 +17,8 @@ export interface OpenStoreOptions {
   readonly schema?: string
   /** Whose tables these are: names the migrations, their table, the lock and the owner's row. */
   readonly scope: 'agent' | 'router'
+  /** Further scopes whose tables stand in the same schema, such as those of a channel. */
+  readonly also?: readonly string[]
   /** Where the .sql files are; by default those of the package. */
   readonly migrations?: string
   /** Called once when another process has taken the store; every call fails from then on. */
@@ -29,7 +31,7 @@ export interface OpenStoreOptions {
  * STORE_SCHEMA, STORE_MIGRATION.
  */
 export const openStore = async (options: OpenStoreOptions): Promise<Store> => {
-  const { databaseUrl, directory, memory, scope, schema = 'public', lost } = options
+  const { databaseUrl, directory, memory, scope, also = [], schema = 'public', lost } = options
   const chosen = [databaseUrl, directory, memory].filter(choice => choice !== undefined)
   if (chosen.length !== 1) {
     throw new StoreError('STORE_OPEN', 'a store needs one place', {
@@ -39,9 +41,12 @@ export const openStore = async (options: OpenStoreOptions): Promise<Store> => {
   }
   if (memory === true) return openMemoryStore()
   const migrations = await readMigrations(options.migrations ?? migrationsDirectory(scope))
+  const furtherMigrations = await Promise.all(
+    also.map(async name => ({ scope: name, files: await readMigrations(migrationsDirectory(name)) })),
+  )
   const database =
     databaseUrl === undefined
       ? await pgliteDatabase({ directory, schema })
       : postgresDatabase({ url: databaseUrl, schema, scope })
-  return openSqlStore(database, { schema, scope, migrations, lost })
+  return openSqlStore(database, { schema, scope, migrations, furtherMigrations, lost })
 }

@@ -30,6 +30,8 @@ export interface SqlStoreOptions {
   readonly schema: string
   readonly scope: string
   readonly migrations: readonly MigrationFile[]
+  /** Migrations of further scopes in the same schema; each scope keeps its own list of what has run. */
+  readonly furtherMigrations?: ReadonlyArray<{ readonly scope: string; readonly files: readonly MigrationFile[] }>
   /** Called once when another process has taken the store. */
   readonly lost?: ((error: StoreError) => void) | undefined
 }
@@ -46,7 +48,8 @@ export const openSqlStore = async (database: SqlDatabase, options: SqlStoreOptio
   let session: SqlSession | undefined
   try {
     session = await database.connect('open', Date.now() + openMs)
-    await migrate(session, { schema: options.schema, scope: options.scope, files: options.migrations })
+    const { schema, scope, migrations: files, furtherMigrations = [] } = options
+    for (const part of [{ scope, files }, ...furtherMigrations]) await migrate(session, { schema, ...part })
     const [rows] = await session.transaction([raiseEpoch(options.scope)])
     return new SqlStore(database, options, session, Number(rows?.[0]?.[0]))
   } catch (error) {

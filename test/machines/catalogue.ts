@@ -22,6 +22,22 @@ import {
   routerSessionMachine,
   type SentMessageType,
   sentMessageTypes,
+  type SignalAnswer,
+  type SignalConnectOutcome,
+  type SignalHead,
+  type SignalKeys,
+  type SignalLinkingEvent,
+  signalLinkingMachine,
+  type SignalPath,
+  type SignalProbeOutcome,
+  type SignalRegisterOutcome,
+  type SignalSendEvent,
+  signalSendMachine,
+  type SignalSocketEvent,
+  signalSocketMachine,
+  type SignalSyncEvent,
+  signalSyncMachine,
+  type SignalSyncOutcome,
   type SndQueueEvent,
   type SndQueueSwitchEvent,
   sndQueueSwitchMachine,
@@ -200,6 +216,37 @@ const cleanupEvents: Variants<CleanupEvent> = {
   'cleanup.resumed': [{ type: 'cleanup.resumed' }],
 }
 
+const signalSocketEvents: Variants<SignalSocketEvent> = {
+  'socket.start': [{ type: 'socket.start' }],
+  'socket.stop': [{ type: 'socket.stop' }],
+  'socket.lost': [{ type: 'socket.lost' }],
+  'socket.invalidated': [{ type: 'socket.invalidated' }],
+  'socket.replaced': [{ type: 'socket.replaced' }],
+  'probe.requested': [{ type: 'probe.requested' }],
+}
+
+const signalSendEvents: Variants<SignalSendEvent> = {
+  'message.added': [{ type: 'message.added' }],
+  'wait.over': [{ type: 'wait.over' }],
+  'send.suspended': [{ type: 'send.suspended' }],
+  'send.resumed': [{ type: 'send.resumed' }],
+}
+
+const signalSyncEvents: Variants<SignalSyncEvent> = {
+  'sync.added': [{ type: 'sync.added' }],
+  'wait.over': [{ type: 'wait.over' }],
+  'sync.suspended': [{ type: 'sync.suspended' }],
+  'sync.resumed': [{ type: 'sync.resumed' }],
+}
+
+const signalLinkingEvents: Variants<SignalLinkingEvent> = {
+  'address.received': [{ type: 'address.received' }],
+  'provision.received': [{ type: 'provision.received' }],
+  'provision.refused': [{ type: 'provision.refused' }],
+  'socket.lost': [{ type: 'socket.lost' }],
+  'linking.cancel': [{ type: 'linking.cancel' }],
+}
+
 const done = (invoked: string, output?: unknown): AnyEventObject => ({ type: `xstate.done.actor.${invoked}`, output })
 const failed = (invoked: string): AnyEventObject => ({
   type: `xstate.error.actor.${invoked}`,
@@ -207,6 +254,45 @@ const failed = (invoked: string): AnyEventObject => ({
 })
 const deliveryOutcomes: readonly DeliveryOutcome[] = ['sent', 'dropped', 'empty', 'retryFast', 'retrySlow', 'offline']
 const commandOutcomes: readonly CommandOutcome[] = ['done', 'failed', 'moved', 'empty', 'retry', 'offline']
+
+const connectOutcomes: readonly SignalConnectOutcome[] = ['open', 'refused', 'failed']
+const probeOutcomes: readonly SignalProbeOutcome[] = ['alive', 'dead']
+const syncOutcomes: readonly SignalSyncOutcome[] = ['synced', 'dropped', 'again', 'empty', 'retry']
+const registerOutcomes: readonly SignalRegisterOutcome[] = ['registered', 'failed']
+const heads: readonly SignalHead[] = [
+  { type: 'empty' },
+  { type: 'message' },
+  { type: 'expired' },
+  { type: 'wait', waitMs: 2 },
+]
+const paths: readonly SignalPath[] = ['sealed', 'identified', 'unreached']
+const keys: readonly SignalKeys[] = [
+  { type: 'ready' },
+  { type: 'unregistered' },
+  { type: 'limited', waitMs: 2 },
+  { type: 'unreached' },
+]
+/** Every answer that the signalSend machine tells apart. */
+export const signalAnswers: readonly SignalAnswer[] = [
+  { type: 'accepted' },
+  { type: 'unauthorized' },
+  { type: 'unregistered' },
+  { type: 'mismatched' },
+  { type: 'stale' },
+  { type: 'tooLarge' },
+  { type: 'invalid' },
+  { type: 'challenge', waitMs: 2 },
+  { type: 'limited', waitMs: 2 },
+  { type: 'serverError' },
+  { type: 'unanswered' },
+]
+const settlings = ['sent', 'unregistered', 'tooLarge', 'invalid', 'forbidden', 'expired', 'unsettled']
+const ends = (invoked: string, outputs: readonly unknown[] = [undefined]): AnyEventObject[] => [
+  ...outputs.map(output => done(invoked, output)),
+  failed(invoked),
+]
+const dropSession = { actions: { dropSession: () => {} } }
+const noActions = { actions: { showLink: () => {}, closeSocket: () => {}, forgetAccount: () => {} } }
 
 export const protocolWalks: readonly Walk[] = [
   { name: 'connection', machines: [connectionMachine], contexts: [{}], events: connectionEvents, internal: [] },
@@ -314,6 +400,60 @@ export const workerWalks: readonly Walk[] = [
       failed('0.cleanup.cleaning'),
       { type: 'xstate.after.cycle.cleanup.waiting' },
       { type: 'xstate.after.pause.cleanup.pausing' },
+    ],
+  },
+  {
+    name: 'signalSocket',
+    machines: [signalSocketMachine.provide(dropSession)],
+    input: { socket: 'identified', keepaliveMs: 30, backoff: { initial: 1, max: 4 } },
+    contexts: [],
+    events: signalSocketEvents,
+    internal: [
+      ...ends('0.signalSocket.connecting', connectOutcomes),
+      ...ends('0.signalSocket.open.probing', probeOutcomes),
+      { type: 'xstate.after.keepalive.signalSocket.open.quiet' },
+      { type: 'xstate.after.backoff.signalSocket.backingOff' },
+    ],
+  },
+  {
+    name: 'signalSend',
+    machines: [signalSendMachine],
+    input: { recipientId: 'recipient', retry: { initial: 1, max: 2 }, maxRounds: 3 },
+    contexts: [],
+    events: signalSendEvents,
+    internal: [
+      ...ends('0.signalSend.choosing', heads),
+      ...ends('0.signalSend.probing', paths),
+      ...ends('0.signalSend.keying', keys),
+      ...ends('0.signalSend.encrypting', ['encrypted', 'needsKeys', 'gone']),
+      ...ends('0.signalSend.sending.sealed', signalAnswers),
+      ...ends('0.signalSend.sending.identified', signalAnswers),
+      ...['mismatched', 'stale', 'sealedRefused'].flatMap(change => ends(`0.signalSend.updating.${change}`)),
+      ...['challenge', 'limited', 'keysLimited'].flatMap(reason => ends(`0.signalSend.noting.${reason}`)),
+      ...settlings.flatMap(verdict => ends(`0.signalSend.settling.${verdict}`)),
+      { type: 'xstate.after.retry.signalSend.waiting.unreached' },
+      { type: 'xstate.after.told.signalSend.waiting.told' },
+    ],
+  },
+  {
+    name: 'signalSync',
+    machines: [signalSyncMachine],
+    input: { accountId: 'account', retry: { initial: 1, max: 2 } },
+    contexts: [],
+    events: signalSyncEvents,
+    internal: [...ends('0.signalSync.syncing', syncOutcomes), { type: 'xstate.after.retry.signalSync.waiting' }],
+  },
+  {
+    name: 'signalLinking',
+    machines: [signalLinkingMachine.provide(noActions)],
+    input: { deviceName: 'device' },
+    contexts: [],
+    events: signalLinkingEvents,
+    internal: [
+      ...ends('0.signalLinking.connecting'),
+      ...ends('0.signalLinking.storing'),
+      ...ends('0.signalLinking.registering', registerOutcomes),
+      ...ends('0.signalLinking.uploading'),
     ],
   },
 ]

@@ -64,7 +64,7 @@ describe.each(walks)('$name', walk => {
     for (const node of states(machine)) {
       expect(node.description, node.id).toMatch(/\S/)
       expect(metaOf(node)?.spec, node.id).not.toHaveLength(0)
-      for (const row of metaOf(node)?.spec ?? []) expect(row, node.id).toMatch(/^B\d\d$/)
+      for (const row of metaOf(node)?.spec ?? []) expect(row, node.id).toMatch(/^[BS]\d\d$/)
     }
   })
 

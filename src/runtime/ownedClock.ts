@@ -1,4 +1,4 @@
-import type { Clock, TimerHandle } from '../runtime/clock.js'
+import type { Clock, TimerHandle } from './clock.js'
 
 /** A clock whose timers end with their owner. */
 export interface OwnedClock extends Clock {
