@@ -15,7 +15,6 @@ CREATE TABLE signal_accounts (
   profile_key bytea,
   next_key_id bigint NOT NULL,
   keys_rotated_at bigint,
-  last_sync_id bigint NOT NULL,
   created_at bigint NOT NULL,
   PRIMARY KEY (account_id)
 );
@@ -86,6 +85,7 @@ CREATE TABLE signal_messages (
   kind text NOT NULL,
   content bytea,
   state text NOT NULL,
+  resends bigint NOT NULL,
   idempotency_key text,
   correlation_id text NOT NULL,
   created_at bigint NOT NULL,

@@ -105,7 +105,11 @@ const sent = schema('Sent', {
   destinationServiceId: one(7, 'string'),
   destinationServiceIdBinary: one(12, 'bytes'),
 })
-const syncRead = schema('Read', { timestamp: one(2, 'uint64'), senderAci: one(3, 'string'), senderAciBinary: one(4, 'bytes') })
+const syncRead = schema('Read', {
+  timestamp: one(2, 'uint64'),
+  senderAci: one(3, 'string'),
+  senderAciBinary: one(4, 'bytes'),
+})
 const syncMessage = schema('SyncMessage', { sent: one(1, sent), read: many(5, syncRead), padding: one(8, 'bytes') })
 export type SyncMessage = MessageOf<typeof syncMessage>
 

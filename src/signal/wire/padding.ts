@@ -15,6 +15,7 @@ export const pad = (content: Bytes): Uint8Array<ArrayBuffer> => {
 export const unpad = (padded: Bytes): Bytes => {
   let end = padded.length - 1
   while (end >= 0 && padded[end] === 0) end--
-  if (end < 0 || padded[end] !== 0x80) throw new DecodeError('DECODE_PADDING', 'the content is not padded', { field: 'content' })
+  if (end < 0 || padded[end] !== 0x80)
+    throw new DecodeError('DECODE_PADDING', 'the content is not padded', { field: 'content' })
   return padded.subarray(0, end)
 }

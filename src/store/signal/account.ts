@@ -25,7 +25,6 @@ export const signalAccounts = defineTable(
     nextKeyId: integer,
     /** When signed and last-resort keys were made last, as far as the server has them; null: never. */
     keysRotatedAt: nullable(integer),
-    lastSyncId: integer,
     createdAt: integer,
   },
   { key: ['accountId'], aggregate: 'accountId' },

@@ -15,6 +15,8 @@ export const signalMessages = defineTable(
     content: nullable(bytes),
     /** `waiting`, `sent`, `failed`. */
     state: text,
+    /** How often it was sent again for a retry receipt. */
+    resends: integer,
     idempotencyKey: nullable(text),
     correlationId: text,
     createdAt: integer,

@@ -1,0 +1,258 @@
+import { PublicKey } from '@signalapp/libsignal-client'
+import { asDuologueError, CallError, type DuologueError } from '../errors.js'
+import type { Channel, ChannelHost, RunningChannel } from '../runtime/channel.js'
+import { type OwnedClock, ownedClock } from '../runtime/ownedClock.js'
+import type { TimerHandle } from '../runtime/clock.js'
+import type { Wake } from '../runtime/unit.js'
+import { signalMessages } from '../store/signal/messages.js'
+import { signalAggregateTables } from '../store/signal/tables.js'
+import { authorizationOf, noteLoggedOut, refreshAccount, uploadAttributes } from './account.js'
+import type { SignalCalls } from './api/calls.js'
+import { signalCalls } from './calls.js'
+import { Certificates } from './certificates.js'
+import { cleanUp } from './cleanup.js'
+import { defaultSignalConfig, type SignalConfig } from './config.js'
+import { accountIdOf, type SignalContext } from './context.js'
+import { native } from './crypto/bytes.js'
+import { Health } from './health.js'
+import { Inbox } from './inbox.js'
+import { SignalLink } from './net/link.js'
+import { type SignalDialer, signalTransportError } from './net/port.js'
+import { signalDialer } from './net/webSocket.js'
+import { upkeepPreKeys } from './preKeys.js'
+import { sendTrace } from './sendTrace.js'
+import { Sends } from './sends.js'
+import { Syncs } from './syncs.js'
+
+/** Signal’s service, as a channel reaches it. */
+export interface SignalServer {
+  /** `https://chat.signal.org` */
+  readonly url: string
+  /** The certificate authority of the server, PEM: Signal’s own, which no system trusts by itself. */
+  readonly ca?: string
+  /** Keys that sign the certificates of sealed senders, base64. */
+  readonly trustRoots: readonly string[]
+  /** Where attachments are, by the number of their network. Default: the server itself, under `/cdn<n>`. */
+  readonly cdn?: Readonly<Record<number, string>>
+}
+
+export interface SignalChannelOptions {
+  readonly server: SignalServer
+  /** The user whose account this is; default 1. */
+  readonly userId?: number
+  /** Default: the real network. */
+  readonly dialer?: SignalDialer
+  readonly config?: Partial<SignalConfig>
+}
+
+/** A channel for `openAgent({ channels: [channel] })`; its calls can be made once the agent is open. */
+export interface SignalChannel extends Channel, SignalCalls {}
+
+/** A Signal account as a linked device (see docs/SIGNAL.md). It holds nothing open before its agent starts it. */
+export const signalChannel = (options: SignalChannelOptions): SignalChannel => {
+  let running: Running | undefined
+  const context = (): SignalContext => {
+    if (running === undefined) throw notOpen()
+    return running.context
+  }
+  return {
+    scope: 'signal',
+    aggregateTables: signalAggregateTables,
+    start: async host => {
+      if (running !== undefined)
+        throw new CallError('CMD_PROHIBITED', 'the channel has been opened already', { field: 'channels' })
+      running = await Running.start(host, options)
+      return running
+    },
+    ...signalCalls(
+      context,
+      () => {
+        if (running === undefined) throw notOpen()
+        return running
+      },
+      options.server,
+    ),
+  }
+}
+
+const notOpen = (): CallError =>
+  new CallError('AGENT_CLOSED', 'the channel is not open', { field: 'signal', hint: 'open its agent first' })
+
+/** The parts of an open channel. Each has one owner: this, which closes them in reverse order. */
+export class Running implements RunningChannel {
+  readonly context: SignalContext
+  readonly #clock: OwnedClock
+  readonly #sends: Sends
+  readonly #syncs: Syncs
+  readonly #inbox: Inbox
+  #upkeepTimer: TimerHandle | undefined
+  #attributesTaken = false
+  #upkeep: Promise<void> = Promise.resolve()
+  #closed = false
+
+  static async start(host: ChannelHost, options: SignalChannelOptions): Promise<Running> {
+    const running = new Running(host, options)
+    await running.#begin()
+    return running
+  }
+
+  private constructor(host: ChannelHost, options: SignalChannelOptions) {
+    const { userId = 1, server } = options
+    this.#clock = ownedClock(host.clock)
+    const config = { ...defaultSignalConfig, ...options.config }
+    const dialer = options.dialer ?? signalDialer(server)
+    const failed = (error: unknown): void =>
+      host.log.error({ code: asDuologueError(error).code }, 'an event could not be stored')
+    const health = new Health({ userId, runtime: host.runtime, failed })
+    const link = (socket: 'identified' | 'unidentified'): SignalLink =>
+      new SignalLink({
+        socket,
+        clock: this.#clock,
+        ...config,
+        dial: signal => this.#dial(dialer, socket, signal),
+        onRequest: request => (socket === 'identified' ? this.#inbox.accept(request) : request.respond(400)),
+        onState: (state, error) => this.#entered(socket, state, error),
+        traced: (event, from, to) =>
+          host.trace?.({
+            at: host.clock.now(),
+            traceId: socket,
+            unit: 'signal.socket',
+            machine: 'signalSocket',
+            id: socket,
+            event,
+            from,
+            to,
+          }),
+      })
+    const links = { identified: link('identified'), unidentified: link('unidentified') }
+    this.context = {
+      ...host,
+      clock: this.#clock,
+      config,
+      userId,
+      accountId: accountIdOf(userId),
+      trustRoots: server.trustRoots.map(root => PublicKey.deserialize(native(Buffer.from(root, 'base64')))),
+      dialer,
+      links,
+      health,
+      certificates: new Certificates({
+        config,
+        clock: this.#clock,
+        request: request => links.identified.request(request),
+        found: available => health.degraded('CERTIFICATE', !available),
+      }),
+      sendTrace: sendTrace(this.#clock, host.trace),
+      account: undefined,
+      nextTimestamp: () => 0,
+    }
+    this.#sends = new Sends(this.context)
+    this.#syncs = new Syncs(this.context)
+    this.#inbox = new Inbox(this.context)
+  }
+
+  woken({ worker, key }: Wake): void {
+    if (worker === 'signalSend') this.#sends.wake(key)
+    else if (worker === 'signalSync' && key === this.context.accountId) this.#syncs.wake()
+  }
+
+  /** Connects, after linking or when the server had closed a socket for good. */
+  connect(): void {
+    this.context.links.identified.start()
+    this.context.links.unidentified.start()
+  }
+
+  /** Ends both sockets and all sending; what waits is in rows. */
+  suspend(): void {
+    this.#sends.suspend(true)
+    this.#syncs.suspend(true)
+    this.context.links.identified.pause()
+    this.context.links.unidentified.pause()
+  }
+
+  resume(): void {
+    this.connect()
+    this.#sends.suspend(false)
+    this.#syncs.suspend(false)
+    void this.resumeWork()
+  }
+
+  /** Starts the workers of everything that is stored. */
+  async resumeWork(): Promise<void> {
+    await this.#sends.resume()
+    this.#syncs.wake()
+  }
+
+  /** A wait ends before its time: the server’s reason is gone. */
+  waitOver(): void {
+    this.#sends.waitOver()
+    this.#syncs.waitOver()
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#sends.close()
+    this.#syncs.close()
+    this.context.links.identified.stop()
+    this.context.links.unidentified.stop()
+    await this.#inbox.close()
+    await this.#upkeep
+    await this.context.health.idle()
+    this.#clock.close()
+  }
+
+  async #begin(): Promise<void> {
+    const { context } = this
+    const account = await refreshAccount(context)
+    const [newest] = await context.store.find(signalMessages, {
+      where: { userId: context.userId },
+      orderBy: ['userId', 'timestamp'],
+      descending: true,
+      limit: 1,
+    })
+    let last = newest?.timestamp ?? 0
+    context.nextTimestamp = () => (last = Math.max(this.#clock.now(), last + 1))
+    if (account?.status !== 'linked') return
+    context.health.linked(true)
+    this.connect()
+    await this.resumeWork()
+  }
+
+  async #dial(dialer: SignalDialer, socket: 'identified' | 'unidentified', signal: AbortSignal) {
+    const { account } = this.context
+    if (socket === 'unidentified') return dialer.dial({ socket, path: '/v1/websocket/' }, signal)
+    if (account === undefined || account.deviceId === null)
+      throw signalTransportError('SIGNAL_REFUSED', 'no account is linked')
+    return dialer.dial({ socket, path: '/v1/websocket/', authorization: authorizationOf(account) }, signal)
+  }
+
+  #entered(socket: 'identified' | 'unidentified', state: string, error: DuologueError | undefined): void {
+    if (this.#closed) return
+    const { health, log } = this.context
+    if (!(state === 'open.probing')) health.socket(socket, state)
+    if (state === 'backingOff') log.debug({ socket, code: error?.code }, 'a socket is down')
+    if (state === 'open.quiet') this.#opened(socket)
+    if (socket === 'identified' && (state === 'closed.refused' || state === 'closed.invalidated')) {
+      void noteLoggedOut(this.context).catch(cause => log.error({ code: asDuologueError(cause).code }, 'logged out'))
+    }
+  }
+
+  // Also after each probe that was answered: what waits may go on, and upkeep looks only when it is due.
+  #opened(socket: 'identified' | 'unidentified'): void {
+    this.waitOver()
+    if (socket === 'identified' && this.context.account?.status === 'linked') this.#upkeepNow(false)
+  }
+
+  #upkeepNow(due: boolean): void {
+    if (this.#upkeepTimer !== undefined && !due && this.#attributesTaken) return
+    if (this.#upkeepTimer !== undefined) this.#clock.clearTimeout(this.#upkeepTimer)
+    this.#upkeepTimer = this.#clock.setTimeout(() => this.#upkeepNow(true), this.context.config.preKeysCheckMs)
+    this.#upkeep = this.#upkeep
+      .then(async () => {
+        if (this.#closed || !this.context.links.identified.isOpen) return
+        if (!this.#attributesTaken) this.#attributesTaken = await uploadAttributes(this.context)
+        await upkeepPreKeys(this.context)
+        await cleanUp(this.context)
+      })
+      .catch(error => this.context.log.warn({ code: asDuologueError(error).code }, 'upkeep failed'))
+  }
+}

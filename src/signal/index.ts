@@ -1,0 +1,12 @@
+/** The Signal channel: the only entry that loads libsignal. */
+export * from '../errors.js'
+export type { HealthReport, HealthState } from './health.js'
+export type { KnownRecipient, LinkedAccount, SignalCalls, SignalParams } from './api/calls.js'
+export type { SignalEvent, SignalEventPayload } from './api/events.js'
+export { isSignalEvent } from './api/events.js'
+export { type SignalChannel, signalChannel, type SignalChannelOptions, type SignalServer } from './channel.js'
+export { defaultSignalConfig, type SignalConfig } from './config.js'
+export type { DialTarget, FrameChannel, HttpAnswer, HttpRequest, SignalDialer } from './net/port.js'
+export { signalDialer } from './net/webSocket.js'
+export { openSignal, type OpenSignalOptions, type Signal } from './openSignal.js'
+export type { Accepted } from './sendMessage.js'

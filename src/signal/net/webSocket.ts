@@ -1,0 +1,126 @@
+import { request as httpsRequest } from 'node:https'
+import { WebSocket } from 'ws'
+import {
+  type DialTarget,
+  type FrameChannel,
+  type HttpAnswer,
+  type HttpRequest,
+  type SignalDialer,
+  signalTransportError,
+} from './port.js'
+
+export interface SignalServerAddress {
+  /** `https://chat.signal.org` */
+  readonly url: string
+  /** The certificate authority of the server, PEM; the system’s when absent. */
+  readonly ca?: string | undefined
+}
+
+/** Signal sends no frame above 512 KiB. */
+const maxFrame = 1_048_576
+/** An attachment is 100 MiB at the most. */
+const maxBody = 110 * 1_048_576
+/** Bytes that may wait in the socket before a sender is told that it does not move. */
+const maxWaiting = 8 * 1_048_576
+
+/** The real network: WebSocket over TLS, and HTTPS for attachments. */
+export const signalDialer = ({ url, ca }: SignalServerAddress): SignalDialer => ({
+  dial: (target, signal) => dial(url, ca, target, signal),
+  http: (request, signal) => http(ca, request, signal),
+})
+
+const dial = (url: string, ca: string | undefined, target: DialTarget, signal: AbortSignal): Promise<FrameChannel> =>
+  new Promise((resolve, reject) => {
+    const webSocket = new WebSocket(url.replace(/^http/, 'ws') + target.path, {
+      perMessageDeflate: false,
+      maxPayload: maxFrame,
+      ...(ca === undefined ? {} : { ca }),
+      headers: target.authorization === undefined ? {} : { authorization: target.authorization },
+    })
+    const fail = (error: unknown): void => {
+      signal.removeEventListener('abort', onAbort)
+      webSocket.on('error', () => {})
+      webSocket.terminate()
+      reject(error)
+    }
+    const onAbort = (): void => fail(signal.reason)
+    if (signal.aborted) return onAbort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    webSocket.once('unexpected-response', (_request, { statusCode = 0 }) =>
+      fail(
+        statusCode === 403 || statusCode === 401
+          ? signalTransportError('SIGNAL_REFUSED', 'the server does not accept this device', {
+              field: target.socket,
+              facts: { status: statusCode },
+              hint: 'link the device again',
+            })
+          : signalTransportError('SIGNAL_UNREACHABLE', 'the server does not open a WebSocket', {
+              field: target.socket,
+              facts: { status: statusCode },
+            }),
+      ),
+    )
+    webSocket.once('error', cause =>
+      fail(signalTransportError('SIGNAL_UNREACHABLE', 'the server cannot be reached', { field: target.socket, cause })),
+    )
+    webSocket.once('open', () => {
+      signal.removeEventListener('abort', onAbort)
+      resolve(frameChannel(webSocket, target))
+    })
+  })
+
+const frameChannel = (webSocket: WebSocket, { socket }: DialTarget): FrameChannel => {
+  webSocket.removeAllListeners('error')
+  // The close event follows and says all there is to say.
+  webSocket.on('error', () => {})
+  webSocket.pause()
+  return {
+    send: frame => {
+      if (webSocket.readyState !== WebSocket.OPEN)
+        throw signalTransportError('SIGNAL_CLOSED', 'the socket is closing', { field: socket })
+      if (webSocket.bufferedAmount > maxWaiting)
+        throw signalTransportError('SIGNAL_CLOSED', 'the socket takes nothing any more', { field: socket })
+      webSocket.send(frame)
+    },
+    destroy: () => webSocket.terminate(),
+    onFrame: listener => {
+      webSocket.on('message', (data: Buffer, isBinary) => {
+        if (isBinary) listener(data)
+      })
+      webSocket.resume()
+    },
+    onClose: listener => {
+      webSocket.on('close', listener)
+      if (webSocket.readyState === WebSocket.CLOSED) listener(1006)
+    },
+  }
+}
+
+const http = (
+  ca: string | undefined,
+  { url, method, headers = {}, body }: HttpRequest,
+  signal: AbortSignal,
+): Promise<HttpAnswer> =>
+  new Promise((resolve, reject) => {
+    const failed = (cause: unknown): void =>
+      reject(signalTransportError('SIGNAL_UNREACHABLE', 'the server cannot be reached', { field: 'attachment', cause }))
+    const options = {
+      method,
+      headers: { ...headers, 'content-length': body?.length ?? 0 },
+      signal,
+      ...(ca === undefined ? {} : { ca }),
+    }
+    const request = httpsRequest(url, options, response => {
+      const parts: Buffer[] = []
+      let length = 0
+      response.on('data', (part: Buffer) => {
+        length += part.length
+        if (length > maxBody) request.destroy(new Error('too large'))
+        else parts.push(part)
+      })
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(parts) }))
+      response.on('error', failed)
+    })
+    request.on('error', failed)
+    request.end(body)
+  })

@@ -1,0 +1,166 @@
+import type { Bytes } from '../encoding/index.js'
+import { asDuologueError, TransportError } from '../errors.js'
+import { insert, patch, removeWhere, type Change } from '../store/index.js'
+import { signalAccounts, signalPreKeys } from '../store/signal/account.js'
+import { refreshAccount } from './account.js'
+import { type AccountRow, requireAccount, type SignalContext } from './context.js'
+import { type NewPreKey, newKyberPreKey, newOneTimePreKey, newSignedPreKey } from './crypto/preKeys.js'
+import { jsonOf, type SignalResponse } from './net/session.js'
+
+export const identities = ['aci', 'pni'] as const
+export type OwnIdentity = (typeof identities)[number]
+
+/** Ids have 24 bits. */
+const lastKeyId = 0xff_ff_fe
+
+/** The private identity key for messages to the ACI or the PNI; null when the account has no PNI. */
+export const identityKeyOf = (account: AccountRow, own: OwnIdentity): Bytes | null =>
+  own === 'aci' ? account.aciIdentityKey : account.pniIdentityKey
+
+/** How many keys of each kind one upload has. */
+interface Batch {
+  readonly oneTime: number
+  /** Also new signed and last-resort keys. */
+  readonly rotate: boolean
+}
+
+export interface MadeKeys {
+  readonly changes: readonly Change[]
+  readonly nextKeyId: number
+  readonly signed?: NewPreKey
+  readonly lastResort?: NewPreKey
+  readonly ec: readonly NewPreKey[]
+  readonly kyber: readonly NewPreKey[]
+}
+
+/** Makes keys and the rows that keep them; yields now and then, since key pairs take their time. */
+export const makeKeys = async (
+  { accountId }: Pick<SignalContext, 'accountId'>,
+  own: OwnIdentity,
+  identity: Bytes,
+  { firstKeyId, now }: { readonly firstKeyId: number; readonly now: number },
+  { oneTime, rotate }: Batch,
+): Promise<MadeKeys> => {
+  let keyId = firstKeyId
+  const next = (): number => {
+    const id = keyId
+    keyId = keyId >= lastKeyId ? 1 : keyId + 1
+    return id
+  }
+  const signed = rotate ? newSignedPreKey(identity, next(), now) : undefined
+  const lastResort = rotate ? newKyberPreKey(identity, next(), now) : undefined
+  const ec: NewPreKey[] = []
+  const kyber: NewPreKey[] = []
+  for (let made = 0; made < oneTime; made++) {
+    ec.push(newOneTimePreKey(next()))
+    kyber.push(newKyberPreKey(identity, next(), now))
+    if (made % 10 === 9) await new Promise<void>(resolve => setImmediate(resolve))
+  }
+  const rows = (kind: string, keys: readonly NewPreKey[]): Change[] =>
+    keys.map(key =>
+      insert(signalPreKeys, { accountId, own, kind, keyId: key.keyId, record: key.record, createdAt: now }),
+    )
+  return {
+    changes: [
+      ...rows('signed', signed === undefined ? [] : [signed]),
+      ...rows('lastResort', lastResort === undefined ? [] : [lastResort]),
+      ...rows('ec', ec),
+      ...rows('kyber', kyber),
+    ],
+    nextKeyId: keyId,
+    ...(signed === undefined ? {} : { signed }),
+    ...(lastResort === undefined ? {} : { lastResort }),
+    ec,
+    kyber,
+  }
+}
+
+/**
+ * Keeps enough one-time keys at the server, and replaces signed and last-resort keys in time (S01). New keys are stored
+ * before they are uploaded. A failure is a reason of health; the next look tries again.
+ */
+export const upkeepPreKeys = async (context: SignalContext): Promise<void> => {
+  const { health, log, clock, config } = context
+  try {
+    const { keysRotatedAt } = requireAccount(context)
+    const rotate = keysRotatedAt === null || clock.now() - keysRotatedAt >= config.preKeysRotateMs
+    for (const own of identities) await upkeepOne(context, own, rotate)
+    if (rotate) await noteRotation(context)
+    health.degraded('PRE_KEYS', false)
+  } catch (error) {
+    log.warn({ code: asDuologueError(error).code }, 'prekeys could not be uploaded')
+    health.degraded('PRE_KEYS', true)
+  }
+}
+
+const upkeepOne = async (context: SignalContext, own: OwnIdentity, rotate: boolean): Promise<void> => {
+  const { links, config } = context
+  const identity = identityKeyOf(requireAccount(context), own)
+  if (identity === null) return
+  const counts = jsonOf(expectOk(await links.identified.request({ verb: 'GET', path: `/v2/keys?identity=${own}` })))
+  const low = [counts['count'], counts['pqCount']].some(count => Number(count ?? 0) < config.preKeysLow)
+  if (!low && !rotate) return
+  const made = await storeKeys(context, own, identity, { oneTime: config.preKeysBatch, rotate })
+  const json = {
+    preKeys: made.ec.map(key => key.upload),
+    pqPreKeys: made.kyber.map(key => key.upload),
+    ...(made.signed === undefined ? {} : { signedPreKey: made.signed.upload }),
+    ...(made.lastResort === undefined ? {} : { pqLastResortPreKey: made.lastResort.upload }),
+  }
+  expectOk(await links.identified.request({ verb: 'PUT', path: `/v2/keys?identity=${own}`, json }))
+}
+
+// Keys go when newer ones have stood at the server for long enough: messages that wait there may still name them.
+const noteRotation = async (context: SignalContext): Promise<void> => {
+  const { accountId, runtime, config } = context
+  await runtime.run({
+    name: 'signal.keysRotated',
+    internal: true,
+    locks: [accountId],
+    load: read =>
+      read(signalPreKeys, {
+        where: { accountId, kind: 'signed', createdAt: { lte: context.clock.now() - config.preKeysKeepMs } },
+        orderBy: ['createdAt'],
+        descending: true,
+        limit: 1,
+      }),
+    compute: (state, [replacedBy]) => ({
+      result: undefined,
+      changes: [
+        patch(signalAccounts, { accountId }, { keysRotatedAt: state.now }),
+        ...(replacedBy === undefined
+          ? []
+          : [removeWhere(signalPreKeys, { accountId, createdAt: { lt: replacedBy.createdAt } })]),
+      ],
+    }),
+  })
+  await refreshAccount(context)
+}
+
+const storeKeys = async (
+  context: SignalContext,
+  own: OwnIdentity,
+  identity: Bytes,
+  batch: Batch,
+): Promise<MadeKeys> => {
+  const { accountId, runtime } = context
+  return runtime.run({
+    name: 'signal.preKeys',
+    internal: true,
+    locks: [accountId],
+    compute: async state => {
+      const row = state.rows(signalAccounts, accountId)[0] ?? requireAccount(context)
+      const made = await makeKeys(context, own, identity, { firstKeyId: row.nextKeyId, now: state.now }, batch)
+      return {
+        result: made,
+        changes: [...made.changes, patch(signalAccounts, { accountId }, { nextKeyId: made.nextKeyId })],
+      }
+    },
+  })
+}
+
+/** The answer, if it is one of success. Throws TransportError SIGNAL_STATUS. */
+export const expectOk = (response: SignalResponse): SignalResponse => {
+  if (response.status >= 200 && response.status < 300) return response
+  throw new TransportError('SIGNAL_STATUS', 'the server has refused a request', { facts: { status: response.status } })
+}
