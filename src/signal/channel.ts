@@ -144,6 +144,7 @@ export class Running implements RunningChannel {
       sendTrace: sendTrace(this.#clock, host.trace),
       account: undefined,
       nextTimestamp: () => 0,
+      upkeep: () => this.#upkeepNow(true),
     }
     this.#sends = new Sends(this.context)
     this.#syncs = new Syncs(this.context)
@@ -239,13 +240,13 @@ export class Running implements RunningChannel {
   // Also after each probe that was answered: what waits may go on, and upkeep looks only when it is due.
   #opened(socket: 'identified' | 'unidentified'): void {
     this.waitOver()
-    if (socket === 'identified' && this.context.account?.status === 'linked') this.#upkeepNow(false)
+    if (socket === 'identified' && this.context.account?.status === 'linked') void this.#upkeepNow(false)
   }
 
-  #upkeepNow(due: boolean): void {
-    if (this.#upkeepTimer !== undefined && !due && this.#attributesTaken) return
+  #upkeepNow(due: boolean): Promise<void> {
+    if (this.#upkeepTimer !== undefined && !due && this.#attributesTaken) return this.#upkeep
     if (this.#upkeepTimer !== undefined) this.#clock.clearTimeout(this.#upkeepTimer)
-    this.#upkeepTimer = this.#clock.setTimeout(() => this.#upkeepNow(true), this.context.config.preKeysCheckMs)
+    this.#upkeepTimer = this.#clock.setTimeout(() => void this.#upkeepNow(true), this.context.config.preKeysCheckMs)
     this.#upkeep = this.#upkeep
       .then(async () => {
         if (this.#closed || !this.context.links.identified.isOpen) return
@@ -254,5 +255,6 @@ export class Running implements RunningChannel {
         await cleanUp(this.context)
       })
       .catch(error => this.context.log.warn({ code: asDuologueError(error).code }, 'upkeep failed'))
+    return this.#upkeep
   }
 }

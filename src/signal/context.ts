@@ -35,6 +35,8 @@ export interface SignalContext extends ChannelHost {
   account: AccountRow | undefined
   /** A time that no other message of the account has: what it is called everywhere (S12). */
   nextTimestamp: () => number
+  /** Waits for the upkeep that is due: attributes, prekeys. */
+  readonly upkeep: () => Promise<void>
 }
 
 export const accountIdOf = (userId: number): string => `signal/${userId}`

@@ -24,6 +24,8 @@ export class Inbox {
   #opening: Promise<void> = Promise.resolve()
   /** Everything that is not stored and acknowledged yet. */
   readonly #unstored = new Set<Promise<void>>()
+  /** Messages that are on their way to the store. */
+  readonly #storing = new Set<Promise<void>>()
   readonly #waitingForRoom: Array<() => void> = []
   #closed = false
 
@@ -75,7 +77,11 @@ export class Inbox {
       request.respond(200)
       return stored()
     }
-    const work = this.#store(arrival, request).finally(stored)
+    const work = this.#store(arrival, request).finally(() => {
+      this.#storing.delete(work)
+      stored()
+    })
+    this.#storing.add(work)
     // The first message of somebody makes their recipient, which those behind it must find.
     if (!(await this.#isKnown(arrival))) await work
   }
@@ -158,6 +164,7 @@ export class Inbox {
   // The server says so when everything before it was acknowledged; here it is told when everything before it is stored.
   async #caughtUp(request: ServerRequest, stored: () => void): Promise<void> {
     const { health } = this.#context
+    await Promise.all(this.#storing)
     if (!health.report.caughtUp) {
       health.caughtUp()
       await this.#tell('CAUGHT_UP', {})

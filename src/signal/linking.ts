@@ -8,7 +8,7 @@ import type { AccountRow, SignalContext } from './context.js'
 import { type ProvisioningKey, provisioningKey } from './crypto/provisioning.js'
 import { type FrameChannel, signalTransportError } from './net/port.js'
 import { jsonOf, SignalSession } from './net/session.js'
-import { type MadeKeys, makeKeys, upkeepPreKeys } from './preKeys.js'
+import { type MadeKeys, makeKeys } from './preKeys.js'
 import { decode, type MessageOf } from './wire/codec.js'
 import { provisioningAddress, type provisionMessage } from './wire/messages.js'
 import { pniOf, serviceIdOf } from './wire/serviceId.js'
@@ -108,7 +108,7 @@ class Linking {
           links.identified.start()
           links.unidentified.start()
           if (await links.identified.ensureAlive(config.probeQuietMs, config.connectTimeoutMs))
-            await upkeepPreKeys(this.#context)
+            await this.#context.upkeep()
         }),
       },
       actions: {

@@ -112,15 +112,12 @@ const maxDepth = 16
  */
 export const decode = <S extends Schema>(schema: S, bytes: Bytes): MessageOf<S> => {
   try {
-    const reader = new BinaryReader(bytes, lenientUtf8)
+    const reader = new BinaryReader(bytes)
     return read(reader, schema, reader.len, 0) as MessageOf<S>
   } catch (cause) {
     throw new DecodeError('DECODE_PROTOBUF', `the bytes are no ${schema.name}`, { field: schema.name, cause })
   }
 }
-
-const utf8 = new TextDecoder('utf-8', { ignoreBOM: true })
-const lenientUtf8 = (bytes: Uint8Array): string => utf8.decode(bytes).replaceAll('\0', '\uFFFD')
 
 const read = (reader: BinaryReader, { fields }: Schema, end: number, depth: number): Record<string, unknown> => {
   if (depth > maxDepth) throw new Error('too deep')
@@ -162,7 +159,7 @@ const readScalar = (reader: BinaryReader, type: Scalar): unknown => {
     case 'bytes':
       return reader.bytes()
     case 'string':
-      return reader.string()
+      return reader.string().replaceAll('\0', '\uFFFD')
     case 'uint32':
       return reader.uint32()
     case 'uint64':

@@ -376,7 +376,14 @@ export class RawDevice {
         })
       }
       const timestamp = options.timestamp ?? Date.now()
-      return this.request('PUT', `/v1/messages/${to.serviceId}`, { messages, timestamp, online: false, urgent: true })
+      const response = await this.request('PUT', `/v1/messages/${to.serviceId}`, {
+        messages,
+        timestamp,
+        online: false,
+        urgent: true,
+      })
+      if (response.status !== 200) throw new Error(`not sent: ${response.status} ${JSON.stringify(response.json)}`)
+      return response
     })
   }
 

@@ -34,7 +34,11 @@ export interface Bot {
   readonly trace: TraceRecord[]
   readonly account: { readonly aci: string; readonly deviceId: number; readonly e164: string }
   /** The next event of a type that no earlier call has returned. */
-  next<T extends SignalEvent['type']>(type: T, waitMs?: number): Promise<Extract<SignalEvent, { type: T }>>
+  next<T extends SignalEvent['type']>(
+    type: T,
+    which?: (event: Extract<SignalEvent, { type: T }>) => boolean,
+    waitMs?: number,
+  ): Promise<Extract<SignalEvent, { type: T }>>
   /** Ends it as kill -9 does; its rows, for whoever takes over. */
   crash(): MemoryStore
   close(): Promise<void>
@@ -110,12 +114,16 @@ const runBot = async (
   const signal = await openSignal({
     server: { url: `https://127.0.0.1:${mock.port}`, ca: mock.ca, trustRoots: [mock.trustRoot] },
     trace: record => trace.push(record),
+    ...(process.env['SIGNAL_LOG'] === undefined ? {} : { logger: stderrLogger }),
     ...options,
     store: { open: store },
     config: { ...quickConfig, ...options.config },
   })
   void (async () => {
-    for await (const event of signal.events()) events.push(event as AgentEvent as unknown as SignalEvent)
+    for await (const event of signal.events()) {
+      events.push(event as AgentEvent as unknown as SignalEvent)
+      await signal.ackEvents({ cursor: event.cursor })
+    }
   })().catch(() => {})
   if (signal.account() === undefined) {
     await signal.link({
@@ -131,10 +139,10 @@ const runBot = async (
     events,
     trace,
     account: { aci, deviceId, e164: e164 ?? '' },
-    next: async (type, waitMs = 10_000) => {
+    next: async (type, which = () => true, waitMs = 10_000) => {
       const deadline = Date.now() + waitMs
       for (;;) {
-        const found = events.find(event => event.type === type && !taken.has(event))
+        const found = events.find(event => event.type === type && !taken.has(event) && which(event as never))
         if (found !== undefined) {
           taken.add(found)
           return found as never
@@ -152,6 +160,13 @@ const runBot = async (
     },
     close: () => (crashed ? Promise.resolve() : signal.close()),
   }
+}
+
+const stderrLogger = {
+  debug: (facts: object, message: string) => console.error('debug', message, facts),
+  info: (facts: object, message: string) => console.error('info', message, facts),
+  warn: (facts: object, message: string) => console.error('warn', message, facts),
+  error: (facts: object, message: string) => console.error('error', message, facts),
 }
 
 /** Waits until something holds; fails after `waitMs`. */
