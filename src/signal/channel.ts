@@ -144,7 +144,7 @@ export class Running implements RunningChannel {
       sendTrace: sendTrace(this.#clock, host.trace),
       account: undefined,
       nextTimestamp: () => 0,
-      upkeep: () => this.#upkeepNow(true),
+      upkeep: () => this.#upkeep,
     }
     this.#sends = new Sends(this.context)
     this.#syncs = new Syncs(this.context)

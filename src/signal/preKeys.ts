@@ -1,6 +1,7 @@
 import type { Bytes } from '../encoding/index.js'
 import { asDuologueError, TransportError } from '../errors.js'
-import { insert, patch, removeWhere, type Change } from '../store/index.js'
+import type { Read } from '../runtime/unit.js'
+import { type Change, insert, patch, removeWhere, type Row } from '../store/index.js'
 import { signalAccounts, signalPreKeys } from '../store/signal/account.js'
 import { refreshAccount } from './account.js'
 import { type AccountRow, requireAccount, type SignalContext } from './context.js'
@@ -88,7 +89,7 @@ export const upkeepPreKeys = async (context: SignalContext): Promise<void> => {
     if (rotate) await noteRotation(context)
     health.degraded('PRE_KEYS', false)
   } catch (error) {
-    log.warn({ code: asDuologueError(error).code }, 'prekeys could not be uploaded')
+    log.warn({ ...asDuologueError(error).facts, code: asDuologueError(error).code }, 'prekeys could not be uploaded')
     health.degraded('PRE_KEYS', true)
   }
 }
@@ -112,29 +113,40 @@ const upkeepOne = async (context: SignalContext, own: OwnIdentity, rotate: boole
 
 // Keys go when newer ones have stood at the server for long enough: messages that wait there may still name them.
 const noteRotation = async (context: SignalContext): Promise<void> => {
-  const { accountId, runtime, config } = context
+  const { accountId, runtime } = context
   await runtime.run({
     name: 'signal.keysRotated',
     internal: true,
     locks: [accountId],
-    load: read =>
-      read(signalPreKeys, {
-        where: { accountId, kind: 'signed', createdAt: { lte: context.clock.now() - config.preKeysKeepMs } },
-        orderBy: ['createdAt'],
-        descending: true,
-        limit: 1,
-      }),
-    compute: (state, [replacedBy]) => ({
+    load: read => Promise.all(identities.map(own => replacedBy(read, context, own))),
+    compute: (state, newest) => ({
       result: undefined,
       changes: [
         patch(signalAccounts, { accountId }, { keysRotatedAt: state.now }),
-        ...(replacedBy === undefined
-          ? []
-          : [removeWhere(signalPreKeys, { accountId, createdAt: { lt: replacedBy.createdAt } })]),
+        ...newest.flatMap(row =>
+          row === undefined
+            ? []
+            : [removeWhere(signalPreKeys, { accountId, own: row.own, createdAt: { lt: row.createdAt } })],
+        ),
       ],
     }),
   })
   await refreshAccount(context)
+}
+
+/** The newest signed key that has stood for as long as replaced keys are kept: whatever is older than that is not needed. */
+const replacedBy = async (
+  read: Read,
+  { accountId, config, clock }: SignalContext,
+  own: OwnIdentity,
+): Promise<Row<typeof signalPreKeys> | undefined> => {
+  const [row] = await read(signalPreKeys, {
+    where: { accountId, own, kind: 'signed', createdAt: { lte: clock.now() - config.preKeysKeepMs } },
+    orderBy: ['createdAt'],
+    descending: true,
+    limit: 1,
+  })
+  return row
 }
 
 const storeKeys = async (

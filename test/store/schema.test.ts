@@ -7,6 +7,7 @@ import { migrate, migrationsDirectory, readMigrations } from '../../src/store/mi
 import { pgliteDatabase } from '../../src/store/pglite.js'
 import { routerLinks, routerQueues, routerTables } from '../../src/store/router/tables.js'
 import { checkSchema } from '../../src/store/schema.js'
+import { signalTables } from '../../src/store/signal/tables.js'
 import type { SqlSession } from '../../src/store/session.js'
 import { openSqlStore } from '../../src/store/sqlStore.js'
 import { sharedDatabase } from './sharedDatabase.js'
@@ -70,6 +71,12 @@ describe('schema and migrations', { timeout: 60_000 }, async () => {
     ])
     const hashes = queues.map(({ linkFixedHash }) => linkFixedHash && Buffer.from(linkFixedHash).toString('hex'))
     expect(hashes).toEqual([createHash('sha256').update('fixed').digest('hex'), null])
+  })
+
+  it('the tables of the Signal channel are what migrations/signal makes, beside those of an agent', async () => {
+    const store = await open('agent', 'signal', migrationsDirectory('signal'))
+    expect(await checkSchema(store, signalTables)).toEqual([])
+    expect(await checkSchema(store, agentTables)).toEqual([])
   })
 
   it('every difference is told', async () => {

@@ -1,0 +1,128 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { signalAccounts } from '../../src/store/signal/account.js'
+import { type Bot, eventually, signalWorld, type SignalWorld } from '../support/signal/world.js'
+
+let world: SignalWorld
+let bot: Bot
+beforeAll(async () => {
+  world = await signalWorld()
+  bot = await world.startBot()
+  await eventually('healthy', () => bot.signal.health().state === 'healthy')
+})
+afterEach(async () => {
+  world.identified.mode = world.unidentified.mode = 'pass'
+  await world.mock.setRules()
+})
+afterAll(() => world.close())
+
+const healthOf = () => bot.signal.health()
+const becomes = (state: string, reason?: string): Promise<void> =>
+  eventually(`health is ${state} ${reason ?? ''}`, () => {
+    const { state: now, reasons } = healthOf()
+    return now === state && (reason === undefined || reasons.includes(reason))
+  }).catch(error => {
+    throw new Error(`${error.message}: it is ${JSON.stringify(healthOf())}`)
+  })
+const restart = async () => {
+  const rows = bot.store
+  await bot.close()
+  bot = await world.startBot({ open: rows.reopen() })
+}
+
+describe('health', () => {
+  it('S02 S15 each socket has its own state; without the unidentified one the channel is degraded, without the identified one unhealthy', async () => {
+    world.unidentified.mode = 'refuse'
+    world.unidentified.reset()
+    await becomes('degraded', 'UNIDENTIFIED_DISCONNECTED')
+    expect(healthOf().sockets.identified).toMatch(/^open/)
+    world.identified.mode = 'refuse'
+    world.identified.reset()
+    await becomes('unhealthy', 'IDENTIFIED_DISCONNECTED')
+    world.unidentified.mode = world.identified.mode = 'pass'
+    await becomes('healthy')
+  })
+
+  it('S15 every change is an event, once, in order', async () => {
+    const before = bot.events.length
+    world.unidentified.reset()
+    await eventually('degraded was told', () =>
+      bot.events.slice(before).some(event => event.type === 'HEALTH' && event.state === 'degraded'),
+    )
+    await becomes('healthy')
+    await eventually('healthy was told', () => bot.events.at(-1)?.type === 'HEALTH')
+    const told = bot.events
+      .slice(before)
+      .flatMap(event => (event.type === 'HEALTH' ? [`${event.state} ${event.reasons.join()}`] : []))
+    expect(told).toEqual(['degraded UNIDENTIFIED_DISCONNECTED', 'healthy '])
+  })
+
+  it('S09 422 on account attributes: degraded with the reason, and nothing else changes', async () => {
+    await world.mock.setRules({ verb: 'PUT', path: '/v1/accounts/attributes', answer: { status: 422 } })
+    await restart()
+    await becomes('degraded', 'ATTRIBUTES_422')
+    expect(healthOf().sockets).toEqual({ identified: 'open.quiet', unidentified: 'open.quiet' })
+    await world.mock.setRules()
+    await restart()
+    await becomes('healthy')
+  })
+
+  it('S02 S15 4409: another process uses the device; it does not fight back, and comes back when it is told to', async () => {
+    await world.mock.call('closeSocket', { ...bot.account, code: 4409 })
+    await becomes('unhealthy', 'IDENTIFIED_REPLACED')
+    expect(healthOf().sockets.identified).toBe('closed.replaced')
+    await new Promise(resolve => setTimeout(resolve, 500))
+    expect(healthOf().sockets.identified).toBe('closed.replaced')
+    bot.signal.reconnect()
+    await becomes('healthy')
+  })
+
+  it('S03 the server closes idle sockets: keepalives hold both open', async () => {
+    await world.mock.call('setIdle', { ms: 1_500 })
+    await restart()
+    await becomes('healthy')
+    const accepted = world.identified.accepted + world.unidentified.accepted
+    await new Promise(resolve => setTimeout(resolve, 3_500))
+    expect(world.identified.accepted + world.unidentified.accepted).toBe(accepted)
+    await becomes('healthy')
+    await world.mock.call('setIdle', { ms: 0 })
+  })
+
+  it('S15 suspended nothing is open and nothing is sent; resumed everything goes on', async () => {
+    const bob = await world.person('Bob', 1)
+    bot.signal.suspend()
+    await becomes('unhealthy')
+    const { messageId, recipientId } = await bot.signal.send({ to: bob.primary.aci, text: 'while suspended' })
+    await world.mock.clearRequests()
+    await new Promise(resolve => setTimeout(resolve, 400))
+    expect(await world.mock.messageRequests()).toEqual([])
+    bot.signal.resume()
+    await bot.next('SENT', event => event.messageId === messageId && event.connectionId === recipientId)
+    expect(await bob.devices[0]?.nextText()).toBe('while suspended')
+    await becomes('healthy')
+  })
+
+  it('S15 4401: logged out, stored, and no restart knocks again; linked again it works', async () => {
+    await world.mock.call('closeSocket', { ...bot.account, code: 4401 })
+    await becomes('loggedOut', 'IDENTIFIED_INVALIDATED')
+    await eventually('it is stored', async () => (await bot.store.find(signalAccounts, {}))[0]?.status === 'loggedOut')
+    const accepted = world.identified.accepted
+    const rows = bot.store
+    await bot.close()
+    bot = await world.startBot({ open: rows.reopen() })
+    expect(healthOf()).toMatchObject({ state: 'loggedOut' })
+    expect(world.identified.accepted).toBe(accepted)
+    await bot.signal.link({ onLink: link => void world.mock.call('provision', { aci: world.botPrimary.aci, link }) })
+    await becomes('healthy')
+    const bob = await world.person('Bob', 1)
+    await bot.signal.send({ to: bob.primary.aci, text: 'linked again' })
+    expect(await bob.devices[0]?.nextText()).toBe('linked again')
+  })
+
+  it('S15 403 when it connects: logged out', async () => {
+    const { deviceId = 0 } = bot.signal.account() ?? {}
+    await world.mock.call('setPassword', { aci: bot.account.aci, deviceId, password: 'another' })
+    world.identified.reset()
+    await becomes('loggedOut', 'IDENTIFIED_REFUSED')
+    expect(healthOf().sockets.identified).toBe('closed.refused')
+  })
+})
