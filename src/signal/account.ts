@@ -40,17 +40,18 @@ export const accountAttributes = (account: AccountRow): object => ({
  * Tells the server the attributes of this device. A refusal degrades health with its status and changes nothing else: the
  * sockets stay open and messages go on (S09).
  */
-export const uploadAttributes = async (context: SignalContext): Promise<boolean> => {
+export const uploadAttributes = async (context: SignalContext): Promise<'done' | 'unreached' | 'refused'> => {
   const { links, health, log } = context
   try {
     const json = accountAttributes(requireAccount(context))
     const { status } = await links.identified.request({ verb: 'PUT', path: '/v1/accounts/attributes/', json })
     health.degraded('ATTRIBUTES', false)
-    if (status < 400) return true
+    if (status < 400) return 'done'
     log.warn({ status }, 'the server has refused the attributes of this device')
     health.degraded(`ATTRIBUTES_${status}`, true)
+    return 'refused'
   } catch (error) {
     log.debug({ code: asDuologueError(error).code }, 'attributes could not be sent')
+    return 'unreached'
   }
-  return false
 }

@@ -87,6 +87,10 @@ export class Running implements RunningChannel {
   readonly #inbox: Inbox
   #upkeepTimer: TimerHandle | undefined
   #attributesTaken = false
+  #upkeepDueAt = 0
+  #upkeepRuns = false
+  #refusals = 0
+  #keysDone = false
   #upkeep: Promise<void> = Promise.resolve()
   #closed = false
 
@@ -232,6 +236,9 @@ export class Running implements RunningChannel {
     if (!(state === 'open.probing')) health.socket(socket, state)
     if (state === 'backingOff') log.debug({ socket, code: error?.code }, 'a socket is down')
     if (state === 'open.quiet') this.#opened(socket)
+    // Attributes that were refused are tried again with each connection, as they may be right for a new server.
+    if (socket === 'identified' && state === 'connecting' && this.#keysDone && !this.#attributesTaken)
+      this.#upkeepDueAt = 0
     if (socket === 'identified' && (state === 'closed.refused' || state === 'closed.invalidated')) {
       void noteLoggedOut(this.context).catch(cause => log.error({ code: asDuologueError(cause).code }, 'logged out'))
     }
@@ -240,21 +247,45 @@ export class Running implements RunningChannel {
   // Also after each probe that was answered: what waits may go on, and upkeep looks only when it is due.
   #opened(socket: 'identified' | 'unidentified'): void {
     this.waitOver()
-    if (socket === 'identified' && this.context.account?.status === 'linked') void this.#upkeepNow(false)
+    if (socket === 'identified' && this.context.account?.status === 'linked') this.#upkeepWhenDue()
   }
 
-  #upkeepNow(due: boolean): Promise<void> {
-    if (this.#upkeepTimer !== undefined && !due && this.#attributesTaken) return this.#upkeep
-    if (this.#upkeepTimer !== undefined) this.#clock.clearTimeout(this.#upkeepTimer)
-    this.#upkeepTimer = this.#clock.setTimeout(() => void this.#upkeepNow(true), this.context.config.preKeysCheckMs)
-    this.#upkeep = this.#upkeep
-      .then(async () => {
-        if (this.#closed || !this.context.links.identified.isOpen) return
-        if (!this.#attributesTaken) this.#attributesTaken = await uploadAttributes(this.context)
-        await upkeepPreKeys(this.context)
-        await cleanUp(this.context)
+  // What the server refuses is not asked for again at every probe.
+  #upkeepWhenDue(): void {
+    const { clock, config, links } = this.context
+    if (this.#upkeepRuns || clock.now() < this.#upkeepDueAt) return
+    this.#upkeepRuns = true
+    this.#upkeep = this.#doUpkeep()
+      .catch((error: unknown): 'refused' => {
+        this.context.log.warn({ code: asDuologueError(error).code }, 'upkeep failed')
+        return 'refused'
       })
-      .catch(error => this.context.log.warn({ code: asDuologueError(error).code }, 'upkeep failed'))
-    return this.#upkeep
+      .then(outcome => {
+        this.#upkeepRuns = false
+        this.#refusals = outcome === 'refused' ? this.#refusals + 1 : 0
+        const backoff = Math.min(upkeepRetryMs * 2 ** this.#refusals, config.preKeysCheckMs)
+        const waitMs = outcome === 'done' ? config.preKeysCheckMs : outcome === 'refused' ? backoff : 0
+        this.#upkeepDueAt = clock.now() + waitMs
+        if (this.#upkeepTimer !== undefined) clock.clearTimeout(this.#upkeepTimer)
+        this.#upkeepTimer = clock.setTimeout(
+          () => {
+            if (links.identified.isOpen) this.#upkeepWhenDue()
+          },
+          Math.max(waitMs, upkeepRetryMs),
+        )
+      })
+  }
+
+  async #doUpkeep(): Promise<'done' | 'unreached' | 'refused'> {
+    if (this.#closed || !this.context.links.identified.isOpen) return 'unreached'
+    const attributes = this.#attributesTaken ? 'done' : await uploadAttributes(this.context)
+    this.#attributesTaken = attributes === 'done'
+    const keys = await upkeepPreKeys(this.context)
+    this.#keysDone = keys === 'done'
+    await cleanUp(this.context)
+    return keys === 'done' ? attributes : keys
   }
 }
+
+/** Until what the server has refused is tried again, at first, in ms. */
+const upkeepRetryMs = 30_000

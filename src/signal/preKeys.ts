@@ -78,9 +78,9 @@ export const makeKeys = async (
 
 /**
  * Keeps enough one-time keys at the server, and replaces signed and last-resort keys in time (S01). New keys are stored
- * before they are uploaded. A failure is a reason of health; the next look tries again.
+ * before they are uploaded. A failure is a reason of health, and the answer tells it: `unreached`, or `refused` by the server.
  */
-export const upkeepPreKeys = async (context: SignalContext): Promise<void> => {
+export const upkeepPreKeys = async (context: SignalContext): Promise<'done' | 'unreached' | 'refused'> => {
   const { health, log, clock, config } = context
   try {
     const { keysRotatedAt } = requireAccount(context)
@@ -88,9 +88,12 @@ export const upkeepPreKeys = async (context: SignalContext): Promise<void> => {
     for (const own of identities) await upkeepOne(context, own, rotate)
     if (rotate) await noteRotation(context)
     health.degraded('PRE_KEYS', false)
+    return 'done'
   } catch (error) {
-    log.warn({ ...asDuologueError(error).facts, code: asDuologueError(error).code }, 'prekeys could not be uploaded')
+    const { code, facts } = asDuologueError(error)
+    log.warn({ ...facts, code }, 'prekeys could not be uploaded')
     health.degraded('PRE_KEYS', true)
+    return code === 'SIGNAL_STATUS' ? 'refused' : 'unreached'
   }
 }
 

@@ -60,6 +60,7 @@ describe('health', () => {
     await world.mock.setRules({ verb: 'PUT', path: '/v1/accounts/attributes', answer: { status: 422 } })
     await restart()
     await becomes('degraded', 'ATTRIBUTES_422')
+    await eventually('both are open', () => healthOf().reasons.join() === 'ATTRIBUTES_422')
     expect(healthOf().sockets).toEqual({ identified: 'open.quiet', unidentified: 'open.quiet' })
     await world.mock.setRules()
     await restart()

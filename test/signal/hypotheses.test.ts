@@ -233,7 +233,7 @@ describe('H5 422 on account attributes', () => {
     bot = await world.startBot({ open: rows.reopen() })
     await bot.next('CAUGHT_UP')
     expect(bot.events.filter(({ type }) => type === 'MSG')).toHaveLength(5)
-    await eventually('health says so', () => bot.signal.health().reasons.includes('ATTRIBUTES_422'))
+    await eventually('health says so', () => bot.signal.health().reasons.join() === 'ATTRIBUTES_422')
     expect(bot.signal.health()).toMatchObject({
       state: 'degraded',
       sockets: { identified: 'open.quiet', unidentified: 'open.quiet' },

@@ -141,7 +141,7 @@ export class SignalLink {
   }
 
   #wake(): void {
-    for (const look of [...this.#waiting]) look()
+    for (const look of this.#waiting) look()
   }
 
   #entered(event: string): void {

@@ -44,8 +44,8 @@ export const scriptedServer = (): ScriptedServer => {
   }
   const channel = (): FrameChannel => {
     let ended = false
-    let onFrame = (_: Uint8Array): void => {}
-    let onClose = (_: number): void => {}
+    let onFrame: (frame: Uint8Array) => void = () => {}
+    let onClose: (code: number) => void = () => {}
     const close = (code: number): void => {
       if (ended) return
       ended = true
