@@ -6,14 +6,15 @@ import { agentCommand } from './agent.js'
 import { demoCommand } from './demo.js'
 import { reportFailure } from './failure.js'
 import { routerCommand } from './router.js'
+import { signalCommand } from './signal.js'
 
 const createProgram = (): Command => {
   const program = new Command('duologue')
-    .description('Private, end-to-end encrypted, durable, duplex connections over SMP routers.')
+    .description('Private, end-to-end encrypted, durable, duplex connections over SMP routers and Signal.')
     .version(version(), '--version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .showHelpAfterError('(add --help for the options)')
-  for (const command of [demoCommand(), agentCommand(), routerCommand()]) program.addCommand(command)
+  for (const command of [demoCommand(), agentCommand(), routerCommand(), signalCommand()]) program.addCommand(command)
   for (const command of allCommands(program)) command.exitOverride()
   return program
 }

@@ -8,5 +8,6 @@ export { type SignalChannel, signalChannel, type SignalChannelOptions, type Sign
 export { defaultSignalConfig, type SignalConfig } from './config.js'
 export type { DialTarget, FrameChannel, HttpAnswer, HttpRequest, SignalDialer } from './net/port.js'
 export { signalDialer } from './net/webSocket.js'
+export { signalProduction } from './server.js'
 export { openSignal, type OpenSignalOptions, type Signal } from './openSignal.js'
 export type { Accepted } from './sendMessage.js'
