@@ -40,6 +40,9 @@ export interface SeenRequest {
   readonly identified: boolean
   readonly status: number
   readonly at: number
+  /** Of requests that send messages. */
+  readonly body?: string
+  readonly headers?: readonly string[]
 }
 
 export interface MockSignal {

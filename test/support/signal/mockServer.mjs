@@ -110,6 +110,10 @@ const builtIn = async (connection, request) => {
 Connection.prototype.handleRequest = async function (request) {
   const identified = this.device !== undefined
   const record = { verb: request.verb, path: request.path, identified, at: Date.now(), status: 0 }
+  if (request.path.startsWith('/v1/messages/')) {
+    record.body = Buffer.from(request.body ?? []).toString()
+    record.headers = (request.headers ?? []).map(header => header.toLowerCase())
+  }
   requests.push(record)
   const rule = rules.find(
     rule =>

@@ -197,7 +197,7 @@ export class RawDevice {
   #stores: Stores
   readonly #mock: MockSignal
   readonly #own: Identities
-  readonly #authorization: string
+  readonly authorization: string
   readonly #trustRoot: signal.PublicKey
   #socket: RawSocket | undefined
   #taken = 0
@@ -213,7 +213,7 @@ export class RawDevice {
     this.aci = account.aci
     this.pni = account.pni
     this.deviceId = account.deviceId
-    this.#authorization = account.authorization
+    this.authorization = account.authorization
     this.#mock = mock
     this.#own = own
     this.#stores = stores
@@ -296,7 +296,7 @@ export class RawDevice {
 
   async connect(): Promise<void> {
     this.#socket?.close()
-    const socket = await RawSocket.open(this.#mock, '/v1/websocket/', this.#authorization)
+    const socket = await RawSocket.open(this.#mock, '/v1/websocket/', this.authorization)
     this.#socket = socket
     socket.onRequest = async (path, body) => {
       if (path === '/api/v1/message') await this.#exclusive(() => this.#receive(body))
