@@ -85,9 +85,29 @@ export const asText = (results: Results): string => {
       ['', 'ms', 'min', 'max', 'per second', 'CPU µs each', 'blocked ms', 'held bytes each', 'peak RSS MB'],
       subscribeRows(results),
     ),
+    section('Signal', ['', 'median', 'min', 'max', 'of libsignal alone'], signalRows(results)),
     ...results.skipped.map(text => `Skipped: ${text}`),
   ]
   return `${sections.filter(text => text !== '').join('\n\n')}\n`
+}
+
+const signalRows = ({ signal }: Results): string[][] => {
+  if (signal === undefined) return []
+  const { ceilingPerSecond, sends, requestsPerSend, bytesPerRecipient, deadSocketMs, deadSocketBoundMs } = signal
+  const row = (name: string, value: Figure, more: readonly string[] = []): string[] => [
+    name,
+    ...[value.median, value.min, value.max].map(figure),
+    ...more,
+  ]
+  return [
+    row('libsignal alone, messages/s to 4 devices, sealed', ceilingPerSecond),
+    ...sends.map(({ store, perSecond, ofCeiling }) =>
+      row(`sends/s to 4 devices, sealed, ${store}`, perSecond, [figure(ofCeiling)]),
+    ),
+    ['requests of a send with known devices: message, transcript, keys', Object.values(requestsPerSend).join(' + ')],
+    ['bytes of memory for a recipient with 4 devices', figure(bytesPerRecipient)],
+    row(`dead socket found, ms (at most ${deadSocketBoundMs})`, deadSocketMs),
+  ]
 }
 
 const microRows = ({ micro }: Results): string[][] =>

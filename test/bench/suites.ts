@@ -7,6 +7,7 @@ import { tlsBlocksPerSecond } from './floor/tls.js'
 import type { Effort, Figure } from './measure.js'
 import { type MicroResult, runMicro } from './micro/micro.js'
 import { type SubscribeResult, subscribeMany } from './subscribe/subscribe.js'
+import type { SignalResults } from './signal/signal.js'
 
 export interface BenchOptions {
   readonly quick: boolean
@@ -18,7 +19,7 @@ export interface BenchOptions {
   readonly progress: (text: string) => void
 }
 
-export const suiteNames = ['micro', 'floor', 'postgres', 'pglite', 'subscribe', 'memory'] as const
+export const suiteNames = ['micro', 'floor', 'postgres', 'pglite', 'subscribe', 'signal', 'memory'] as const
 export type SuiteName = (typeof suiteNames)[number]
 
 export interface Floor {
@@ -35,6 +36,7 @@ export interface Results {
   readonly floor: Floor
   readonly endToEnd: readonly EndToEndResult[]
   readonly subscribe: readonly SubscribeResult[]
+  readonly signal?: SignalResults
   /** What could not be measured, and why. */
   readonly skipped: readonly string[]
 }
@@ -52,7 +54,8 @@ export const runSuites = async (options: BenchOptions): Promise<Results> => {
     endToEnd.push(...(await runEndToEnd(store, options)))
   }
   const subscribe = suites.has('subscribe') ? await runSubscribe(options, reachable) : []
-  return { micro, floor, endToEnd, subscribe, skipped }
+  const signal = suites.has('signal') ? await runSignalSuite(options, reachable) : undefined
+  return { micro, floor, endToEnd, subscribe, ...(signal === undefined ? {} : { signal }), skipped }
 }
 
 const runSubscribe = (options: BenchOptions, postgres: boolean): Promise<SubscribeResult[]> => {
@@ -65,6 +68,21 @@ const runSubscribe = (options: BenchOptions, postgres: boolean): Promise<Subscri
     sizes: quick ? [100, 1_000] : [1_000, 10_000],
     repeats: effort.repeats,
   })
+}
+
+/** Loaded when it is asked for: libsignal is large. */
+const runSignalSuite = async (
+  { effort, quick, progress, databaseUrl }: BenchOptions,
+  postgres: boolean,
+): Promise<SignalResults> => {
+  const { runSignal } = await import('./signal/signal.js')
+  const { signalStore } = await import('./signal/store.js')
+  const store = postgres ? await signalStore(databaseUrl) : undefined
+  try {
+    return await runSignal(effort, { quick, postgres: store?.open, progress })
+  } finally {
+    await store?.drop()
+  }
 }
 
 const runFloor = async (options: BenchOptions, postgres: boolean): Promise<Floor> => {

@@ -134,8 +134,18 @@ describe('duologue signal', { timeout: 120_000 }, () => {
 
   it('S17 send-loop sends one after the other over the same sockets, and says how it went', async () => {
     const ran = await runCli([
-      ...['signal', 'send-loop', ...database(), '--json', '--to', bob.primary.aci, '--text', 'loop'],
-      ...['--count', '5', '--interval', '20'],
+      'signal',
+      'send-loop',
+      ...database(),
+      '--json',
+      '--to',
+      bob.primary.aci,
+      '--text',
+      'loop',
+      '--count',
+      '5',
+      '--interval',
+      '20',
     ])
     expect(ran.code).toBe(0)
     const results = lines(ran.stdout)
@@ -174,8 +184,18 @@ describe('duologue signal', { timeout: 120_000 }, () => {
   it('S11 S17 the service killed with SIGKILL while it sends: every accepted message arrives, exactly once', async () => {
     const before = bob.device.texts.length
     const loop = runCli([
-      ...['signal', 'send-loop', ...database(), '--json', '--to', bob.primary.aci, '--text', 'kill'],
-      ...['--count', '200', '--interval', '0'],
+      'signal',
+      'send-loop',
+      ...database(),
+      '--json',
+      '--to',
+      bob.primary.aci,
+      '--text',
+      'kill',
+      '--count',
+      '200',
+      '--interval',
+      '0',
     ])
     await eventually('it is under way', () => bob.device.texts.length > before + 5, 30_000)
     await endService('SIGKILL')
