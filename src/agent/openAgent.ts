@@ -234,10 +234,13 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
   const cleanup = options.background === true ? undefined : new Cleanup(context)
   const operating: Readonly<Record<Operation, Operating>> = {
     receiving: {
-      stop: () => {},
+      stop: () => {
+        for (const channel of running) channel.suspend()
+      },
       resume: () => {
         context.inbox.resume()
         sessions.resume()
+        for (const channel of running) channel.resume()
       },
     },
     delivery: { stop: () => deliveries.pause(), resume: () => deliveries.unpause() },
@@ -276,15 +279,16 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     clock,
     random,
     log,
+    crashed: (worker: string, key: string, error: unknown) => context.supervisor.crashed(worker, key, error),
     ...(options.trace === undefined ? {} : { trace: options.trace }),
   }
   for (const channel of channels) running.push(await channel.start(host))
   return agentCalls(context, async () => {
     context.supervisor.dispose()
-    await Promise.all(running.map(channel => channel.close()))
     cleanup?.close()
     operations.close()
     runtime.resume()
+    await Promise.all(running.map(channel => channel.close()))
     await closeAgent(context, deliveries, commandWorkers, options.background === true)
     clock.close()
   })

@@ -15,6 +15,8 @@ export interface ChannelHost {
   readonly random: Random
   readonly log: Logger
   readonly trace?: Trace
+  /** A worker’s machine has thrown, which is a bug: it is told, and the answer says whether it starts again at once. */
+  readonly crashed: (worker: string, key: string, error: unknown) => boolean
 }
 
 /** A network beside SimpleX: its rows stand in the agent's store, its events in the agent's log. */
@@ -30,6 +32,9 @@ export interface Channel {
 export interface RunningChannel {
   /** Work for a worker of some channel: each knows its own names. */
   woken(wake: Wake): void
+  /** Nothing is received or sent until `resume`: the agent suspends. What waits is in rows. */
+  suspend(): void
+  resume(): void
   /** Ends workers and connections; the host closes runtime and store afterwards. */
   close(): Promise<void>
 }

@@ -8,7 +8,7 @@ import {
   signalSendMachine,
   type SignalVerdict,
 } from '../../machines/signalSend.js'
-import { asDuologueError, InternalError } from '../errors.js'
+import { InternalError } from '../errors.js'
 import type { Outcome } from '../runtime/unit.js'
 import { Workers } from '../runtime/workers.js'
 import { patch } from '../store/index.js'
@@ -86,7 +86,8 @@ export class Sends {
       input: recipientId => ({ recipientId, retry, maxRounds }),
       workAdded: { type: 'message.added' },
       idle: recipientId => this.#heads.delete(recipientId),
-      crashed: (key, error) => context.log.error({ code: asDuologueError(error).code, key }, 'a send worker failed'),
+      crashed: (key, error) => context.crashed('signalSend', key, error),
+      pausing: { paused: { type: 'send.suspended' }, resumed: { type: 'send.resumed' } },
     })
   }
 
@@ -115,7 +116,8 @@ export class Sends {
   }
 
   suspend(suspended: boolean): void {
-    this.#workers.sendAll({ type: suspended ? 'send.suspended' : 'send.resumed' })
+    if (suspended) this.#workers.pause()
+    else this.#workers.resume()
   }
 
   close(): void {

@@ -1,7 +1,6 @@
 import type { PreKeyBundle } from '@signalapp/libsignal-client'
 import { fromPromise } from 'xstate'
 import { signalSyncMachine, type SignalSyncOutcome } from '../../machines/signalSync.js'
-import { asDuologueError } from '../errors.js'
 import type { Outcome } from '../runtime/unit.js'
 import { Workers } from '../runtime/workers.js'
 import { patch, remove, type Row } from '../store/index.js'
@@ -43,7 +42,8 @@ export class Syncs {
       clock: context.clock,
       input: accountId => ({ accountId, retry: context.config.sendRetry }),
       workAdded: { type: 'sync.added' },
-      crashed: (_key, error) => context.log.error({ code: asDuologueError(error).code }, 'the sync worker failed'),
+      crashed: (key, error) => context.crashed('signalSync', key, error),
+      pausing: { paused: { type: 'sync.suspended' }, resumed: { type: 'sync.resumed' } },
     })
   }
 
@@ -56,7 +56,8 @@ export class Syncs {
   }
 
   suspend(suspended: boolean): void {
-    this.#workers.sendAll({ type: suspended ? 'sync.suspended' : 'sync.resumed' })
+    if (suspended) this.#workers.pause()
+    else this.#workers.resume()
   }
 
   close(): void {
