@@ -65,12 +65,14 @@ export class AggregateCache {
   readonly #store: Store
   readonly #tables: readonly Table[]
   readonly #limit: number
+  readonly #prefixes: readonly string[]
   readonly #loaded = new Map<string, AggregateRows>()
 
   constructor(store: Store, tables: readonly Table[], limit: number) {
     this.#store = store
     this.#tables = tables
     this.#limit = limit
+    this.#prefixes = [...new Set(tables.flatMap(({ aggregatePrefix }) => aggregatePrefix ?? []))]
   }
 
   /** Whether changes of this table belong to an aggregate. */
@@ -97,13 +99,14 @@ export class AggregateCache {
   }
 
   async #read(ids: readonly string[]): Promise<Map<string, AggregateRows>> {
-    const [first, ...more] = ids
-    if (first === undefined) return new Map()
+    if (ids.length === 0) return new Map()
     const read = new Map(ids.map(id => [id, new Map<string, AnyRow[]>()]))
-    const which = more.length === 0 ? first : { in: ids }
     await Promise.all(
       this.#tables.map(async table => {
         const column = table.aggregate as string
+        const own = ids.filter(id => this.#canHold(table, id))
+        if (own.length === 0) return
+        const which = own.length === 1 ? own[0] : { in: own }
         for (const row of await this.#store.find(table, { where: { [column]: which }, orderBy: table.key })) {
           const tables = read.get((row as unknown as AnyRow)[column] as string)
           const rows = tables?.get(table.name)
@@ -114,6 +117,12 @@ export class AggregateCache {
       }),
     )
     return new Map([...read].map(([id, tables]) => [id, new AggregateRows(id, tables)]))
+  }
+
+  // A kind of aggregates with a prefix of its own has rows in its own tables only.
+  #canHold({ aggregatePrefix }: Table, id: string): boolean {
+    if (aggregatePrefix !== undefined) return id.startsWith(aggregatePrefix)
+    return !this.#prefixes.some(prefix => id.startsWith(prefix))
   }
 
   /** Keeps an aggregate as a commit has left it. */

@@ -87,8 +87,8 @@ export const signalCalls = (
   },
   health: () => context().health.report,
   reconnect: () => running().connect(),
-  suspend: () => running().suspend(),
-  resume: () => running().resume(),
+  suspend: () => running().suspend('application'),
+  resume: () => running().resume('application'),
 })
 
 const challengeAnswered = async (context: SignalContext): Promise<void> => {

@@ -86,6 +86,7 @@ export class Running implements RunningChannel {
   readonly #syncs: Syncs
   readonly #inbox: Inbox
   #upkeepTimer: TimerHandle | undefined
+  readonly #suspendedBy = new Set<'agent' | 'application'>()
   #attributesTaken = false
   #upkeepDueAt = 0
   #upkeepRuns = false
@@ -162,23 +163,28 @@ export class Running implements RunningChannel {
 
   /** Connects, after linking or when the server had closed a socket for good. */
   connect(): void {
+    if (this.#suspendedBy.size > 0 || this.context.account?.status !== 'linked') return
     this.context.links.identified.start()
     this.context.links.unidentified.start()
   }
 
-  /** Ends both sockets and all sending; what waits is in rows. */
-  suspend(): void {
+  /** Ends both sockets and all sending; what waits is in rows. Agent and application suspend apart from each other. */
+  suspend(by: 'agent' | 'application' = 'agent'): void {
+    this.#suspendedBy.add(by)
     this.#sends.suspend(true)
     this.#syncs.suspend(true)
     this.context.links.identified.pause()
     this.context.links.unidentified.pause()
   }
 
-  resume(): void {
+  resume(by: 'agent' | 'application' = 'agent'): void {
+    if (!this.#suspendedBy.delete(by) || this.#suspendedBy.size > 0) return
     this.connect()
     this.#sends.suspend(false)
     this.#syncs.suspend(false)
-    void this.resumeWork()
+    this.resumeWork().catch((error: unknown) =>
+      this.context.log.error({ code: asDuologueError(error).code }, 'what waits could not be looked up'),
+    )
   }
 
   /** Starts the workers of everything that is stored. */

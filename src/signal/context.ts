@@ -3,7 +3,7 @@ import { CallError } from '../errors.js'
 import type { ChannelHost } from '../runtime/channel.js'
 import type { NewEvent } from '../runtime/unit.js'
 import type { Json, Row } from '../store/index.js'
-import type { signalAccounts } from '../store/signal/account.js'
+import { accountPrefix, peerPrefix, type signalAccounts } from '../store/signal/account.js'
 import type { Certificates } from './certificates.js'
 import type { SignalConfig } from './config.js'
 import type { Health } from './health.js'
@@ -39,10 +39,10 @@ export interface SignalContext extends ChannelHost {
   readonly upkeep: () => Promise<void>
 }
 
-export const accountIdOf = (userId: number): string => `signal/${userId}`
+export const accountIdOf = (userId: number): string => `${accountPrefix}${userId}`
 /** The aggregate of another service id: its identity, sessions and devices. */
 export const peerOf = ({ userId }: Pick<SignalContext, 'userId'>, serviceId: string): string =>
-  `signal/${userId}/${serviceId}`
+  `${peerPrefix}${userId}/${serviceId}`
 
 /** The linked account. Throws CallError `SIGNAL_NOT_LINKED`. */
 export const requireAccount = ({ account }: SignalContext): AccountRow & { readonly deviceId: number } => {

@@ -2,7 +2,7 @@ import { toBase64url } from '../encoding/index.js'
 import { CallError, StoreError } from '../errors.js'
 import type { NewEvent, Read, UnitState } from '../runtime/unit.js'
 import { type Change, insert, patch, type Row } from '../store/index.js'
-import { signalRecipients } from '../store/signal/account.js'
+import { recipientPrefix, signalRecipients } from '../store/signal/account.js'
 import { type SignalContext, signalEvent } from './context.js'
 import { isAci, isE164, isPni } from './wire/serviceId.js'
 
@@ -60,7 +60,7 @@ export const withRecipient = async <T>(
   const { store, userId, random } = context
   for (let attempt = 1; ; attempt++) {
     const rows = await readRecipients((table, query) => store.find(table, query), userId, named)
-    const fresh = `sig-${toBase64url(random(15))}`
+    const fresh = `${recipientPrefix}${toBase64url(random(15))}`
     const ids = rows.map(row => row.recipientId)
     // A known recipient is locked alone, so that its units share commits; that another one is needed turns out under its lock.
     const candidates = attempt === 1 && ids.length === 1 ? ids : [...ids, fresh]

@@ -53,6 +53,8 @@ export interface Table<
    * runtime keeps them loaded while the aggregate is in use (see runtime/aggregates.ts).
    */
   readonly aggregate: string | undefined
+  /** How the ids of its aggregates begin, where several kinds share a store; the runtime looks for no other there. */
+  readonly aggregatePrefix: string | undefined
 }
 
 export const defineTable = <
@@ -67,6 +69,7 @@ export const defineTable = <
     readonly indexes?: ReadonlyArray<ReadonlyArray<keyof Columns & string>>
     readonly sparse?: ReadonlyArray<keyof Columns & string>
     readonly aggregate?: keyof Columns & string
+    readonly aggregatePrefix?: string
   },
 ): Table<Columns, Key> => ({
   name,
@@ -76,6 +79,7 @@ export const defineTable = <
   indexes: options.indexes ?? [],
   sparse: options.sparse ?? [],
   aggregate: options.aggregate,
+  aggregatePrefix: options.aggregatePrefix,
 })
 
 type ValueOf<C> = C extends Column<infer T, infer N> ? (N extends true ? ColumnTypes[T] | null : ColumnTypes[T]) : never

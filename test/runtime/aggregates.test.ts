@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { AggregateCache } from '../../src/runtime/aggregates.js'
-import { insert, openMemoryStore, patch, put, removeWhere } from '../../src/store/index.js'
+import { defineTable, insert, openMemoryStore, patch, put, removeWhere, text } from '../../src/store/index.js'
 import { accountChange, accountNames, entryChange } from './changes.js'
 import { account, accounts, aggregateTables, entries, openRuntime, unavailable, unit, watchedStore } from './support.js'
 
@@ -164,6 +164,28 @@ describe('aggregates', () => {
     expect(seen).toEqual([...names.map(name => [[name === 'a3' ? 7 : 1], [`e-${name}`]]), [[], []]])
     expect(await runtime.run(unit('a9', state => ({ result: state.rows(accounts, 'a9')[0]?.balance })))).toBe(9)
     expect(finds).toBe(aggregateTables.length)
+  })
+
+  it('of a kind with a prefix of its own are looked for in its tables, and nowhere else', async () => {
+    const boxes = defineTable(
+      'boxes',
+      { box: text, label: text },
+      { key: ['box'], aggregate: 'box', aggregatePrefix: 'box:' },
+    )
+    const memory = openMemoryStore()
+    await memory.commit([insert(accounts, account('a', 1)), insert(boxes, { box: 'box:1', label: 'one' })])
+    const finds: string[] = []
+    const store = watchedStore(memory)
+    store.beforeFind = table => void finds.push(table.name)
+    const cache = new AggregateCache(store, [...aggregateTables, boxes], 10)
+    const loaded = await cache.load(['a', 'box:1'])
+    expect(loaded.get('a')?.rows(accounts)).toHaveLength(1)
+    expect(loaded.get('box:1')?.rows(boxes)).toMatchObject([{ label: 'one' }])
+    expect(finds.toSorted()).toEqual([...aggregateTables.map(table => table.name), 'boxes'].toSorted())
+    finds.length = 0
+    await cache.load(['box:2'])
+    await cache.load(['b'])
+    expect(finds).toEqual(['boxes', ...aggregateTables.map(table => table.name)])
   })
 
   it('hand out the very bytes that were committed, so that what was decoded from them can be found again', async () => {

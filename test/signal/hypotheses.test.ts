@@ -149,7 +149,7 @@ describe('H3 session divergence', () => {
     const [first, second] = bob.devices as [RawDevice, RawDevice]
     const { messageId: before } = await say('before the backup')
     await sentOf(before)
-    const peer = `signal/1/${bob.primary.aci}`
+    const peer = `signal-peer:1/${bob.primary.aci}`
     const backup = await bot.store.find(signalSessions, { where: { peer } })
     for (const text of ['x1', 'x2', 'x3']) await sentOf((await say(text)).messageId)
     await everybodyGot('x3')

@@ -87,6 +87,22 @@ describe.skipIf(missing !== undefined)(`one log${missing === undefined ? '' : ` 
     expect(Number(ofBob[0]?.last_seen)).toBeGreaterThan(Date.now() - 60_000)
   })
 
+  it('S15 B04 suspended with its agent the channel has no sockets and sends nothing; in the foreground it goes on', async () => {
+    await eventually('healthy', () => channel.health().state === 'healthy')
+    const sentBefore = events.filter(event => event.network === 'signal' && event.type === 'SENT').length
+    await agent.suspendAgent({ maxDelayMs: 5_000 })
+    expect(channel.health().sockets).toEqual({ identified: 'stopped', unidentified: 'stopped' })
+    await expect(channel.send({ to: bob.primary.aci, text: 'x' })).rejects.toMatchObject({ code: 'AGENT_SUSPENDED' })
+    await agent.foregroundAgent({})
+    await eventually('healthy again', () => channel.health().state === 'healthy')
+    await channel.send({ to: bob.primary.aci, text: 'in the foreground' })
+    await eventually(
+      'SENT',
+      () => events.filter(event => event.network === 'signal' && event.type === 'SENT').length > sentBefore,
+    )
+    for (const device of bob.devices) expect(await device.nextText()).toBe('in the foreground')
+  })
+
   it('S06 S11 after a restart the cache, sessions and account are there: one request for a message, and receiving goes on', async () => {
     await agent.close()
     events = []

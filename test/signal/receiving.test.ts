@@ -417,7 +417,7 @@ describe('retry receipts', () => {
     await say(device, 'before')
     await message('before')
     // The bot loses its sessions, as from a restored database.
-    const peer = `signal/1/${bob.primary.aci}`
+    const peer = `signal-peer:1/${bob.primary.aci}`
     const rows = bot.store
     await bot.close()
     const reopened = rows.reopen()

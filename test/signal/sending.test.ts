@@ -322,7 +322,7 @@ describe('what is stored when', () => {
     await bot.next('SENT')
     // The ratchet has not moved for this repetition.
     const after = await bot.store.find(signalSessions, {})
-    const peer = `signal/1/${bob.primary.aci}`
+    const peer = `signal-peer:1/${bob.primary.aci}`
     expect(after.filter(row => row.peer === peer)).toEqual(sessions.filter(row => row.peer === peer))
     expect(await outboxOf(bob)).toEqual([])
   })

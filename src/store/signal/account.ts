@@ -1,5 +1,10 @@
 import { boolean, bytes, defineTable, integer, nullable, text } from '../table.js'
 
+/** How ids of the channel’s aggregates begin: an account, a recipient, a peer (another service id). No SimpleX id has a colon. */
+export const accountPrefix = 'signal-account:'
+export const recipientPrefix = 'signal:'
+export const peerPrefix = 'signal-peer:'
+
 /** A Signal account that this process is a linked device of: one per user. `status` is the state of the link. */
 export const signalAccounts = defineTable(
   'signal_accounts',
@@ -27,7 +32,7 @@ export const signalAccounts = defineTable(
     keysRotatedAt: nullable(integer),
     createdAt: integer,
   },
-  { key: ['accountId'], aggregate: 'accountId' },
+  { key: ['accountId'], aggregate: 'accountId', aggregatePrefix: accountPrefix },
 )
 
 /** Prekeys that others may use: one-time (`ec`, `kyber`), `signed` and `lastResort`, for `aci` and `pni`. Private. */
@@ -64,6 +69,7 @@ export const signalRecipients = defineTable(
       ['userId', 'e164'],
     ],
     aggregate: 'recipientId',
+    aggregatePrefix: recipientPrefix,
   },
 )
 
@@ -71,14 +77,14 @@ export const signalRecipients = defineTable(
 export const signalIdentities = defineTable(
   'signal_identities',
   { peer: text, userId: integer, identityKey: bytes, createdAt: integer, changedAt: integer },
-  { key: ['peer'], aggregate: 'peer' },
+  { key: ['peer'], aggregate: 'peer', aggregatePrefix: peerPrefix },
 )
 
 /** Ratchets with other devices, apart for messages to this account’s ACI and PNI. Private. */
 export const signalSessions = defineTable(
   'signal_sessions',
   { peer: text, own: text, deviceId: integer, userId: integer, record: bytes, updatedAt: integer },
-  { key: ['peer', 'own', 'deviceId'], aggregate: 'peer' },
+  { key: ['peer', 'own', 'deviceId'], aggregate: 'peer', aggregatePrefix: peerPrefix },
 )
 
 /** The devices that a recipient is known to have (S06): changed by 409 and 200 only. */
@@ -93,5 +99,5 @@ export const recipientDevices = defineTable(
     registrationId: nullable(integer),
     lastSeen: integer,
   },
-  { key: ['peer', 'deviceId'], indexes: [['aci']], aggregate: 'peer' },
+  { key: ['peer', 'deviceId'], indexes: [['aci']], aggregate: 'peer', aggregatePrefix: peerPrefix },
 )

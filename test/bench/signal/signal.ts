@@ -144,7 +144,7 @@ const acquaint = async ({ signal, people, sent }: World, count: number): Promise
 }
 
 const accountRow = (aci: string, identity: PrivateKey) => ({
-  accountId: 'signal/1',
+  accountId: 'signal-account:1',
   userId: 1,
   status: 'linked',
   aci,
