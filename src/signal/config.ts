@@ -8,6 +8,8 @@ export interface SignalConfig {
   readonly probeQuietMs: number
   readonly connectTimeoutMs: number
   readonly requestTimeoutMs: number
+  /** Requests of one socket that may be unanswered at once; others wait for their turn. */
+  readonly requestsInFlight: number
   /** How long a send waits for a socket that is coming back, before it takes the other one or waits. */
   readonly sendConnectMs: number
   readonly backoff: { readonly initial: number; readonly max: number }
@@ -50,6 +52,7 @@ export const defaultSignalConfig: SignalConfig = {
   probeQuietMs: 5 * second,
   connectTimeoutMs: 15 * second,
   requestTimeoutMs: 15 * second,
+  requestsInFlight: 64,
   sendConnectMs: 5 * second,
   backoff: { initial: second, max: 30 * second },
   sendRetry: { initial: 2 * second, max: 2 * minute },

@@ -25,6 +25,9 @@ type SyncRow = Row<typeof signalSyncItems>
 /** Attempts for one transcript in a row before the worker waits. */
 const maxRounds = 5
 
+/** Transcripts that are on their way at once. */
+const perTurn = 16
+
 /** The worker that brings transcripts to the account’s own devices (S10). */
 export class Syncs {
   readonly #context: SignalContext
@@ -68,12 +71,17 @@ export class Syncs {
   async #syncNext(): Promise<SignalSyncOutcome> {
     const { store, accountId, clock, config, links } = this.#context
     if (this.#closed) return 'empty'
-    const [row] = await store.find(signalSyncItems, { where: { accountId }, orderBy: ['itemId'], limit: 1 })
-    if (row === undefined) return 'empty'
-    if (clock.now() - row.createdAt > config.messageTimeoutMs) return this.#finish(row, 'dropped', undefined, [])
-    if ((row.waitUntil ?? 0) > clock.now()) return 'retry'
+    const rows = await store.find(signalSyncItems, { where: { accountId }, orderBy: ['itemId'], limit: perTurn })
+    const [first, ...others] = rows
+    if (first === undefined) return 'empty'
+    if (clock.now() - first.createdAt > config.messageTimeoutMs) return this.#finish(first, 'dropped', undefined, [])
+    if ((first.waitUntil ?? 0) > clock.now()) return 'retry'
     if (!(await links.identified.ensureAlive(config.probeQuietMs, config.sendConnectMs))) return 'retry'
-    return this.#attempt(row)
+    const outcome = await this.#attempt(first)
+    if (outcome !== 'synced') return outcome
+    // Devices and sessions are right, as the first has shown: what waits behind it goes out together.
+    const outcomes = await Promise.all(others.map(row => this.#attempt(row)))
+    return outcomes.find(one => one === 'retry') ?? outcomes.find(one => one === 'again') ?? 'synced'
   }
 
   async #attempt(row: SyncRow): Promise<SignalSyncOutcome> {

@@ -305,6 +305,28 @@ describe('transcripts for the own devices', () => {
   })
 })
 
+describe('many transcripts', () => {
+  it('S10 many that wait go out together, each once, also when the own devices have changed meanwhile', async () => {
+    const bob = await acquaint(1)
+    const toSelf = `/v1/messages/${bot.account.aci}`
+    await world.mock.setRules({ path: toSelf, answer: { status: 500 } })
+    const texts = Array.from({ length: 40 }, (_, index) => `transcript ${index}`)
+    await Promise.all(texts.map(text => say(bob, text)))
+    await eventually('all are sent', () => texts.every(text => bob.devices[0]?.texts.includes(text)))
+    const own = await linkAnother(bot.account.aci)
+    await world.mock.setRules()
+    await eventually('nothing is left', async () => (await bot.store.find(signalSyncItems, {})).length === 0)
+    const got = () => own.received.flatMap(({ content }) => content?.syncMessage?.sent?.message?.body ?? [])
+    await eventually('all have arrived', () => texts.every(text => got().includes(text)))
+    expect(
+      got()
+        .filter(text => text.startsWith('transcript '))
+        .toSorted(),
+    ).toEqual(texts.toSorted())
+    own.disconnect()
+  })
+})
+
 describe('what is stored when', () => {
   it('S11 sessions, ciphertexts and outbox row are stored before a byte leaves: killed in between, it sends the same bytes', async () => {
     const bob = await acquaint(1)

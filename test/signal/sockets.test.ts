@@ -157,6 +157,22 @@ describe('a socket', () => {
     expect(server.requests).toHaveLength(1)
   })
 
+  it('S03 many requests at once wait for their turn: so many are unanswered at a time, and a lost socket fails all of them', async () => {
+    const { clock, server, link } = start({ requestsInFlight: 8 })
+    await clock.settle()
+    const answered = await Promise.all(Array.from({ length: 50 }, () => link.request({ verb: 'GET', path: '/x' })))
+    expect(answered).toHaveLength(50)
+    server.answering = false
+    const failed = Array.from({ length: 50 }, () =>
+      link.request({ verb: 'GET', path: '/y' }).catch((error: unknown) => error),
+    )
+    await clock.settle()
+    expect(server.requests.filter(path => path === 'GET /y')).toHaveLength(8)
+    server.close(1006)
+    for (const error of await Promise.all(failed)) expect(error).toMatchObject({ code: 'SIGNAL_CLOSED' })
+    expect(server.requests.filter(path => path === 'GET /y')).toHaveLength(8)
+  })
+
   it('S02 an answer of an older session changes nothing for the next one', async () => {
     const { clock, server, link, requested } = start()
     await clock.settle()

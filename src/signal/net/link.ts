@@ -7,6 +7,7 @@ import {
 import { asDuologueError, type DuologueError } from '../../errors.js'
 import type { Clock } from '../../runtime/clock.js'
 import { stateName } from '../../runtime/decide.js'
+import { Permits } from '../../runtime/permits.js'
 import { type FrameChannel, signalTransportError } from './port.js'
 import { type ServerRequest, type SignalRequest, type SignalResponse, SignalSession } from './session.js'
 
@@ -17,6 +18,7 @@ export interface SignalLinkOptions {
   readonly probeDeadlineMs: number
   readonly connectTimeoutMs: number
   readonly requestTimeoutMs: number
+  readonly requestsInFlight: number
   readonly backoff: { readonly initial: number; readonly max: number }
   readonly dial: (signal: AbortSignal) => Promise<FrameChannel>
   readonly onRequest: (request: ServerRequest) => void
@@ -36,6 +38,7 @@ export class SignalLink {
   readonly #options: SignalLinkOptions
   readonly #actor: Actor<typeof signalSocketMachine>
   readonly #waiting = new Set<() => void>()
+  readonly #permits: Permits
   #session: SignalSession | undefined
   #lastError: DuologueError | undefined
   #state = 'stopped'
@@ -43,6 +46,7 @@ export class SignalLink {
   constructor(options: SignalLinkOptions) {
     this.#options = options
     const { socket, keepaliveMs, backoff, clock } = options
+    this.#permits = new Permits(options.requestsInFlight)
     this.#actor = createActor(this.#machine(), {
       input: { socket, keepaliveMs, backoff },
       clock: {
@@ -98,10 +102,15 @@ export class SignalLink {
    * SIGNAL_TIMEOUT after `timeoutMs`.
    */
   async request(request: SignalRequest, timeoutMs = this.#options.requestTimeoutMs): Promise<SignalResponse> {
-    const session = this.#session
-    if (session === undefined || !this.isOpen)
-      throw signalTransportError('SIGNAL_CLOSED', 'the socket is not open', { field: this.#options.socket })
-    return session.request(request, timeoutMs)
+    await this.#permits.take()
+    try {
+      const session = this.#session
+      if (session === undefined || !this.isOpen)
+        throw signalTransportError('SIGNAL_CLOSED', 'the socket is not open', { field: this.#options.socket })
+      return await session.request(request, timeoutMs)
+    } finally {
+      this.#permits.give()
+    }
   }
 
   /**
