@@ -1,8 +1,9 @@
 import { createActor, fromPromise, waitFor } from 'xstate'
 import { type SignalRegisterOutcome, signalLinkingMachine } from '../../machines/signalLinking.js'
 import { asDuologueError, CallError, type DuologueError } from '../errors.js'
-import { put, removeWhere } from '../store/index.js'
+import { patch, put, removeWhere } from '../store/index.js'
 import { signalAccounts, signalPreKeys, signalSessions } from '../store/signal/account.js'
+import { signalOutbox, signalSyncItems } from '../store/signal/messages.js'
 import { accountAttributes, refreshAccount } from './account.js'
 import type { AccountRow, SignalContext } from './context.js'
 import { type ProvisioningKey, provisioningKey } from './crypto/provisioning.js'
@@ -278,8 +279,29 @@ class Linking {
   }
 }
 
-/** Sessions of an earlier link: the other side knows them under another device. */
+/** Sessions of an earlier link, and what was encrypted under them: the other side knows them under another device. */
 const forgetSessions = async ({ store, runtime, userId }: SignalContext): Promise<void> => {
+  const stored = { userId, encrypted: { not: null } }
+  const [outbox, transcripts] = await Promise.all([
+    store.find(signalOutbox, { where: stored }),
+    store.find(signalSyncItems, { where: stored }),
+  ])
+  await runtime.run({
+    name: 'signal.forgetCiphertexts',
+    internal: true,
+    locks: [],
+    compute: () => ({
+      result: undefined,
+      changes: [
+        ...outbox.map(({ recipientId, messageId }) =>
+          patch(signalOutbox, { recipientId, messageId }, { encrypted: null }),
+        ),
+        ...transcripts.map(({ accountId, itemId }) =>
+          patch(signalSyncItems, { accountId, itemId }, { encrypted: null }),
+        ),
+      ],
+    }),
+  })
   const rows = await store.find(signalSessions, { where: { userId } })
   for (const peer of new Set(rows.map(row => row.peer))) {
     await runtime.run({

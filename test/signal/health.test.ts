@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { signalAccounts } from '../../src/store/signal/account.js'
+import { signalOutbox } from '../../src/store/signal/messages.js'
 import { type Bot, eventually, signalWorld, type SignalWorld } from '../support/signal/world.js'
 
 let world: SignalWorld
@@ -103,6 +104,15 @@ describe('health', () => {
   })
 
   it('S15 4401: logged out, stored, and no restart knocks again; linked again it works', async () => {
+    const carol = await world.person('Carol', 1)
+    await bot.signal.send({ to: carol.primary.aci, text: 'before' })
+    expect(await carol.devices[0]?.nextText()).toBe('before')
+    // A ciphertext of the old device is stored when the device is logged out.
+    await world.mock.setRules({ path: `/v1/messages/${carol.primary.aci}`, drop: true })
+    await bot.signal.send({ to: carol.primary.aci, text: 'waits for the new link' })
+    await eventually('it is encrypted', async () =>
+      (await bot.store.find(signalOutbox, {})).some(({ encrypted }) => encrypted !== null),
+    )
     await world.mock.call('closeSocket', { ...bot.account, code: 4401 })
     await becomes('loggedOut', 'IDENTIFIED_INVALIDATED')
     await eventually('it is stored', async () => (await bot.store.find(signalAccounts, {}))[0]?.status === 'loggedOut')
@@ -113,7 +123,11 @@ describe('health', () => {
     expect(healthOf()).toMatchObject({ state: 'loggedOut' })
     expect(world.identified.accepted).toBe(accepted)
     await bot.signal.link({ onLink: link => void world.mock.call('provision', { aci: world.botPrimary.aci, link }) })
+    await world.mock.setRules()
     await becomes('healthy')
+    // It goes out of the new device, under sessions of its own.
+    expect(await carol.devices[0]?.nextText()).toBe('waits for the new link')
+    expect(carol.devices[0]?.received.at(-1)?.sourceDevice).toBe(bot.signal.account()?.deviceId)
     const bob = await world.person('Bob', 1)
     await bot.signal.send({ to: bob.primary.aci, text: 'linked again' })
     expect(await bob.devices[0]?.nextText()).toBe('linked again')
