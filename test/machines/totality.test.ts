@@ -2,7 +2,7 @@ import { type AnyStateMachine, type AnyStateNode, initialTransition, type StateV
 import { getAdjacencyMap, getStateNodes } from 'xstate/graph'
 import { describe, expect, it } from 'vitest'
 import { protocolMachines, type StateMeta, workerMachines } from '../../machines/index.js'
-import { type Walk, walks } from './catalogue.js'
+import { type Walk, walks } from '../../machines/walks.js'
 
 const ancestry = (node: AnyStateNode): AnyStateNode[] =>
   node.parent === undefined ? [node] : [node, ...ancestry(node.parent)]

@@ -3,7 +3,7 @@ import { type AnyStateMachine, setup, type StateValue, transition } from 'xstate
 import { describe, expect, it } from 'vitest'
 import { rcvQueueMachine, subscriptionMachine } from '../../machines/index.js'
 import { decide, stateName } from '../../src/runtime/decide.js'
-import { protocolWalks } from '../machines/catalogue.js'
+import { protocolWalks } from '../../machines/walks.js'
 
 /** The same decision by XState’s own `transition`, which builds an actor each time. */
 const official = (machine: AnyStateMachine, state: string, context: object, event: { readonly type: string }) => {

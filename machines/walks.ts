@@ -45,7 +45,7 @@ import {
   sndQueueMachine,
   type SubscriptionEvent,
   subscriptionMachine,
-} from '../../machines/index.js'
+} from './index.js'
 
 /** What a walk through a machine needs beside the machine: every event in every variant that its guards tell apart. */
 export interface Walk {
