@@ -106,8 +106,8 @@ const stateOf = (node: AnyStateNode): ChartState => {
 
 // XState writes timers down as actions of entry and exit too.
 const isDrawn = (action: unknown): boolean =>
-  !(typeof action === 'function' && 'type' in action && timerActions.includes(String(action.type)))
-const timerActions = ['xstate.raise', 'xstate.cancel']
+  !(typeof action === 'function' && 'type' in action && timerActions.has(String(action.type)))
+const timerActions = new Set(['xstate.raise', 'xstate.cancel'])
 
 const initialOf = (node: AnyStateNode): string | undefined => {
   const target = node.type === 'compound' ? (node.initial?.target?.[0] as AnyStateNode | undefined) : undefined

@@ -1,0 +1,181 @@
+/** A surface to move over and to zoom: by pointer, wheel and keyboard. */
+import type { ComponentChildren, JSX } from 'preact'
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { Markers } from './Diagram.js'
+
+export interface Rect {
+  readonly x: number
+  readonly y: number
+  readonly width: number
+  readonly height: number
+}
+
+export interface CanvasProps {
+  readonly label: string
+  readonly width: number
+  readonly height: number
+  /** Moved into sight when it changes. */
+  readonly focus?: Rect | undefined
+  readonly children: ComponentChildren
+  readonly onBackground?: () => void
+  /** Buttons that stand beside those for zooming. */
+  readonly tools?: ComponentChildren
+}
+
+interface View {
+  readonly x: number
+  readonly y: number
+  readonly scale: number
+}
+
+const margin = 28
+const scales = { min: 0.15, max: 3 } as const
+const clamp = (value: number, min: number, max: number): number => Math.min(max, Math.max(min, value))
+
+export const Canvas = ({ label, width, height, focus, children, onBackground, tools }: CanvasProps): JSX.Element => {
+  const surface = useRef<SVGSVGElement>(null)
+  const [view, setView] = useState<View>({ x: margin, y: margin, scale: 1 })
+  const drag = useRef<{ x: number; y: number; moved: boolean } | undefined>(undefined)
+  const moved = useRef(false)
+
+  const place = useCallback(
+    (scale: number): void => {
+      const box = surface.current?.getBoundingClientRect()
+      if (box === undefined) return
+      const free = (room: number, length: number): number => Math.max(margin, (room - length * scale) / 2)
+      setView({
+        x: free(box.width, width),
+        y: Math.min(free(box.height, height * 1), free(box.height, height * scale)),
+        scale,
+      })
+    },
+    [width, height],
+  )
+  const whole = useCallback((): void => {
+    const box = surface.current?.getBoundingClientRect()
+    if (box === undefined) return
+    const scale = Math.min((box.width - 2 * margin) / width, (box.height - 2 * margin) / height, 1)
+    const by = clamp(scale, scales.min, scales.max)
+    setView({ x: (box.width - width * by) / 2, y: Math.max(margin, (box.height - height * by) / 2), scale: by })
+  }, [width, height])
+
+  useLayoutEffect(() => place(1), [place])
+
+  const focusKey = focus === undefined ? '' : `${focus.x} ${focus.y} ${focus.width} ${focus.height}`
+  useEffect(() => {
+    const box = surface.current?.getBoundingClientRect()
+    if (focus === undefined || box === undefined) return
+    setView(view => {
+      const left = focus.x * view.scale + view.x
+      const top = focus.y * view.scale + view.y
+      const right = left + focus.width * view.scale
+      const bottom = top + focus.height * view.scale
+      const inside = left >= 0 && top >= 0 && right <= box.width && bottom <= box.height
+      if (inside) return view
+      const x = Math.min(box.width / 2 - (focus.x + focus.width / 2) * view.scale, margin)
+      const y = Math.min(box.height / 2 - (focus.y + focus.height / 2) * view.scale, margin)
+      return { ...view, x, y }
+    })
+  }, [focusKey])
+
+  const zoom = useCallback((by: number, at?: { x: number; y: number }): void => {
+    const box = surface.current?.getBoundingClientRect()
+    if (box === undefined) return
+    const point = at ?? { x: box.width / 2, y: box.height / 2 }
+    setView(({ x, y, scale }) => {
+      const next = clamp(scale * by, scales.min, scales.max)
+      const ratio = next / scale
+      return { x: point.x - (point.x - x) * ratio, y: point.y - (point.y - y) * ratio, scale: next }
+    })
+  }, [])
+
+  useEffect(() => {
+    const svg = surface.current
+    const onWheel = (event: WheelEvent): void => {
+      event.preventDefault()
+      const box = svg?.getBoundingClientRect()
+      if (box === undefined) return
+      if (event.ctrlKey || event.metaKey) {
+        zoom(Math.exp(-event.deltaY / 300), { x: event.clientX - box.left, y: event.clientY - box.top })
+      } else setView(({ x, y, scale }) => ({ x: x - event.deltaX, y: y - event.deltaY, scale }))
+    }
+    svg?.addEventListener('wheel', onWheel, { passive: false })
+    return () => svg?.removeEventListener('wheel', onWheel)
+  }, [zoom])
+
+  const onKeyDown = (event: KeyboardEvent): void => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return
+    const step = 60
+    const keys: Readonly<Record<string, () => void>> = {
+      '+': () => zoom(1.2),
+      '=': () => zoom(1.2),
+      '-': () => zoom(1 / 1.2),
+      '0': () => place(1),
+      f: whole,
+      ArrowLeft: () => setView(view => ({ ...view, x: view.x + step })),
+      ArrowRight: () => setView(view => ({ ...view, x: view.x - step })),
+      ArrowUp: () => setView(view => ({ ...view, y: view.y + step })),
+      ArrowDown: () => setView(view => ({ ...view, y: view.y - step })),
+    }
+    const act = keys[event.key]
+    if (act === undefined) return
+    event.preventDefault()
+    act()
+  }
+
+  return (
+    <div class="canvas">
+      <svg
+        ref={surface}
+        class="surface"
+        role="group"
+        aria-label={`${label}. Arrow keys move, plus and minus zoom, 0 is full size, f shows all.`}
+        tabIndex={0}
+        onKeyDown={onKeyDown}
+        onPointerDown={event => {
+          if (event.button !== 0) return
+          drag.current = { x: event.clientX, y: event.clientY, moved: false }
+          moved.current = false
+        }}
+        onPointerMove={event => {
+          const from = drag.current
+          if (from === undefined) return
+          const [dx, dy] = [event.clientX - from.x, event.clientY - from.y]
+          if (!from.moved && Math.hypot(dx, dy) < 4) return
+          if (!from.moved) event.currentTarget.setPointerCapture(event.pointerId)
+          moved.current = true
+          drag.current = { x: event.clientX, y: event.clientY, moved: true }
+          setView(({ x, y, scale }) => ({ x: x + dx, y: y + dy, scale }))
+        }}
+        onPointerUp={() => {
+          drag.current = undefined
+        }}
+        onClickCapture={event => {
+          // The end of a drag is no click.
+          if (!moved.current) return
+          moved.current = false
+          event.stopPropagation()
+        }}
+        onClick={() => onBackground?.()}
+      >
+        <Markers />
+        <g transform={`translate(${view.x} ${view.y}) scale(${view.scale})`}>{children}</g>
+      </svg>
+      <div class="zoom" role="toolbar" aria-label="Zoom">
+        {tools}
+        <button type="button" onClick={() => zoom(1 / 1.2)} aria-label="Zoom out">
+          −
+        </button>
+        <button type="button" class="percent" onClick={() => place(1)} title="Full size (0)">
+          {Math.round(view.scale * 100)}%
+        </button>
+        <button type="button" onClick={() => zoom(1.2)} aria-label="Zoom in">
+          +
+        </button>
+        <button type="button" onClick={whole} title="Show all (f)">
+          Fit
+        </button>
+      </div>
+    </div>
+  )
+}

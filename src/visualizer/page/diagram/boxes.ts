@@ -1,0 +1,126 @@
+/** What stands in the box of a state and beside an edge. */
+import { type Chart, type ChartState, type ChartTransition, type Named, textOf } from '../../model/chart.js'
+import { type Run, sizeOf, type TextLine, wrap } from './text.js'
+
+export interface Section {
+  readonly lines: readonly TextLine[]
+  /** A thin line is drawn above. */
+  readonly ruled: boolean
+}
+
+export interface Box {
+  readonly sections: readonly Section[]
+  readonly width: number
+  readonly height: number
+}
+
+export const boxPadding = { x: 14, y: 10, rule: 13 } as const
+
+/** How much a box shows. */
+export type Detail = 'full' | 'brief'
+
+/** The widest that text in a box becomes, in px. */
+const widest = { leaf: 292, compound: 420, label: 250 } as const
+
+/** Whether a transition is drawn as an edge; others stand in the box of their source. */
+export const isEdge = ({ target }: ChartTransition): boolean => target !== undefined
+
+export const boxOf = (chart: Chart, state: ChartState, detail: Detail): Box => {
+  const max = state.children.length === 0 ? widest.leaf : widest.compound
+  const inner = chart.transitions.filter(transition => transition.source === state.path && !isEdge(transition))
+  const sections: Section[] = [{ lines: headLines(state, max, detail), ruled: false }]
+  const work = workLines(state, max)
+  if (work.length > 0) sections.push({ lines: work, ruled: true })
+  if (detail === 'full' && inner.length > 0) sections.push({ lines: innerLines(chart, inner, max), ruled: true })
+  const width = Math.max(96, ...sections.map(({ lines }) => sizeOf(lines).width)) + 2 * boxPadding.x
+  const height =
+    sections.reduce((sum, { lines }) => sum + sizeOf(lines).height, 0) +
+    2 * boxPadding.y +
+    (sections.length - 1) * boxPadding.rule
+  return { sections, width, height }
+}
+
+const headLines = (state: ChartState, max: number, detail: Detail): TextLine[] => {
+  const isRoot = state.path === ''
+  const name = wrap([{ text: state.key, look: isRoot ? 'title' : 'name' }], max)
+  const spec = state.spec.length === 0 ? [] : wrap([{ text: state.spec.join(' '), look: 'spec' }], max)
+  const prose = detail === 'full' || isRoot ? wrap([{ text: state.description, look: 'prose' }], max) : []
+  return [...name, ...prose, ...spec]
+}
+
+const workLines = ({ entry, exit, invokes }: ChartState, max: number): TextLine[] => [
+  ...actionList('on entry', entry, max),
+  ...invokes.flatMap(src =>
+    wrap(
+      [
+        { text: 'runs', look: 'word' },
+        { text: src, look: 'action' },
+      ],
+      max,
+      14,
+    ),
+  ),
+  ...actionList('on exit', exit, max),
+]
+
+const actionList = (word: string, actions: readonly Named[], max: number): TextLine[] =>
+  actions.length === 0
+    ? []
+    : wrap(
+        [
+          { text: word, look: 'word' },
+          { text: actions.map(textOf).join(', '), look: 'action' },
+        ],
+        max,
+        14,
+      )
+
+const innerLines = (chart: Chart, inner: readonly ChartTransition[], max: number): TextLine[] => {
+  const events = [...new Set(inner.map(({ event }) => event))]
+  return events.flatMap(event => {
+    const branches = inner.filter(transition => transition.event === event)
+    const [first] = branches
+    if (first === undefined) return []
+    if (branches.length === 1) return wrap(transitionRuns(chart, first), max, 14, first.id)
+    return [
+      ...wrap([{ text: first.label, look: 'event' }], max),
+      ...branches.flatMap(branch =>
+        wrap([...branchRuns(chart, branch)], max - 14, 14, branch.id).map(line => shifted(line, 14)),
+      ),
+    ]
+  })
+}
+
+const shifted = (line: TextLine, by: number): TextLine => ({
+  ...line,
+  width: line.width + by,
+  runs: line.runs.map(run => ({ ...run, x: run.x + by })),
+})
+
+/** A transition as runs: `event [guard] / actions`. */
+export const transitionRuns = (chart: Chart, transition: ChartTransition): Run[] => [
+  { text: transition.label, look: 'event' },
+  ...branchRuns(chart, transition),
+]
+
+const branchRuns = (chart: Chart, transition: ChartTransition): Run[] => {
+  const { guard, actions, target } = transition
+  return [
+    ...(guard === undefined
+      ? isElse(chart, transition)
+        ? [{ text: '[else]', look: 'guard' as const }]
+        : []
+      : [{ text: `[${textOf(guard)}]`, look: 'guard' as const }]),
+    ...(actions.length === 0 ? [] : [{ text: `/ ${actions.map(textOf).join(', ')}`, look: 'action' as const }]),
+    ...(target === undefined && actions.length === 0 ? [{ text: 'nothing', look: 'word' as const }] : []),
+  ]
+}
+
+/** Whether a transition without a guard stands behind others that have one. */
+export const isElse = (chart: Chart, { source, event, guard, id }: ChartTransition): boolean =>
+  guard === undefined &&
+  chart.transitions.some(other => other.source === source && other.event === event && other.id !== id)
+
+/** Lines of the label of an edge: one block for each transition that the edge stands for. */
+export const labelLines = (chart: Chart, transitions: readonly ChartTransition[]): TextLine[] =>
+  transitions.flatMap(transition => wrap(transitionRuns(chart, transition), widest.label, 10, transition.id))
