@@ -6,6 +6,7 @@ import { Search } from './parts/Search.js'
 import { hrefOf, type Route, useRoute, type ViewName } from './route.js'
 import { chooseTheme, currentTheme, type Theme } from './theme.js'
 import { ChartView } from './views/ChartView.js'
+import { SidesView } from './views/SidesView.js'
 import { StepView } from './views/StepView.js'
 
 const tabs: ReadonlyArray<{ readonly view: ViewName; readonly title: string }> = [
@@ -68,6 +69,8 @@ const View = ({ route }: { readonly route: Route }): JSX.Element => {
   switch (route.view) {
     case 'step':
       return <StepView route={route} />
+    case 'sides':
+      return <SidesView route={route} />
     default:
       return <ChartView route={route} />
   }

@@ -17,7 +17,7 @@ export interface Box {
 export const boxPadding = { x: 14, y: 10, rule: 13 } as const
 
 /** How much a box shows. */
-export type Detail = 'full' | 'brief'
+export type Detail = 'full' | 'brief' | 'bare'
 
 /** The widest that text in a box becomes, in px. */
 const widest = { leaf: 292, compound: 420, label: 250 } as const
@@ -26,6 +26,7 @@ const widest = { leaf: 292, compound: 420, label: 250 } as const
 export const isEdge = ({ target }: ChartTransition): boolean => target !== undefined
 
 export const boxOf = (chart: Chart, state: ChartState, detail: Detail): Box => {
+  if (detail === 'bare') return bareBox(state)
   const max = state.children.length === 0 ? widest.leaf : widest.compound
   const inner = chart.transitions.filter(transition => transition.source === state.path && !isEdge(transition))
   const sections: Section[] = [{ lines: headLines(state, max, detail), ruled: false }]
@@ -38,6 +39,17 @@ export const boxOf = (chart: Chart, state: ChartState, detail: Detail): Box => {
     2 * boxPadding.y +
     (sections.length - 1) * boxPadding.rule
   return { sections, width, height }
+}
+
+/** Only the name: for charts that stand beside something else. */
+const bareBox = ({ key }: ChartState): Box => {
+  const lines = wrap([{ text: key, look: 'name' }], widest.leaf)
+  const { width, height } = sizeOf(lines)
+  return {
+    sections: [{ lines, ruled: false }],
+    width: Math.max(64, width + 2 * boxPadding.x),
+    height: height + 2 * boxPadding.y,
+  }
 }
 
 const headLines = (state: ChartState, max: number, detail: Detail): TextLine[] => {

@@ -108,7 +108,7 @@ const lay = async (chart: Chart, detail: Detail, direction: Direction): Promise<
   const placed = await elk.layout({
     id: '(page)',
     layoutOptions: { ...layered(direction), 'elk.padding': '[top=0,left=0,bottom=0,right=0]' },
-    children: [nodeOf(chart, '', boxes, bundles, direction)],
+    children: [nodeOf(chart, '', boxes, bundles, direction, detail === 'bare')],
   })
   return readLayout(chart, placed, boxes, bundles)
 }
@@ -138,6 +138,7 @@ const nodeOf = (
   boxes: ReadonlyMap<string, Box>,
   bundles: readonly Bundle[],
   direction: Direction,
+  bare: boolean,
 ): ElkNode => {
   const state = chart.states.find(state => state.path === path)
   const box = boxes.get(path) ?? { width: 0, height: 0 }
@@ -156,30 +157,26 @@ const nodeOf = (
       'elk.nodeSize.constraints': 'MINIMUM_SIZE',
       'elk.nodeSize.minimum': `(${Math.ceil(box.width)},${Math.ceil(box.height)})`,
     },
-    children: [...dot, ...any, ...state.children.map(child => nodeOf(chart, child, boxes, bundles, direction))],
+    children: [...dot, ...any, ...state.children.map(child => nodeOf(chart, child, boxes, bundles, direction, bare))],
     edges: [
       ...(state.initial === undefined ? [] : [initialEdge(path, state.initial)]),
-      ...bundles.filter(bundle => ownerOf(bundle) === path).map(bundle => edgeOf(chart, bundle)),
+      ...bundles.filter(bundle => ownerOf(bundle) === path).map(bundle => edgeOf(chart, bundle, bare)),
     ],
   }
 }
 
-const edgeOf = (chart: Chart, { id, source, target, transitions }: Bundle): ElkExtendedEdge => {
+const edgeOf = (chart: Chart, { id, source, target, transitions }: Bundle, bare: boolean): ElkExtendedEdge => {
+  const edge = { id, sources: [holds(source, target) ? anyOf(source) : idOf(source)], targets: [idOf(target)] }
+  if (bare) return edge
   const { width, height } = sizeOf(labelLines(chart, transitions))
-  return {
+  const label = {
     id,
-    sources: [holds(source, target) ? anyOf(source) : idOf(source)],
-    targets: [idOf(target)],
-    labels: [
-      {
-        id,
-        text: id,
-        layoutOptions: { 'elk.edgeLabels.inline': 'true' },
-        width: Math.ceil(width) + 2 * labelPadding.x,
-        height: Math.ceil(height) + 2 * labelPadding.y,
-      },
-    ],
+    text: id,
+    layoutOptions: { 'elk.edgeLabels.inline': 'true' },
+    width: Math.ceil(width) + 2 * labelPadding.x,
+    height: Math.ceil(height) + 2 * labelPadding.y,
   }
+  return { ...edge, labels: [label] }
 }
 
 const initialEdge = (path: string, initial: string): ElkExtendedEdge => ({
