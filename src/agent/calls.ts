@@ -15,6 +15,7 @@ import type { AgentEvent } from './api/events.js'
 import { abandonRouter } from './abandonRouter.js'
 import { acceptContact, prepareConnectionToAccept, rejectContact } from './acceptContact.js'
 import { ackEvents, ackMessage } from './acknowledge.js'
+import { countActors, listActors } from './actors.js'
 import { foregroundAgent, getStatistics, resetStatistics, suspendAgent } from './agentOperations.js'
 import { allowConnection } from './allowConnection.js'
 import { type AgentContext, byApplication, type Calling } from './context.js'
@@ -128,6 +129,8 @@ export const handlers: Handlers = {
   abandonRouter,
   inspectConnection,
   listConnections,
+  countActors,
+  listActors,
   registerConsumer,
   readEvents,
   ackEvents,

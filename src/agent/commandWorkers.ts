@@ -4,6 +4,7 @@ import { asDuologueError, type DuologueError, StoreError } from '../errors.js'
 import { Workers } from '../runtime/workers.js'
 import { isTemporaryOrHostError } from '../smp/client.js'
 import { commands } from '../store/agent/connections.js'
+import { type LiveActor, workerTrace } from './actors.js'
 import { type CommandRow, commandWorkerKey, noRouter } from './commandRows.js'
 import type { AgentContext } from './context.js'
 import { giveUpCommand, tellKeepsTrying } from './failCommand.js'
@@ -58,6 +59,7 @@ export class CommandWorkers {
         offlineRetry: context.config.offlineRetryMs,
       }),
       workAdded: { type: 'command.added' },
+      ...workerTrace(context, 'commandWorker', key => splitKey(key).connectionId),
       attempts: {
         state: 'running',
         began: () => context.operations.began('sending'),
@@ -120,6 +122,13 @@ export class CommandWorkers {
       if (last === undefined) return
       for (const { connectionId, router } of page) this.wake(commandWorkerKey(connectionId, router))
       after = last.commandId
+    }
+  }
+
+  /** The workers that run now. */
+  *actors(): Iterable<LiveActor> {
+    for (const [id, state] of this.#workers.states()) {
+      yield { machine: 'commandWorker', id, state, connectionId: splitKey(id).connectionId }
     }
   }
 

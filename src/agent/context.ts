@@ -1,11 +1,12 @@
 import type { Random } from '../crypto/index.js'
 import type { Clock } from '../runtime/clock.js'
 import type { EventLog } from '../runtime/eventLog.js'
-import { type Logger, silentLogger } from '../runtime/ports.js'
+import { type Logger, silentLogger, type Trace } from '../runtime/ports.js'
 import type { Runtime } from '../runtime/runtime.js'
 import type { NewEvent } from '../runtime/unit.js'
 import type { RouterSession } from '../smp/client.js'
 import type { Store } from '../store/index.js'
+import type { LiveActor } from './actors.js'
 import type { ResultOf } from './api/calls.js'
 import type { CommandProgress } from './commandWorkers.js'
 import type { AgentConfig } from './config.js'
@@ -72,4 +73,8 @@ export interface AgentContext {
   readonly contestedQueues: Set<string>
   /** Why the first message of a send queue waits, after an attempt has failed. */
   readonly waitingDelivery: (queueId: string) => WaitingDelivery | undefined
+  /** Hears of transitions that no unit of work makes. */
+  readonly trace: Trace | undefined
+  /** The workers and sessions that run now. */
+  readonly liveActors: () => Iterable<LiveActor>
 }

@@ -6,6 +6,7 @@ import { sndQueues } from '../store/agent/connections.js'
 import { deliveries } from '../store/agent/messages.js'
 import type { ErrorFact } from './api/events.js'
 import type { Where } from '../store/index.js'
+import { type LiveActor, workerTrace } from './actors.js'
 import type { AgentContext } from './context.js'
 import { attemptEvent, expiryOf, needsRecipient, sendRequest } from './deliverMessage.js'
 import { errorFact } from './events.js'
@@ -85,6 +86,7 @@ export class Deliveries {
       clock: context.clock,
       input: queueId => ({ queueId, fast, slow, offlineRetry }),
       workAdded: { type: 'delivery.added' },
+      ...workerTrace(context, 'sndQueueDelivery', queueId => this.#memories.get(queueId)?.queue?.connectionId),
       attempts: {
         state: 'sending',
         began: () => context.operations.began('delivery'),
@@ -179,6 +181,14 @@ export class Deliveries {
   /** Forgets a deleted queue; what is on its way finds its rows gone. */
   forget(queueId: string): void {
     this.#memories.delete(queueId)
+  }
+
+  /** The workers that run now. */
+  *actors(): Iterable<LiveActor> {
+    for (const [id, state] of this.#workers.states()) {
+      const connectionId = this.#memories.get(id)?.queue?.connectionId
+      yield { machine: 'sndQueueDelivery', id, state, ...(connectionId === undefined ? {} : { connectionId }) }
+    }
   }
 
   async close(): Promise<void> {

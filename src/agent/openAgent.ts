@@ -222,6 +222,8 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     commandProgress: key => commandWorkers.progressOf(key),
     contestedQueues: new Set(),
     waitingDelivery: queueId => deliveries.waiting(queueId),
+    trace: options.trace,
+    liveActors: () => [...deliveries.actors(), ...commandWorkers.actors(), ...sessions.actors()],
   }
   const deliveries = new Deliveries(context)
   const commandWorkers = new CommandWorkers(context)

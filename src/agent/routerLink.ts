@@ -28,6 +28,8 @@ export interface RouterLinkOptions {
   readonly event: (session: RouterSession, event: RouterEvent) => void
   /** There is no session and nobody needs one: the link can be thrown away. */
   readonly unused: () => void
+  /** Hears of every event and of the states before and after. */
+  readonly traced?: (event: string, from: string, to: string) => void
 }
 
 interface Waiter {
@@ -52,7 +54,14 @@ export class RouterLink {
   constructor(options: RouterLinkOptions) {
     this.#options = options
     this.#usedAt = options.clock.now()
+    let state = ''
     this.#actor = createActor(this.#machine(), {
+      inspect: inspection => {
+        if (inspection.type !== '@xstate.snapshot' || inspection.actorRef !== this.#actor) return
+        const from = state
+        state = String((inspection.snapshot as unknown as { value: unknown }).value)
+        options.traced?.(inspection.event.type, from, state)
+      },
       input: { router: options.router, reconnect: options.reconnect, offlineRetry: options.offlineRetryMs },
       clock: {
         setTimeout: (run: () => void, ms: number) => options.clock.setTimeout(run, ms),
@@ -68,6 +77,11 @@ export class RouterLink {
   /** The open session, or undefined. */
   get session(): RouterSession | undefined {
     return this.#session?.closed === false ? this.#session : undefined
+  }
+
+  /** State of the machine. */
+  get state(): string {
+    return String(this.#actor.getSnapshot().value)
   }
 
   /**

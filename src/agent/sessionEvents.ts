@@ -31,6 +31,18 @@ export const sessionsListener = (context: () => AgentContext, trace: Trace | und
         from,
         to,
         intents: intents.map(intent => intent.type),
+        aggregates: [queue.connectionId],
+      }),
+    sessionTraced: (id, event, from, to) =>
+      trace?.({
+        at: context().clock.now(),
+        traceId: '',
+        unit: 'session',
+        machine: 'routerSession',
+        id,
+        event,
+        from,
+        to,
       }),
   }
 }

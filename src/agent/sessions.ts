@@ -4,6 +4,7 @@ import type { Clock } from '../runtime/clock.js'
 import { Permits } from '../runtime/permits.js'
 import type { RouterRequest, RouterSession } from '../smp/client.js'
 import type { Response } from '../smp/protocol/responses.js'
+import type { LiveActor } from './actors.js'
 import type { AgentConfig } from './config.js'
 import type { Network } from './network.js'
 import { RouterLink } from './routerLink.js'
@@ -148,6 +149,14 @@ export class Sessions {
     for (const link of this.#links.values()) if (link.userId === userId) this.#end(link, ended)
   }
 
+  /** The sessions, and the subscriptions over them. */
+  *actors(): Iterable<LiveActor> {
+    for (const [id, { link, subscriptions }] of this.#links) {
+      yield { machine: 'routerSession', id, state: link.state }
+      yield* subscriptions.actors()
+    }
+  }
+
   /** Ends every session and answers whoever waits for one. */
   close(): void {
     this.#closed = true
@@ -233,6 +242,7 @@ export class Sessions {
       lost: () => subscriptions.lost(),
       failed: error => subscriptions.failed(error),
       event: (session, event) => subscriptions.event(session, event),
+      traced: (event, from, to) => listener.sessionTraced(key, event, from, to),
       unused: () => this.#end(link, new TransportError('TRANSPORT_CLOSED', 'the session was not used any more')),
     })
     const link: Link = { key, userId, link: routerLink, subscriptions }

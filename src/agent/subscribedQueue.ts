@@ -30,6 +30,8 @@ export interface SessionsListener {
   deleted(queue: SubscribedQueue): void
   failed(queue: SubscribedQueue, error: DuologueError): void
   traced(queue: SubscribedQueue, event: string, decision: Decision): void
+  /** An event of a session, which has this id here, and its states before and after. */
+  sessionTraced(id: string, event: string, from: string, to: string): void
 }
 
 /** How SUB was answered. */

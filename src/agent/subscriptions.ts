@@ -5,6 +5,7 @@ import type { Clock } from '../runtime/clock.js'
 import { decide, type Decision } from '../runtime/decide.js'
 import { isTemporaryError, type RouterEvent, type RouterSession } from '../smp/client.js'
 import type { Response } from '../smp/protocol/responses.js'
+import type { LiveActor } from './actors.js'
 import type { AgentConfig } from './config.js'
 import {
   late,
@@ -78,6 +79,13 @@ export class Subscriptions {
       if (queue.connectionId === connectionId && queue.queueId !== exceptQueueId && state === 'active') return true
     }
     return false
+  }
+
+  /** The subscriptions that are not removed. */
+  *actors(): Iterable<LiveActor> {
+    for (const { queue, state } of this.#byQueue.values()) {
+      yield { machine: 'subscription', id: queue.queueId, connectionId: queue.connectionId, state }
+    }
   }
 
   /** State of a queue’s subscription: `removed`, `pending`, `active`, `getting`. */

@@ -1,11 +1,17 @@
 /** `duologue agent`: an agent as a process of its own, driven by JSON-RPC. */
+import { randomBytes } from 'node:crypto'
 import { Command, InvalidArgumentError } from 'commander'
 import type { Logger } from 'pino'
+import type { Agent } from '../agent/api/agent.js'
 import type { AgentOptions } from '../agent/openAgent.js'
+import type { Trace } from '../runtime/ports.js'
 import { serveStdio } from '../service/stdio.js'
+import { createLiveFeed, type LiveFeed } from '../service/liveFeed.js'
+import { openVisualizerHost, type VisualizerHost } from '../service/visualizerHost.js'
 import { createLogger, logLevelOption } from './log.js'
 import { catchStopSignals } from './signals.js'
 import { openTraceFile, type TraceFile } from './traceFile.js'
+import { portNumber } from './visualize.js'
 
 interface Options {
   readonly stdio?: boolean
@@ -16,6 +22,7 @@ interface Options {
   readonly consumer: string
   readonly maxUnreadEvents?: number
   readonly trace?: string
+  readonly visualizer?: number
   readonly logLevel: string
 }
 
@@ -30,6 +37,11 @@ export const agentCommand = (): Command =>
     .option('--consumer <name>', 'name under which events are read and acknowledged', 'default')
     .option('--max-unread-events <n>', 'stop receiving while so many events are unacknowledged (100000)', eventCount)
     .option('--trace <file>', 'append every unit of work and transition to this file, as JSON lines')
+    .option(
+      '--visualizer <port>',
+      'serve the visualizer with a live view of this agent on 127.0.0.1; 0 takes a free port',
+      portNumber,
+    )
     .addOption(logLevelOption())
     .option('--json', 'print an error as JSON')
     .action((options: Options, command: Command) => {
@@ -70,24 +82,46 @@ const runAgent = async (store: AgentOptions['store'], options: Options): Promise
 
 const serveAgent = async (
   store: AgentOptions['store'],
-  { router, consumer, maxUnreadEvents }: Options,
+  { router, consumer, maxUnreadEvents, visualizer }: Options,
   logger: Logger,
   trace: TraceFile | undefined,
   stop: AbortSignal,
 ): Promise<void> => {
   // Loaded here, so that the other commands start without it.
   const { openAgent } = await import('../agent/openAgent.js')
+  const feed = visualizer === undefined ? undefined : createLiveFeed()
+  const record = traceOf(trace, feed)
   const agent = await openAgent({
     store,
     routers: router,
     logger,
     ...(maxUnreadEvents === undefined ? {} : { config: { maxUnreadEvents } }),
-    ...(trace === undefined ? {} : { trace: trace.write }),
+    ...(record === undefined ? {} : { trace: record }),
   })
+  let host: VisualizerHost | undefined
   try {
+    if (feed !== undefined) host = await openLiveView(agent, feed, visualizer)
     const onUnexpected = (err: unknown, what: string): void => logger.error({ err }, what)
     await serveStdio(agent, process.stdin, process.stdout, { consumer, stop, onUnexpected })
   } finally {
+    await host?.close()
     await agent.close()
   }
+}
+
+const traceOf = (file: TraceFile | undefined, feed: LiveFeed | undefined): Trace | undefined => {
+  if (file === undefined || feed === undefined) return file?.write ?? feed?.trace
+  return record => {
+    file.write(record)
+    feed.trace(record)
+  }
+}
+
+// The token is made anew at each start and shown once; who sets it in the environment knows it.
+const openLiveView = async (agent: Agent, feed: LiveFeed, port = 0): Promise<VisualizerHost> => {
+  const { DUOLOGUE_VISUALIZER_TOKEN: chosen } = process.env
+  const token = chosen === undefined || chosen === '' ? randomBytes(24).toString('base64url') : chosen
+  const host = await openVisualizerHost({ port, live: { agent, feed, token } })
+  process.stderr.write(`visualizer: ${host.url}${chosen === token ? '' : `#/live?token=${token}`}\n`)
+  return host
 }

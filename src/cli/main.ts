@@ -7,6 +7,7 @@ import { demoCommand } from './demo.js'
 import { reportFailure } from './failure.js'
 import { routerCommand } from './router.js'
 import { signalCommand } from './signal.js'
+import { visualizeCommand } from './visualize.js'
 
 const createProgram = (): Command => {
   const program = new Command('duologue')
@@ -14,7 +15,8 @@ const createProgram = (): Command => {
     .version(version(), '--version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .showHelpAfterError('(add --help for the options)')
-  for (const command of [demoCommand(), agentCommand(), routerCommand(), signalCommand()]) program.addCommand(command)
+  for (const command of [demoCommand(), agentCommand(), routerCommand(), signalCommand(), visualizeCommand()])
+    program.addCommand(command)
   for (const command of allCommands(program)) command.exitOverride()
   return program
 }

@@ -32,6 +32,10 @@ export interface TraceRecord {
   readonly to?: string
   readonly intents?: readonly string[]
   readonly events?: readonly string[]
+  /** Workers that were woken. */
+  readonly wakes?: readonly string[]
+  /** Ids of the aggregates (connections) that the unit has locked, or that the transition belongs to. */
+  readonly aggregates?: readonly string[]
   /** Milliseconds: waiting for the locks, computing, committing. */
   readonly durations?: { readonly lock: number; readonly compute: number; readonly commit: number }
   readonly error?: string

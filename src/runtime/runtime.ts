@@ -273,7 +273,18 @@ export class Runtime {
       traced: (machine, id, event, { from, to, intents }) => {
         if (this.#options.trace === undefined) return
         const names = intents.map(intent => intent.type)
-        records.push({ at: now, traceId, unit: unit.name, machine, id, event, from, to, intents: names })
+        records.push({
+          at: now,
+          traceId,
+          unit: unit.name,
+          machine,
+          id,
+          event,
+          from,
+          to,
+          intents: names,
+          aggregates: unit.locks,
+        })
       },
     }
     try {
@@ -285,7 +296,7 @@ export class Runtime {
       if (error instanceof CommitFirst) return 'commitFirst'
       const typed = asDuologueError(error)
       item.reject(typed)
-      this.#trace({ at: now, traceId, unit: unit.name, error: typed.code })
+      this.#trace({ at: now, traceId, unit: unit.name, error: typed.code, aggregates: unit.locks })
       return undefined
     }
   }
@@ -347,6 +358,8 @@ export class Runtime {
       traceId: done.item.traceId,
       unit: done.item.unit.name,
       events: (done.outcome.events ?? []).map(event => event.type),
+      wakes: [...new Set((done.outcome.wakes ?? []).map(wake => wake.worker))],
+      aggregates: done.item.unit.locks,
       durations: { lock: startedAt - done.item.submittedAt, ...durations },
     })
   }

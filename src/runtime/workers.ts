@@ -33,8 +33,8 @@ export interface WorkersOptions<M extends AnyStateMachine> {
   readonly input: (key: string) => InputFrom<M>
   /** Tells a worker that there is (more) work; its state `idle` says that there is none. */
   readonly workAdded: EventFrom<M>
-  /** Hears of every transition, for traces. */
-  readonly traced?: (key: string, event: string, to: string) => void
+  /** Hears of every event that a worker has got and of the states before and after, for traces. */
+  readonly traced?: (key: string, event: string, from: string, to: string) => void
   /** Called when a worker has been thrown away. */
   readonly idle?: (key: string) => void
   /** Counts attempts: one begins before its worker starts (B05). */
@@ -84,6 +84,11 @@ export class Workers<M extends AnyStateMachine> {
     this.#workers.get(key)?.actor.send(event)
   }
 
+  /** The workers that run, with the states of their machines. */
+  *states(): Iterable<readonly [key: string, state: string]> {
+    for (const [key, { actor }] of this.#workers) yield [key, stateName(stateValueOf(actor))]
+  }
+
   sendAll(event: EventFrom<M>): void {
     for (const { actor } of this.#workers.values()) actor.send(event)
   }
@@ -126,6 +131,7 @@ export class Workers<M extends AnyStateMachine> {
 
   #start(key: string): void {
     const { machine, clock, input, traced } = this.#options
+    let state = ''
     const actor = createActor(machine, {
       input: input(key),
       clock: {
@@ -137,7 +143,9 @@ export class Workers<M extends AnyStateMachine> {
         : {
             inspect: (inspection: InspectionEvent) => {
               if (inspection.type !== '@xstate.snapshot' || inspection.actorRef !== actor) return
-              traced(key, inspection.event.type, stateName(stateValueOf(actor)))
+              const from = state
+              state = stateName((inspection.snapshot as unknown as { value: StateValue }).value)
+              traced(key, inspection.event.type, from, state)
             },
           }),
     } as never) as Actor<M>

@@ -82,6 +82,7 @@ const listener: SessionsListener = {
   deleted: queue => told.push(['DELD', queue.connectionId]),
   failed: (queue, error) => told.push(['ERR', queue.connectionId, error.code]),
   traced: () => {},
+  sessionTraced: () => {},
 }
 
 const open = (config: NetworkConfig = defaultNetworkConfig, settings: Partial<AgentConfig> = {}): void => {

@@ -146,6 +146,17 @@ class PlayedAgent {
     return {}
   }
 
+  async countActors() {
+    this.called.push('countActors')
+    return { counts: [{ machine: 'connection', state: 'connected', count: this.connections.size }] }
+  }
+
+  async listActors({ machine }: ParamsOf<'listActors'>) {
+    this.called.push('listActors')
+    const ids = machine === 'connection' ? [...this.connections.keys()] : []
+    return { actors: ids.map(id => ({ id, connectionId: id, state: 'connected' })) }
+  }
+
   async listConnections() {
     this.called.push('listConnections')
     const facts = { userId: 1, rcvRouters: [], sndRouters: [], subscribed: true } as const

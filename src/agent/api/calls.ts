@@ -242,6 +242,25 @@ export const directCalls = {
     }),
     z.strictObject({ connections: z.array(connectionSummary) }),
   ),
+  countActors: call(
+    'How many connections, queues, workers and sessions are in which state of their machine.',
+    nothing,
+    z.strictObject({ counts: z.array(z.strictObject({ machine: z.string(), state: z.string(), count: z.int() })) }),
+  ),
+  listActors: call(
+    'The actors of one machine, in the order of their ids, each with its state.',
+    z.strictObject({
+      machine: z.string().min(1).max(64),
+      connectionId: connectionIdSchema.optional(),
+      after: z.string().max(512).optional(),
+      limit: z.int().positive().max(1000).default(100),
+    }),
+    z.strictObject({
+      actors: z.array(
+        z.strictObject({ id: z.string(), connectionId: connectionIdSchema.optional(), state: z.string() }),
+      ),
+    }),
+  ),
   registerConsumer: call(
     'Registers a reader of the event log under a name. An event stays in the log until every registered consumer has acknowledged it. From `now`, the first consumer of all acknowledges with that what is in the log already.',
     z.strictObject({ consumer: consumerSchema, from: z.enum(['start', 'now']).default('start') }),
