@@ -6,6 +6,8 @@ import { Search } from './parts/Search.js'
 import { hrefOf, type Route, useRoute, type ViewName } from './route.js'
 import { chooseTheme, currentTheme, type Theme } from './theme.js'
 import { ChartView } from './views/ChartView.js'
+import { LiveView } from './views/LiveView.js'
+import { ReplayView } from './views/ReplayView.js'
 import { SidesView } from './views/SidesView.js'
 import { StepView } from './views/StepView.js'
 
@@ -71,6 +73,10 @@ const View = ({ route }: { readonly route: Route }): JSX.Element => {
       return <StepView route={route} />
     case 'sides':
       return <SidesView route={route} />
+    case 'live':
+      return <LiveView route={route} />
+    case 'replay':
+      return <ReplayView />
     default:
       return <ChartView route={route} />
   }
