@@ -223,7 +223,12 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     contestedQueues: new Set(),
     waitingDelivery: queueId => deliveries.waiting(queueId),
     trace: options.trace,
-    liveActors: () => [...deliveries.actors(), ...commandWorkers.actors(), ...sessions.actors()],
+    liveActors: () => [
+      { machine: 'agentOperations', id: 'agent', state: context.operations.state },
+      ...deliveries.actors(),
+      ...commandWorkers.actors(),
+      ...sessions.actors(),
+    ],
   }
   const deliveries = new Deliveries(context)
   const commandWorkers = new CommandWorkers(context)
