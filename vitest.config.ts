@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    setupFiles: ['test/transitions/record.ts'],
+    globalSetup: ['test/transitions/collect.ts'],
     testTimeout: 20_000,
     hookTimeout: 60_000,
     pool: 'forks',

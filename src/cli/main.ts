@@ -5,6 +5,7 @@ import { Command } from 'commander'
 import { agentCommand } from './agent.js'
 import { demoCommand } from './demo.js'
 import { reportFailure } from './failure.js'
+import { reviewCommand } from './review.js'
 import { routerCommand } from './router.js'
 import { signalCommand } from './signal.js'
 import { visualizeCommand } from './visualize.js'
@@ -15,8 +16,15 @@ const createProgram = (): Command => {
     .version(version(), '--version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .showHelpAfterError('(add --help for the options)')
-  for (const command of [demoCommand(), agentCommand(), routerCommand(), signalCommand(), visualizeCommand()])
-    program.addCommand(command)
+  const commands = [
+    demoCommand(),
+    agentCommand(),
+    routerCommand(),
+    signalCommand(),
+    visualizeCommand(),
+    reviewCommand(),
+  ]
+  for (const command of commands) program.addCommand(command)
   for (const command of allCommands(program)) command.exitOverride()
   return program
 }
