@@ -420,7 +420,7 @@ describe('Runtime', () => {
           to: 'rcv',
           intents: [{ type: 'notifyCon', params: { secret: 'no' } }],
         })
-        return { ...made('a'), events: [event('a', 'CON')] }
+        return { ...made('a'), events: [event('a', 'CON')], wakes: [{ worker: 'delivery', key: 'a' }] }
       }),
     )
     const traceId = 'abababababababab'
@@ -435,8 +435,17 @@ describe('Runtime', () => {
         from: 'new',
         to: 'rcv',
         intents: ['notifyCon'],
+        aggregates: ['a'],
       },
-      { at: 0, traceId, unit: 'test', events: ['CON'], durations: { lock: 0, compute: 0, commit: 0 } },
+      {
+        at: 0,
+        traceId,
+        unit: 'test',
+        events: ['CON'],
+        wakes: ['delivery'],
+        aggregates: ['a'],
+        durations: { lock: 0, compute: 0, commit: 0 },
+      },
     ])
     expect(published[0]?.traceId).toBe(traceId)
   })

@@ -38,7 +38,7 @@ const start = (look: () => Promise<void> = async () => {}) => {
     input: key => ({ connectionId: key, router: 'r', retry, offlineRetry: 1_800_000 }),
     workAdded: { type: 'command.added' },
     idle: key => idle.push(key),
-    traced: (key, event, to) => traced.push(`${key} ${event} → ${to}`),
+    traced: (key, event, from, to) => traced.push(`${key} ${event}: ${from} → ${to}`),
   })
   const add = (key: string, work: string): void => {
     rows.set(key, [...(rows.get(key) ?? []), work])
@@ -178,9 +178,9 @@ describe('Workers', () => {
     const { traced, clock, add } = start()
     add('a', '1')
     await clock.settle()
-    expect(traced.at(0)).toBe('a xstate.init → running')
-    expect(traced.filter(line => /^a xstate\.done\.actor\.\S+ → (?:running|idle)$/.test(line))).toHaveLength(2)
-    expect(traced.at(-1)).toBe('a xstate.stop → idle')
+    expect(traced.at(0)).toBe('a xstate.init:  → running')
+    expect(traced.filter(line => /^a xstate\.done\.actor\.\S+: running → (?:running|idle)$/.test(line))).toHaveLength(2)
+    expect(traced.at(-1)).toBe('a xstate.stop: idle → idle')
     expect(traced.every(line => line.startsWith('a '))).toBe(true)
   })
 

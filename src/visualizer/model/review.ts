@@ -72,7 +72,7 @@ export const reviewText = ({ machines, unknown, unserved }: Review): string => {
       (coverage?.untaken ?? []).map(id => `${name}: no test takes ${id.replaceAll(' | ', ' × ')}`),
     ),
     ...unknown.map(id => `${id} is named by a state and is no behaviour`),
-    ...unserved.map(id => `${id} is served by no state of its machine`),
+    ...(unserved.length === 0 ? [] : [`served by no state of their machine: ${unserved.join(' ')}`]),
   ]
   return `${[line(head), ...rows.map(line), ...(findings.length === 0 ? [] : ['', ...findings])].join('\n')}\n`
 }

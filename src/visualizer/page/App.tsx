@@ -8,6 +8,7 @@ import { chooseTheme, currentTheme, type Theme } from './theme.js'
 import { ChartView } from './views/ChartView.js'
 import { LiveView } from './views/LiveView.js'
 import { ReplayView } from './views/ReplayView.js'
+import { ReviewView } from './views/ReviewView.js'
 import { SidesView } from './views/SidesView.js'
 import { StepView } from './views/StepView.js'
 
@@ -77,6 +78,8 @@ const View = ({ route }: { readonly route: Route }): JSX.Element => {
       return <LiveView route={route} />
     case 'replay':
       return <ReplayView />
+    case 'review':
+      return <ReviewView route={route} />
     default:
       return <ChartView route={route} />
   }

@@ -57,7 +57,7 @@ export const save = (name: string, content: Blob): void => {
 const colour = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
 const isOfDrawing = (selector: string): boolean =>
-  /^\.(diagram|state|edge|arrow|dot|label|line|faded)/.test(selector) && !/hover|focus/.test(selector)
+  /^\.(diagram|state|edge|arrow|dot|label|line|faded|any|compound-text)/.test(selector) && !/hover|focus/.test(selector)
 
 /** The page's own rules for drawings, with the values of their colours. */
 const drawingStyles = (): string =>

@@ -40,6 +40,9 @@ const DiagramSvg = (props: DiagramProps): JSX.Element => {
       {layout.edges.map(edge => (
         <EdgeLine key={edge.id} edge={edge} {...props} />
       ))}
+      {compounds.map(placed => (
+        <CompoundText key={placed.state.path} placed={placed} {...props} />
+      ))}
       {layout.dots.map(({ id, x, y }) => (
         <circle key={id} class="dot" cx={x} cy={y} r={5} />
       ))}
@@ -130,18 +133,43 @@ const StateBox = ({
     >
       <rect class="box" width={width} height={height} rx={isCompound ? 14 : 10} />
       {isActive && !isCompound && <rect class="glow" x={-4} y={-4} width={width + 8} height={height + 8} rx={13} />}
-      <Sections
-        sections={box.sections}
-        width={width}
-        head={isCompound}
-        marks={transitionMarks}
-        taken={taken}
-        {...(onTransition === undefined ? {} : { onTransition })}
-      />
+      {!isCompound && (
+        <Sections
+          sections={box.sections}
+          width={width}
+          head={false}
+          marks={transitionMarks}
+          taken={taken}
+          {...(onTransition === undefined ? {} : { onTransition })}
+        />
+      )}
       {state.kind === 'final' && <rect class="final" x={4} y={4} width={width - 8} height={height - 8} rx={7} />}
     </g>
   )
 }
+
+/** The text of a state around others stands over the lines that lead into it. */
+const CompoundText = ({
+  placed: { state, box, x, y, width },
+  transitionMarks = noMarks,
+  taken = nothing,
+  onTransition,
+}: DiagramProps & { readonly placed: PlacedState }): JSX.Element => (
+  <g
+    class={classes('compound-text', state.path === '' && 'machine')}
+    transform={`translate(${x} ${y})`}
+    aria-hidden="true"
+  >
+    <Sections
+      sections={box.sections}
+      width={width}
+      head
+      marks={transitionMarks}
+      taken={taken}
+      {...(onTransition === undefined ? {} : { onTransition })}
+    />
+  </g>
+)
 
 interface SectionsProps {
   readonly sections: PlacedState['box']['sections']

@@ -20,14 +20,14 @@ export const boxPadding = { x: 14, y: 10, rule: 13 } as const
 export type Detail = 'full' | 'brief' | 'bare'
 
 /** The widest that text in a box becomes, in px. */
-const widest = { leaf: 292, compound: 420, label: 250 } as const
+const widest = { leaf: 292, machine: 420, label: 250 } as const
 
 /** Whether a transition is drawn as an edge; others stand in the box of their source. */
 export const isEdge = ({ target }: ChartTransition): boolean => target !== undefined
 
 export const boxOf = (chart: Chart, state: ChartState, detail: Detail): Box => {
   if (detail === 'bare') return bareBox(state)
-  const max = state.children.length === 0 ? widest.leaf : widest.compound
+  const max = state.children.length === 0 ? widest.leaf : headWidth(chart, state, detail)
   const inner = chart.transitions.filter(transition => transition.source === state.path && !isEdge(transition))
   const sections: Section[] = [{ lines: headLines(state, max, detail), ruled: false }]
   const work = workLines(state, max)
@@ -39,6 +39,13 @@ export const boxOf = (chart: Chart, state: ChartState, detail: Detail): Box => {
     2 * boxPadding.y +
     (sections.length - 1) * boxPadding.rule
   return { sections, width, height }
+}
+
+// A state around others is made as wide as what is in it, and its own text must fit into that.
+const headWidth = (chart: Chart, { path, children }: ChartState, detail: Detail): number => {
+  if (path === '') return widest.machine
+  const inside = children.flatMap(child => chart.states.find(state => state.path === child) ?? [])
+  return Math.max(...inside.map(child => boxOf(chart, child, detail).width)) - 2 * boxPadding.x
 }
 
 /** Only the name: for charts that stand beside something else. */

@@ -86,8 +86,8 @@ export const Inspector = ({ chart, state }: { readonly chart: Chart; readonly st
           <p class="action">{state.invokes.join(', ')}</p>
         </>
       )}
-      <h2>{state.path === '' ? 'In any state' : 'Leads to'}</h2>
-      {transitions.length === 0 ? (
+      {(state.path !== '' || transitions.length > 0) && <h2>{state.path === '' ? 'In any state' : 'Leads to'}</h2>}
+      {transitions.length === 0 && state.path === '' ? null : transitions.length === 0 ? (
         <p class="empty">Nothing leads out of here.</p>
       ) : (
         <ul class="facts">
@@ -98,6 +98,7 @@ export const Inspector = ({ chart, state }: { readonly chart: Chart; readonly st
           ))}
         </ul>
       )}
+      {state.path === '' && <MachineFacts chart={chart} />}
       {incoming.length > 0 && (
         <>
           <h2>Comes from</h2>
@@ -143,3 +144,23 @@ export const Inspector = ({ chart, state }: { readonly chart: Chart; readonly st
     </>
   )
 }
+
+const MachineFacts = ({ chart }: { readonly chart: Chart }): JSX.Element => (
+  <>
+    <p class="row" style="margin-top:10px">
+      <a href={hrefOf('step', chart.name)}>Step through it</a>
+    </p>
+    <h2>States</h2>
+    <ul class="facts">
+      {chart.states
+        .filter(({ path }) => path !== '')
+        .map(({ path, description }) => (
+          <li key={path}>
+            <a href={hrefOf('chart', chart.name, path)}>{path}</a> <span class="soft">{description}</span>
+          </li>
+        ))}
+    </ul>
+    <h2>Behaviours</h2>
+    <Specs ids={[...new Set(chart.states.flatMap(({ spec }) => spec))].sort()} />
+  </>
+)
