@@ -20,7 +20,7 @@ export interface Surroundings {
     failed: () => void,
   ) => void
   readonly handOver: (from: SideName, word: string, about: string, arrive: (to: Party) => void) => void
-  readonly setTimer: (run: () => void, ms: number) => void
+  readonly setTimer: (run: () => void, ms: number) => () => void
   readonly nextHash: () => number
   readonly told: (side: SideName, word: string, about: string) => void
   readonly noted: (side: SideName, text: string) => void
@@ -272,7 +272,8 @@ export class Party implements CueParty {
       { word: 'ACK', queue: queue.id, message: id },
       queue.id,
       () => {},
-      () => {},
+      // No answer means that the session is gone: the router delivers again after the next SUB.
+      () => this.sessionLost(),
     )
   }
 

@@ -5,13 +5,21 @@ import type { Cue, CueWorld, Scenario } from './types.js'
 const connect: readonly Cue[] = [
   { side: 'alice', text: 'createConnection', run: ({ alice }) => alice.create() },
   { side: 'bob', text: 'joinConnection', run: ({ bob }) => bob.join() },
-  { side: 'alice', text: 'allowConnection', run: ({ alice }) => alice.allow() },
+  {
+    side: 'alice',
+    text: 'allowConnection',
+    run: ({ alice }) => alice.allow(),
+    after: world => world.wasTold('alice', 'CONF'),
+  },
 ]
+
+const connected = (world: CueWorld): boolean => world.wasTold('alice', 'CON') && world.wasTold('bob', 'CON')
 
 const says = (side: 'alice' | 'bob', text: string): Cue => ({
   side,
   text: `sendMessage "${text}"`,
   run: world => world[side].send(text),
+  after: connected,
 })
 
 const fastHandshake: Scenario = {

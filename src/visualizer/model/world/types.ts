@@ -71,6 +71,8 @@ export interface Cue {
   readonly run: (world: CueWorld) => void
   /** Said as soon as this holds, whatever is on its way. */
   readonly when?: (world: CueWorld) => boolean
+  /** Not said before this holds: a user waits to be told. */
+  readonly after?: (world: CueWorld) => boolean
 }
 
 /** What a script can do. */
@@ -78,6 +80,8 @@ export interface CueWorld {
   readonly alice: CueParty
   readonly bob: CueParty
   readonly wires: readonly Wire[]
+  /** Whether the application of a side was told this word. */
+  wasTold(side: SideName, word: string): boolean
   /** Takes the queue of a recipient away at the router. */
   removeQueue(recipient: SideName): void
 }

@@ -10,7 +10,8 @@ export interface ModelWorkerOptions {
   readonly chart: Chart
   /** Work by its name: it calls `done` with its outcome, or `failed`. */
   readonly works: Readonly<Record<string, (done: (output: unknown) => void, failed: () => void) => void>>
-  readonly setTimer: (run: () => void, ms: number) => void
+  /** Returns how to call it off. */
+  readonly setTimer: (run: () => void, ms: number) => () => void
   readonly stepped: (done: Step) => void
 }
 
@@ -19,6 +20,7 @@ export class ModelWorker {
   #simulation: Simulation
   /** Rises with each entered state, so that old timers and work are known. */
   #turn = 0
+  #timers: Array<() => void> = []
 
   constructor(options: ModelWorkerOptions) {
     this.#options = options
@@ -53,6 +55,7 @@ export class ModelWorker {
 
   #entered(): void {
     const turn = ++this.#turn
+    for (const callOff of this.#timers.splice(0)) callOff()
     const { chart, works, setTimer } = this.#options
     const entered = new Set(ancestry(this.state))
     const here = this.#transitions().filter(({ source }) => entered.has(source))
@@ -60,7 +63,8 @@ export class ModelWorker {
       if (turn === this.#turn) this.send(event)
     }
     for (const { event, kind, label } of here) {
-      if (kind === 'after') setTimer(() => later({ type: event }), this.#delay(label.replace(/^after /, '')))
+      if (kind !== 'after') continue
+      this.#timers.push(setTimer(() => later({ type: event }), this.#delay(label.replace(/^after /, ''))))
     }
     for (const state of chart.states.filter(({ path }) => entered.has(path))) {
       for (const src of state.invokes) {

@@ -39,6 +39,7 @@ export class World {
   #lastWire = 0
   #lastHash = 0
   #lastTimer = 0
+  readonly #told = new Set<string>()
 
   constructor(scenario: Scenario) {
     this.scenario = scenario
@@ -53,6 +54,7 @@ export class World {
       nextHash: () => ++this.#lastHash,
       told: (side: SideName, word: string, about: string) => {
         this.entries.push({ kind: 'told', side, word, about })
+        this.#told.add(`${side} ${word}`)
       },
       noted: (side: SideName, text: string) => {
         this.entries.push({ kind: 'does', side, text })
@@ -97,11 +99,11 @@ export class World {
         return this.#lose(wire)
       case 'duplicate':
         this.#wires.push({ ...wire, id: ++this.#lastWire, held: false })
-        this.entries.push({ kind: 'wire', wire, fate: 'copied' })
+        this.#note(wire, 'copied')
         return
       case 'hold':
         wire.held = !wire.held
-        if (wire.held) this.entries.push({ kind: 'wire', wire, fate: 'held' })
+        if (wire.held) this.#note(wire, 'held')
     }
   }
 
@@ -124,6 +126,10 @@ export class World {
     timer.run()
   }
 
+  wasTold(side: SideName, word: string): boolean {
+    return this.#told.has(`${side} ${word}`)
+  }
+
   removeQueue(recipient: SideName): void {
     this.#router.remove(recipient)
   }
@@ -132,7 +138,8 @@ export class World {
     const due = this.#cues.find(({ when }) => when?.(this) === true)
     if (due !== undefined) return due
     const first = this.#cues.find(({ when }) => when === undefined)
-    return this.#nextWire() === undefined ? first : undefined
+    const isReady = first?.after?.(this) ?? true
+    return isReady && this.#nextWire() === undefined ? first : undefined
   }
 
   #nextWire(): Wire | undefined {
@@ -158,15 +165,19 @@ export class World {
 
   #arrive(wire: Wire): void {
     this.#wires = this.#wires.filter(one => one !== wire)
-    this.entries.push({ kind: 'wire', wire, fate: 'arrived' })
+    this.#note(wire, 'arrived')
     wire.arrive()
   }
 
   #lose(wire: Wire): void {
     this.#wires = this.#wires.filter(one => one !== wire)
-    this.entries.push({ kind: 'wire', wire, fate: 'lost' })
+    this.#note(wire, 'lost')
     // What a router pushes is lost with the session that it was on.
     if (wire.word === 'MSG' && wire.to !== 'router') this[wire.to].sessionLost()
+  }
+
+  #note({ id, from, to, word, about, outside = false }: Wire, fate: 'arrived' | 'lost' | 'copied' | 'held'): void {
+    this.entries.push({ kind: 'wire', wire: { id, from, to, word, about, outside }, fate })
   }
 
   #request(
