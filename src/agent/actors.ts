@@ -66,7 +66,8 @@ const rowsOrLive = async (
 ): Promise<Actors> => {
   if (machine === 'connection') {
     const { connectionId } = ofConnection
-    const where = { connectionId: connectionId === undefined ? { gt: after } : connectionId }
+    if (connectionId !== undefined && connectionId <= after) return []
+    const where = { connectionId: connectionId ?? { gt: after } }
     const rows = await store.find(connections, { where, orderBy: ['connectionId'], limit })
     return rows.map(({ connectionId, status }) => ({
       id: connectionId,

@@ -1,5 +1,5 @@
 import { assign, and, not, setup } from 'xstate'
-import { type StateMeta, stub } from '../../machines/stub.js'
+import { intent, type StateMeta, stub } from '../../machines/stub.js'
 import type { NamedMachine } from '../../src/visualizer/model/machines.js'
 import { chartOf } from '../../src/visualizer/model/chart.js'
 
@@ -17,7 +17,7 @@ export const sampleMachine = setup({
   },
   actions: {
     count: assign(({ context }) => ({ count: context.count + 1 })),
-    tell: (_, _params: { whom: string }) => {},
+    tell: intent<{ whom: string }>(),
     enter: () => {},
   },
   delays: { soon: ({ context }) => 10 * (context.count + 1) },
