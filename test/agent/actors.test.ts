@@ -87,8 +87,8 @@ describe('the trace', () => {
       'closed→connecting',
       'connecting→open',
     ])
-    const commands = records.filter(({ machine }) => machine === 'commandWorker')
-    expect(commands[0]).toMatchObject({ event: 'xstate.init', from: '', to: 'running', aggregates: [initiatorId] })
+    const command = records.find(({ machine }) => machine === 'commandWorker')
+    expect(command).toMatchObject({ event: 'xstate.init', from: '', to: 'running', aggregates: [initiatorId] })
     const delivered = records.find(({ unit, durations }) => unit === 'sendMessage' && durations !== undefined)
     expect(delivered).toMatchObject({ aggregates: [initiatorId], wakes: ['delivery'] })
     // Every state that an actor leaves is the one that it was in.

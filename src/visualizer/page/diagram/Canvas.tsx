@@ -130,7 +130,7 @@ export const Canvas = ({ label, width, height, focus, children, onBackground, to
         class="surface"
         role="group"
         aria-label={`${label}. Arrow keys move, plus and minus zoom, 0 is full size, f shows all.`}
-        tabIndex={0}
+        tabindex={0}
         onKeyDown={onKeyDown}
         onPointerDown={event => {
           if (event.button !== 0) return

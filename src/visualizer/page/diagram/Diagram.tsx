@@ -118,8 +118,9 @@ const StateBox = ({
       transform={`translate(${x} ${y})`}
       data-state={path}
       role="button"
-      tabIndex={path === '' ? -1 : 0}
-      aria-label={`${path === '' ? 'machine' : 'state'} ${path || key}${isActive ? ', entered now' : ''}. ${description}`}
+      tabindex={path === '' ? -1 : 0}
+      {...(isCompound ? { 'aria-label': `${key}. ${description}` } : {})}
+      {...(isActive ? { 'aria-current': 'true' as const } : {})}
       aria-pressed={selected === path}
       onClick={event => {
         event.stopPropagation()

@@ -1,6 +1,6 @@
 /** A machine as a statechart, and what is known about the state that was chosen. */
 import type { JSX } from 'preact'
-import { useState } from 'preact/hooks'
+import { useEffect, useState } from 'preact/hooks'
 import { machineOf, knownMachines } from '../charts.js'
 import type { Detail } from '../diagram/boxes.js'
 import { Canvas } from '../diagram/Canvas.js'
@@ -15,9 +15,12 @@ export const ChartView = ({ route }: { readonly route: Route }): JSX.Element => 
   const known = machineOf(route.subject) ?? (route.subject === '' ? knownMachines[0] : undefined)
   const [detail, setDetail] = useState<Detail>('full')
   const layout = useLayout(known?.chart, detail)
+  useEffect(() => {
+    if (layout !== undefined) requestAnimationFrame(() => performance.mark('chart drawn'))
+  }, [layout])
   if (known === undefined) return <Missing what={`There is no machine ${route.subject}.`} />
   const { chart, name } = known
-  const state = chart.states.find(({ path }) => path === route.detail) ?? chart.states.find(({ path }) => path === '')
+  const state = chart.states.find(({ path }) => path === route.detail)
   const focus = route.detail === '' ? undefined : layout?.states.find(({ state: { path } }) => path === route.detail)
   const select = (path: string): void => go(hrefOf('chart', name, path))
   return (

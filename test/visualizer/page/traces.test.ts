@@ -1,0 +1,94 @@
+import type { Page } from 'playwright-core'
+import { beforeAll, expect, it } from 'vitest'
+import { createLiveFeed } from '../../../src/service/liveFeed.js'
+import { openVisualizerHost } from '../../../src/service/visualizerHost.js'
+import { type AgentWorld, agentWorld } from '../../support/agentWorld.js'
+import { records, token } from './fixture.js'
+import { button, describePage, loadTrace } from './harness.js'
+
+describePage('Live', ({ visit }) => {
+  let world: AgentWorld
+  beforeAll(() => {
+    world = agentWorld()
+    return () => world.close()
+  })
+
+  it('follows an agent: who is in which state, units of work in their order, one actor and its last events', async () => {
+    const feed = createLiveFeed()
+    const router = await world.startRouter()
+    const alice = await world.startAgent('alice', [router], { trace: feed.trace })
+    const bob = await world.startAgent('bob', [router])
+    const host = await openVisualizerHost({ live: { agent: alice.agent, feed, token } })
+    let page: Page | undefined
+    try {
+      page = await visit(`#/live?token=${token}`, { url: host.url, ready: '.trace' })
+      // The token does not stay in the address.
+      expect(page.url()).not.toContain(token)
+      const { initiatorId } = await world.connect(alice, bob)
+      await page.locator('.unit-head', { hasText: 'allowConnection' }).first().waitFor()
+      await page.getByText('release').first().waitFor()
+      await page.locator('.transition-row', { hasText: 'rcv → confirmed' }).click()
+      const state = page.getByTestId('actor-state')
+      await expect.poll(() => state.innerText()).toBe('connected')
+      await page.locator('.panel .state.active[data-state="connected"]').waitFor()
+      await alice.agent.sendMessage({ connectionId: initiatorId, body: 'hi' })
+      await page.locator('.actor-history', { hasText: 'message.send' }).waitFor()
+      await button(page, /^connection\s*1$/).waitFor()
+      await page.getByLabel('Connection', { exact: true }).selectOption(initiatorId)
+      expect(await page.locator('.units > li').count()).toBeGreaterThan(5)
+      await page.getByLabel('Connection', { exact: true }).selectOption('')
+    } finally {
+      await host.close()
+    }
+    await page.getByText('connection lost').waitFor()
+  })
+
+  it('asks for the token, and says when it is wrong', async () => {
+    const page = await visit('#/live')
+    await page.getByLabel('Token').fill('wrong')
+    await button(page, 'Connect').click()
+    await page.getByText('The agent does not take this token.').waitFor()
+    await page.getByLabel('Token').fill(token)
+    await button(page, 'Connect').click()
+    await page.waitForSelector('.trace')
+  })
+})
+
+describePage('Replay', ({ visit }) => {
+  it('moves through a trace: the states of actors at every moment', async () => {
+    const page = await visit('#/replay')
+    await loadTrace(page, `${records.map(record => JSON.stringify(record)).join('\n')}\nnot a record\n`)
+    await page.getByText('10 / 10').waitFor()
+    await page.getByText('1 lines are no records').waitFor()
+    await page.locator('.transition-row', { hasText: 'subscription.confirmed' }).click()
+    await page.locator('.panel .state.active[data-state="pending"]').waitFor()
+    await page.getByLabel('Position in the trace').fill('2')
+    await page.locator('.panel .state.active[data-state="active"]').waitFor()
+    await button(page, 'One record back').click()
+    await page.locator('.panel .state.active[data-state="pending"]').waitFor()
+    await button(page, 'Play').click()
+    await page.getByText('10 / 10').waitFor()
+  })
+
+  it('says so when a file holds no trace', async () => {
+    const page = await visit('#/replay')
+    await loadTrace(page, 'hello')
+    await page.getByText('trace.jsonl holds no trace records.').waitFor()
+  })
+})
+
+describePage('Review', ({ visit }) => {
+  it('tells what is open, and paints the transitions that the tests take', async () => {
+    const page = await visit('#/review/subscription')
+    await page.getByText('Every state can be reached').waitFor()
+    const taken = { subscription: { 'removed | subscription.requested | 0': 3 } }
+    await page.getByLabel('Coverage file').setInputFiles({
+      name: 'c.json',
+      mimeType: 'application/json',
+      buffer: Buffer.from(JSON.stringify({ at: 0, files: 1, taken })),
+    })
+    await page.getByText('Transitions that no test takes').waitFor()
+    expect(await page.locator('.edge.covered').count()).toBe(1)
+    expect(await page.locator('.edge.uncovered').count()).toBeGreaterThan(2)
+  })
+})
