@@ -39,21 +39,65 @@ describe('scenarios', () => {
     expect(playOut(new World(scenario)).entries).toEqual(world.entries)
   })
 
-  it('B11 fast handshake: CONF, INFO and CON once each, and both connections end connected', () => {
+  it('fast handshake: CONF, INFO and CON once each, and both connections end connected', () => {
     const world = playOut(new World(scenario('fast-handshake')))
     expect(told(world, 'alice')).toEqual(['CONF', 'CON', 'SENT', 'MSG'])
     expect(told(world, 'bob')).toEqual(['INFO', 'CON', 'MSG', 'SENT'])
     for (const side of ['alice', 'bob'] as const) expect(stateOf(world, side, 'connection')).toBe('connected')
   })
 
-  it('B45 QUOTA, then QCONT: the wait ends at once, long before its delay', () => {
+  const phases = (world: World, side: 'alice' | 'bob', word: string): string[] =>
+    world.entries.flatMap(entry =>
+      entry.kind === 'told' && entry.side === side && entry.word === word ? [entry.about] : [],
+    )
+
+  it('rotation: all phases in their order on both sides, and the old queue is gone', () => {
+    const world = playOut(new World(scenario('rotation')))
+    for (const side of ['alice', 'bob'] as const) {
+      expect(phases(world, side, 'SWITCH')).toEqual(['started', 'confirmed', 'secured', 'completed'])
+    }
+    expect(told(world, 'bob').at(-1)).toBe('MSG')
+    const queues = world.actors.filter(({ machine }) => machine === 'sndQueue' || machine === 'rcvQueue')
+    expect(new Set(queues.map(({ actor }) => actor))).toEqual(new Set(['queue 1', 'queue 3']))
+  })
+
+  it.each(['NEW', 'SEND', 'MSG', 'KEY', 'DEL', 'OK', 'ACK'])('rotation comes to its end when a %s is lost', word => {
+    const world = new World(scenario('rotation'))
+    world.apply({ do: 'drop', wire: until(world, word) })
+    playOut(world)
+    for (const side of ['alice', 'bob'] as const) expect(phases(world, side, 'SWITCH').at(-1)).toBe('completed')
+    expect(told(world, 'bob').filter(told => told === 'MSG')).toHaveLength(1)
+  })
+
+  it('rotation, aborted: the late QKEY is an error, and messages go on over the old queue', () => {
+    const world = playOut(new World(scenario('rotation-abort')))
+    expect(phases(world, 'bob', 'ERR')).toEqual(['QKEY for a queue that is not used'])
+    expect(told(world, 'bob').at(-1)).toBe('MSG')
+    expect(stateOf(world, 'bob', 'rcvQueueSwitch')).toBe('idle')
+  })
+
+  it('both synchronise at once: one receives, one sends, and messages flow both ways', () => {
+    const world = playOut(new World(scenario('ratchet-sync')))
+    const made = world.entries.flatMap(entry =>
+      entry.kind === 'machine'
+        ? entry.intents.filter(name => name.endsWith('Ratchet')).map(name => entry.side + name)
+        : [],
+    )
+    expect(made.sort()).toEqual(['alicecreateReceivingRatchet', 'bobcreateSendingRatchet'])
+    for (const side of ['alice', 'bob'] as const)
+      expect(phases(world, side, 'RSYNC')).toEqual(['started', 'agreed', 'ok'])
+    expect(told(world, 'alice').at(-1)).toBe('MSG')
+    expect(told(world, 'bob')).toContain('MSG')
+  })
+
+  it('QUOTA, then QCONT: the wait ends at once, long before its delay', () => {
     const world = playOut(new World(scenario('quota')))
     expect(told(world, 'alice')).toEqual(['SENT', 'SENT', 'MWARN', 'QCONT', 'SENT'])
     expect(told(world, 'bob').filter(word => word === 'MSG')).toHaveLength(3)
     expect(world.entries.some(({ kind }) => kind === 'time')).toBe(false)
   })
 
-  it('B42 there is one for each kind of message that the machine tells apart', () => {
+  it('AUTH: there is one for each kind of message that the machine tells apart', () => {
     const types = walks
       .find(({ name }) => name === 'sndQueue')
       ?.events['message.unauthorized']?.map(event => String(event['messageType']))
@@ -66,7 +110,7 @@ describe('scenarios', () => {
 })
 
 describe('messages moved by hand', () => {
-  it('B15 a lost answer to SKEY: the command is tried again with the same key, and the handshake completes', () => {
+  it('a lost answer to SKEY: the command is tried again with the same key, and the handshake completes', () => {
     const world = new World(scenario('fast-handshake'))
     until(world, 'SKEY')
     world.step()
@@ -89,14 +133,14 @@ describe('messages moved by hand', () => {
     expect(told(world, 'bob').filter(word => word === 'MSG')).toHaveLength(1)
   })
 
-  it('B34 a message that comes twice is told once', () => {
+  it('a message that comes twice is told once', () => {
     const world = new World(scenario('quota'))
     world.apply({ do: 'duplicate', wire: until(world, 'SEND') })
     playOut(world)
     expect(told(world, 'bob').filter(word => word === 'MSG')).toHaveLength(3)
   })
 
-  it('B30 a confirmation that comes twice is only acknowledged again', () => {
+  it('a confirmation that comes twice is only acknowledged again', () => {
     const world = new World(scenario('fast-handshake'))
     until(world, 'SKEY')
     until(world, 'SEND')

@@ -65,7 +65,7 @@ describePage('Two sides', ({ visit }) => {
     }
   })
 
-  it('B15 a dropped answer to SKEY: time passes, the command is repeated, and the handshake completes', async () => {
+  it('a dropped answer to SKEY: time passes, the command is repeated, and the handshake completes', async () => {
     const page = await visit('#/sides/fast-handshake')
     for (let n = 0; n < 40 && (await button(page, /^Drop OK/).count()) === 0; n++) await step(page, 1)
     await button(page, /^Drop OK/).click()

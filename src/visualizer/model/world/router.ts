@@ -13,8 +13,12 @@ export interface Content {
   readonly hash: number
   readonly messageType: string
   readonly text: string
-  /** The reply queue that a confirmation names. */
-  readonly replyQueue?: string
+  /** The queue that it names: to reply to, or to go over to. */
+  readonly queue?: string
+  /** The queue that QADD replaces. */
+  readonly replaces?: string
+  /** The sender’s key for the queue (QKEY). */
+  readonly key?: string
 }
 
 interface Queue {

@@ -87,4 +87,59 @@ const refused = (messageType: string): Scenario => {
   }
 }
 
-export const scenarios: readonly Scenario[] = [fastHandshake, quota, ...refusedTypes.map(refused)]
+/** Connected, with a message each way, so that every queue is active. */
+const talking: readonly Cue[] = [...connect, says('alice', 'hello Bob'), says('bob', 'hello Alice')]
+
+const switchStart: Cue = { side: 'bob', text: 'switches his queue', run: ({ bob }) => bob.switchQueue() }
+const completed = (world: CueWorld): boolean =>
+  world.wasTold('alice', 'SWITCH', 'completed') && world.wasTold('bob', 'SWITCH', 'completed')
+
+const rotation: Scenario = {
+  id: 'rotation',
+  title: 'Rotation',
+  about:
+    'Bob moves to another queue: QADD, QKEY, KEY, QUSE, QTEST; the first message on the new queue ends the old one.',
+  spec: ['B70', 'B73', 'B78'],
+  before: talking,
+  cues: [switchStart, { ...says('alice', 'on the new queue'), after: completed }],
+}
+
+const rotationAborted: Scenario = {
+  id: 'rotation-abort',
+  title: 'Rotation, aborted',
+  about:
+    'Bob changes his mind while the key of Alice is on its way: the QKEY that comes late is an error, nothing else.',
+  spec: ['B72', 'B75'],
+  before: talking,
+  cues: [
+    switchStart,
+    { side: 'bob', text: 'aborts the switch', run: ({ bob }) => bob.abortSwitch(), when: isSent('QKEY') },
+    { ...says('alice', 'still on the old queue'), after: world => world.wasTold('bob', 'ERR') },
+  ],
+}
+
+const isSynchronized = (world: CueWorld): boolean =>
+  world.wasTold('alice', 'RSYNC', 'ok') && world.wasTold('bob', 'RSYNC', 'ok')
+
+const synchronisation: Scenario = {
+  id: 'ratchet-sync',
+  title: 'Both synchronise at once',
+  about: 'Both parties send a key before the other one arrives; the order of the hashes says who receives first.',
+  spec: ['B80', 'B81', 'B83', 'B84'],
+  before: talking,
+  cues: [
+    { side: 'alice', text: 'synchronises', run: ({ alice }) => alice.synchronize(true) },
+    { side: 'bob', text: 'synchronises', run: ({ bob }) => bob.synchronize(true), when: isSent('RATCHET_KEY') },
+    { ...says('alice', 'can you read this?'), after: isSynchronized },
+    { ...says('bob', 'every word'), after: isSynchronized },
+  ],
+}
+
+export const scenarios: readonly Scenario[] = [
+  fastHandshake,
+  rotation,
+  rotationAborted,
+  synchronisation,
+  quota,
+  ...refusedTypes.map(refused),
+]

@@ -80,8 +80,8 @@ export interface CueWorld {
   readonly alice: CueParty
   readonly bob: CueParty
   readonly wires: readonly Wire[]
-  /** Whether the application of a side was told this word. */
-  wasTold(side: SideName, word: string): boolean
+  /** Whether the application of a side was told this word, or word and what about. */
+  wasTold(side: SideName, word: string, about?: string): boolean
   /** Takes the queue of a recipient away at the router. */
   removeQueue(recipient: SideName): void
 }
@@ -97,6 +97,10 @@ export interface CueParty {
   reading(on: boolean): void
   /** Acknowledges the oldest message. */
   acknowledge(): void
+  switchQueue(): void
+  abortSwitch(): void
+  /** Starts a synchronisation of the ratchet; `force` from any state. */
+  synchronize(force: boolean): void
 }
 
 export interface Scenario {

@@ -1,6 +1,7 @@
 /** Two parties, a router and what is on its way between them, moved step by step by a reader. */
 import type { Step } from '../simulate.js'
-import { intentNames, nameOf, Party } from './party.js'
+import { intentNames, nameOf } from './actors.js'
+import { Party } from './party.js'
 import { type Answer, ModelRouter, type QueuedMessage, type Request } from './router.js'
 import {
   type ActorView,
@@ -54,7 +55,7 @@ export class World {
       nextHash: () => ++this.#lastHash,
       told: (side: SideName, word: string, about: string) => {
         this.entries.push({ kind: 'told', side, word, about })
-        this.#told.add(`${side} ${word}`)
+        this.#told.add(`${side} ${word}`).add(`${side} ${word} ${about}`)
       },
       noted: (side: SideName, text: string) => {
         this.entries.push({ kind: 'does', side, text })
@@ -75,7 +76,7 @@ export class World {
   }
 
   get actors(): readonly ActorView[] {
-    return [...this.alice.actors, ...this.bob.actors]
+    return [...this.alice.views, ...this.bob.views]
   }
 
   /** What the next step would do, in words; undefined when nothing is left. */
@@ -126,8 +127,8 @@ export class World {
     timer.run()
   }
 
-  wasTold(side: SideName, word: string): boolean {
-    return this.#told.has(`${side} ${word}`)
+  wasTold(side: SideName, word: string, about?: string): boolean {
+    return this.#told.has(about === undefined ? `${side} ${word}` : `${side} ${word} ${about}`)
   }
 
   removeQueue(recipient: SideName): void {
@@ -224,9 +225,9 @@ export class World {
     })
   }
 
-  #handOver(from: SideName, word: string, about: string, arrive: (to: Party) => void): void {
+  #handOver(from: SideName, word: string, about: string, queue: string): void {
     const to = otherSide(from)
-    this.#post({ from, to, word, about, outside: true, arrive: () => arrive(this[to]) })
+    this.#post({ from, to, word, about, outside: true, arrive: () => this[to].linked(queue) })
   }
 
   #stepped(side: SideName, machine: string, actor: string, done: Step, ignored: string | undefined): void {

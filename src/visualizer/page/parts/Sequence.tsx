@@ -1,7 +1,7 @@
 /** What two parties and a router say to each other, row by row, and what their machines make of it. */
 import type { JSX } from 'preact'
 import type { Entry, Place, SideName, Wire } from '../../model/world/types.js'
-import { nameOf } from '../../model/world/party.js'
+import { nameOf } from '../../model/world/actors.js'
 import { durationText } from '../../model/world/world.js'
 import { widthOf } from '../diagram/text.js'
 

@@ -1,7 +1,7 @@
 /** Both parties side by side, with what is on its way between them. */
 import type { JSX } from 'preact'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
-import { nameOf } from '../../model/world/party.js'
+import { nameOf } from '../../model/world/actors.js'
 import { scenarios } from '../../model/world/scenarios.js'
 import {
   type ActorView,
