@@ -1,9 +1,12 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
 import { protocolMachines, workerMachines } from '../../machines/index.js'
-import { runCli } from '../support/cli.js'
+import { cliPath, runCli } from '../support/cli.js'
 
 let directory = ''
 beforeEach(async () => {
@@ -52,6 +55,53 @@ describe('duologue visualize', () => {
     expect(code).toBe(1)
     expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'CONFIG_FILE' } })
     expect((await runCli(['visualize', '--port', 'http'])).code).toBe(2)
+  })
+})
+
+describe('duologue agent --visualizer', () => {
+  const router = `smp://${'A'.repeat(43)}=@127.0.0.1:1`
+
+  /** An agent as a process, from its first line on stderr to the end of its input. */
+  const withAgent = async (env: Record<string, string>, use: (link: string) => Promise<void>): Promise<void> => {
+    const args = ['agent', '--stdio', '--db', join(directory, 'db'), '--router', router, '--visualizer', '0']
+    const child = spawn(process.execPath, [cliPath, ...args], { env: { ...process.env, ...env } })
+    const ended = once(child, 'close')
+    try {
+      let told = ''
+      for await (const chunk of child.stderr) {
+        told += String(chunk)
+        if (told.includes('\n')) break
+      }
+      await use(/^visualizer: (\S+)\n/.exec(told)?.[1] ?? told)
+    } finally {
+      child.stdin.end()
+    }
+    expect(await ended).toEqual([0, null])
+  }
+
+  const welcome = async (url: string, token: string): Promise<unknown> => {
+    const socket = new WebSocket(new URL('live', url.replace('http', 'ws')))
+    await once(socket, 'open')
+    socket.send(JSON.stringify({ type: 'hello', token }))
+    const [data] = await once(socket, 'message')
+    socket.close()
+    return JSON.parse(String(data))
+  }
+
+  it('prints a link with a token, serves the page and the live view, and ends with its agent', async () => {
+    await withAgent({}, async link => {
+      const [url = '', token = ''] = link.split('#/live?token=')
+      expect(token).toMatch(/^[\w-]{32}$/)
+      expect((await fetch(url)).status).toBe(200)
+      expect(await welcome(url, token)).toMatchObject({ type: 'welcome' })
+    })
+  })
+
+  it('does not print a token that was chosen', async () => {
+    await withAgent({ DUOLOGUE_VISUALIZER_TOKEN: 'chosen' }, async link => {
+      expect(link).toMatch(/\/visualizer\/$/)
+      expect(await welcome(link, 'chosen')).toMatchObject({ type: 'welcome' })
+    })
   })
 })
 

@@ -32,7 +32,7 @@ export const App = (): JSX.Element => {
     document.title = `${[machine, title].filter(Boolean).join(' · ')} · duologue visualizer`
   }, [route.view, machine])
   return (
-    <div class="app">
+    <div class={aboutMachine.has(route.view) ? 'app' : 'app without-side'}>
       <header class="top">
         <a class="brand" href="#/">
           <Mark />
@@ -56,11 +56,13 @@ export const App = (): JSX.Element => {
           <ThemeChoice />
         </div>
       </header>
-      <nav class="side" aria-label="Machines">
-        {(['protocol', 'worker'] as const).map(kind => (
-          <MachineList key={kind} kind={kind} route={route} machine={machine} />
-        ))}
-      </nav>
+      {aboutMachine.has(route.view) && (
+        <nav class="side" aria-label="Machines">
+          {(['protocol', 'worker'] as const).map(kind => (
+            <MachineList key={kind} kind={kind} route={route} machine={machine} />
+          ))}
+        </nav>
+      )}
       <main>
         <View route={route} />
       </main>
