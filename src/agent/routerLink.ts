@@ -1,8 +1,9 @@
-import { type Actor, createActor, fromPromise } from 'xstate'
+import { type Actor, createActor, fromPromise, type StateValue } from 'xstate'
 import type { RetryInterval } from '../../machines/retry.js'
 import { routerSessionMachine } from '../../machines/routerSession.js'
 import { asDuologueError, type DuologueError, TransportError } from '../errors.js'
 import type { Clock } from '../runtime/clock.js'
+import { stateName } from '../runtime/decide.js'
 import type { RouterEvent, RouterSession } from '../smp/client.js'
 
 export interface RouterLinkOptions {
@@ -59,7 +60,7 @@ export class RouterLink {
       inspect: inspection => {
         if (inspection.type !== '@xstate.snapshot' || inspection.actorRef !== this.#actor) return
         const from = state
-        state = String((inspection.snapshot as unknown as { value: unknown }).value)
+        state = stateName((inspection.snapshot as unknown as { value: StateValue }).value)
         options.traced?.(inspection.event.type, from, state)
       },
       input: { router: options.router, reconnect: options.reconnect, offlineRetry: options.offlineRetryMs },
@@ -81,7 +82,7 @@ export class RouterLink {
 
   /** State of the machine. */
   get state(): string {
-    return String(this.#actor.getSnapshot().value)
+    return stateName(this.#actor.getSnapshot().value)
   }
 
   /**

@@ -28,7 +28,7 @@ describe('actors', () => {
       'connection rcv': 1,
       'rcvQueue new': 1,
       'sndQueue active': 1,
-      'routerSession open': 1,
+      'routerSession open.watched': 1,
       'subscription active': 2,
     })
   })
@@ -54,7 +54,7 @@ describe('actors', () => {
     expect(await listed({ machine: 'subscription', connectionId: second })).toMatchObject([
       { connectionId: second, state: 'active' },
     ])
-    expect(await listed({ machine: 'routerSession' })).toMatchObject([{ state: 'open' }])
+    expect(await listed({ machine: 'routerSession' })).toMatchObject([{ state: 'open.watched' }])
     expect(await listed({ machine: 'sndQueue' })).toEqual([])
     expect(await listed({ machine: 'nobody' })).toEqual([])
   })
@@ -85,7 +85,7 @@ describe('the trace', () => {
     expect(session.map(({ from, to }) => `${from}→${to}`).slice(0, 3)).toEqual([
       '→closed',
       'closed→connecting',
-      'connecting→open',
+      'connecting→open.watched',
     ])
     const command = records.find(({ machine }) => machine === 'commandWorker')
     expect(command).toMatchObject({ event: 'xstate.init', from: '', to: 'running', aggregates: [initiatorId] })

@@ -46,7 +46,7 @@ describePage('Chart', ({ visit, fixture }) => {
     const page = await visit('#/sndQueueDelivery/waiting.slow')
     await page.waitForSelector('.state.selected[data-state="waiting.slow"]')
     const panel = page.getByRole('complementary', { name: 'What is chosen' })
-    await panel.getByText('The queue is full').waitFor()
+    await panel.getByText('The queue is full: minutes').waitFor()
     const text = await panel.innerText()
     expect(text).toContain('QCONT from the other party ends the wait for room at once')
     expect(text).toContain('the full queue has room again')
