@@ -46,6 +46,24 @@ describe('scenarios', () => {
     for (const side of ['alice', 'bob'] as const) expect(stateOf(world, side, 'connection')).toBe('connected')
   })
 
+  it('legacy handshake: KEY on both sides, a HELLO from each, CON once', () => {
+    const world = playOut(new World(scenario('legacy-handshake')))
+    expect(told(world, 'alice')).toEqual(['CONF', 'CON', 'SENT', 'MSG'])
+    expect(told(world, 'bob')).toEqual(['INFO', 'CON', 'MSG', 'SENT'])
+    const sent = (word: string): string[] =>
+      world.entries.filter(isSent(word)).map(entry => (entry.kind === 'wire' ? entry.wire.from : ''))
+    expect(sent('KEY')).toEqual(['alice', 'bob'])
+    expect(sent('SKEY')).toEqual([])
+    for (const side of ['alice', 'bob'] as const) expect(stateOf(world, side, 'connection')).toBe('connected')
+  })
+
+  it.each(['NEW', 'SEND', 'MSG', 'KEY', 'OK', 'ACK'])('legacy handshake comes to its end when a %s is lost', word => {
+    const world = new World(scenario('legacy-handshake'))
+    world.apply({ do: 'drop', wire: until(world, word) })
+    playOut(world)
+    for (const side of ['alice', 'bob'] as const) expect(stateOf(world, side, 'connection')).toBe('connected')
+  })
+
   const phases = (world: World, side: 'alice' | 'bob', word: string): string[] =>
     world.entries.flatMap(entry =>
       entry.kind === 'told' && entry.side === side && entry.word === word ? [entry.about] : [],
@@ -106,6 +124,8 @@ describe('scenarios', () => {
     )
     expect(told(playOut(new World(scenario('auth-a-msg'))), 'alice')).toEqual(['MERR'])
     expect(told(playOut(new World(scenario('auth-conn-info'))), 'alice')).toContain('ERR')
+    expect(phases(playOut(new World(scenario('auth-hello'))), 'bob', 'ERR')).toEqual(['CONN NOT_ACCEPTED'])
+    expect(phases(playOut(new World(scenario('auth-qkey'))), 'alice', 'ERR')).toEqual(['QKEY was refused'])
   })
 })
 

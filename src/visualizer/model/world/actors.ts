@@ -16,6 +16,8 @@ export interface Surroundings {
     answered: (answer: Answer) => void,
     failed: () => void,
   ) => void
+  /** Whether the sender of a queue secures it itself. */
+  readonly securable: boolean
   /** Gives something to the other party outside of the network. */
   readonly handOver: (from: SideName, word: string, about: string, queue: string) => void
   /** Returns how to call it off. */

@@ -21,6 +21,8 @@ export class Party implements CueParty {
   readonly #rotation: Rotation
   readonly #sync: Synchronisation
   #replyQueue: string | undefined
+  /** The other party’s key, for this side’s router (legacy handshake). */
+  #senderKey: string | undefined
 
   constructor(side: SideName, world: Surroundings) {
     this.side = side
@@ -30,7 +32,10 @@ export class Party implements CueParty {
     this.#sending = new Sending(this.#actors, {
       confirmationSent: secured => this.#decide({ type: 'confirmation.sent', secured }),
       confirmationRefused: () => this.#decide({ type: 'confirmation.refused' }),
-      sent: (queue, messageType) => this.#rotation.sent(queue, messageType),
+      helloSent: () => this.#decide({ type: 'hello.sent' }),
+      helloRefused: () => this.#decide({ type: 'hello.refused' }),
+      switchConfirmed: () => this.#rotation.confirmed(),
+      switchCompleted: () => this.#rotation.tested(),
     })
     this.#receiving = new Receiving(this.#actors, {
       confirmation: (queue, content) => this.#confirmation(queue, content),
@@ -52,6 +57,10 @@ export class Party implements CueParty {
     return [this.#actors.view(this.#connection), ...parts.flatMap(part => part.views)]
   }
 
+  get hasLink(): boolean {
+    return this.#sending.primary !== undefined
+  }
+
   // What the user does.
 
   create(): void {
@@ -63,11 +72,11 @@ export class Party implements CueParty {
   }
 
   join(): void {
-    this.#decide({ type: 'connection.join' })
+    this.#decide({ type: 'connection.join', by: 'invitation', stopped: false })
   }
 
   allow(): void {
-    this.#decide({ type: 'connection.allow' })
+    this.#decide({ type: 'connection.allow', unsecured: this.#senderKey !== undefined, stopped: false })
   }
 
   send(text: string): void {
@@ -119,14 +128,15 @@ export class Party implements CueParty {
     this.#receiving.sessionLost()
   }
 
-  #confirmation(queue: RcvQueue, { messageType, queue: replyQueue }: Content): void {
+  #confirmation(queue: RcvQueue, { messageType, queue: replyQueue, key }: Content): void {
     const form = messageType === 'CONN_INFO_REPLY' ? 'infoWithReply' : 'info'
-    this.#replyQueue = replyQueue
+    if (replyQueue !== undefined) this.#replyQueue = replyQueue
+    this.#senderKey = key
     const confirmed = (): void => this.#receiving.confirmed(queue)
     this.#actors.decide(
       this.#connection,
-      { type: 'confirmation.received', form, senderKey: false },
-      { createRatchet: confirmed, secureReceiving: confirmed, ...this.#doings() },
+      { type: 'confirmation.received', form, senderKey: key !== undefined },
+      { createRatchet: confirmed, secureReceiving: confirmed, storeSenderKey: confirmed, ...this.#doings() },
     )
   }
 
@@ -146,7 +156,9 @@ export class Party implements CueParty {
   }
 
   #agentMessage(content: Content): void {
-    if (this.#rotation.received(content) || content.messageType !== 'A_QCONT') return
+    if (this.#rotation.received(content)) return
+    if (content.messageType === 'HELLO') this.#decide({ type: 'hello.received' })
+    if (content.messageType !== 'A_QCONT') return
     this.#actors.told('QCONT')
     this.#sending.continueAll()
   }
@@ -163,12 +175,14 @@ export class Party implements CueParty {
       notifyConf: () => this.#actors.told('CONF', `${other} asks to be allowed`),
       notifyInfo: () => this.#actors.told('INFO', `info of ${other}`),
       notifyCon: () => this.#actors.told('CON', 'connected'),
+      notifyNotAccepted: () => this.#actors.told('ERR', 'CONN NOT_ACCEPTED'),
       notifyNotAvailable: () => this.#actors.told('ERR', 'CONN NOT_AVAILABLE'),
       refuse: ({ reason }: Readonly<Record<string, unknown>>) => this.#actors.told('ERR', String(reason)),
       commandJoin: () => this.#commandJoin(),
       commandAllowSecure: () => this.#commandAllowSecure(),
-      enqueueReplyConfirmation: () =>
-        this.#sending.enqueue('CONN_INFO_REPLY', 'own info and reply queue', { queue: this.#replyQueue ?? '' }),
+      commandSecureReceive: () => this.#commands.add(ended => this.#secureReceive(ended)),
+      enqueueHello: () => this.#sending.enqueue('HELLO', 'hello'),
+      enqueueReplyConfirmation: () => this.#enqueueConfirmation('CONN_INFO_REPLY', { queue: this.#replyQueue ?? '' }),
     }
   }
 
@@ -193,11 +207,32 @@ export class Party implements CueParty {
 
   #commandAllowSecure(): void {
     const queue = this.#sending.add(this.#replyQueue ?? '')
-    this.#commands.add(ended => this.#secure(queue, ended, () => this.#sending.enqueue('CONN_INFO', 'own info')))
+    this.#commands.add(ended => this.#secure(queue, ended, () => this.#enqueueConfirmation('CONN_INFO')))
+  }
+
+  // Where the recipient secures the queue, the confirmation tells it with which key.
+  #enqueueConfirmation(messageType: string, more: Partial<Content> = {}): void {
+    const queue = this.#sending.primary
+    if (queue === undefined) return
+    this.#sending.enqueue(messageType, 'own info', { ...more, ...(queue.securable ? {} : { key: queue.key }) })
+  }
+
+  #secureReceive(ended: Ended): void {
+    const queue = this.#receiving.primary
+    if (queue === undefined || this.#senderKey === undefined) return ended('done')
+    this.#receiving.secure(queue, this.#senderKey, result => {
+      if (result === 'noAnswer') return ended('retry')
+      this.#decide({ type: result === 'secured' ? 'queue.secured' : 'step.failed' })
+      ended('done')
+    })
   }
 
   // SKEY repeated with the same key succeeds, so a lost answer is only asked for again (B15).
   #secure(queue: SndQueue, ended: Ended, secured: () => void): void {
+    if (!queue.securable) {
+      secured()
+      return ended('done')
+    }
     this.#actors.world.request(
       this.side,
       { word: 'SKEY', queue: queue.id, key: queue.key },

@@ -8,7 +8,7 @@ export interface RcvQueue extends Protocol {
   readonly id: string
   readonly subscription: Protocol
   /** What the machine’s guards read. */
-  readonly row: { secret: boolean }
+  readonly row: { secret: boolean; readonly securable: boolean }
   /** What the application has been told and not acknowledged. */
   readonly unread: Array<{ readonly message: QueuedMessage; readonly hash: number }>
 }
@@ -71,6 +71,21 @@ export class Receiving {
     this.#actors.decide(queue, { type: 'queue.confirmed' })
   }
 
+  /** KEY: the router knows the sender’s key. */
+  secure(queue: RcvQueue, key: string, ended: (result: 'secured' | 'refused' | 'noAnswer') => void): void {
+    const { world, side } = this.#actors
+    world.request(
+      side,
+      { word: 'KEY', queue: queue.id, key },
+      queue.id,
+      ({ word }) => {
+        if (word === 'OK') this.#actors.decide(queue, { type: 'queue.secured' })
+        ended(word === 'OK' ? 'secured' : 'refused')
+      },
+      () => ended('noAnswer'),
+    )
+  }
+
   remove(queue: RcvQueue): void {
     this.#queues = this.#queues.filter(one => one !== queue)
   }
@@ -114,7 +129,7 @@ export class Receiving {
     }
     this.#actors.decide(
       queue,
-      { type: 'message.arrived', key: envelope === 'confirmation', envelope },
+      { type: 'message.arrived', key: envelope === 'confirmation', senderKey: isKeyInside(content), envelope },
       {
         acknowledge: acknowledged(() => {}),
         processConfirmation: acknowledged(() => this.#listener.confirmation(queue, content)),
@@ -136,7 +151,7 @@ export class Receiving {
   }
 
   #add(id: string): RcvQueue {
-    const row = { secret: false }
+    const row = { secret: false, securable: this.#actors.world.securable }
     const queue: RcvQueue = {
       ...this.#actors.protocol('rcvQueue', id, () => row),
       id,
@@ -198,7 +213,10 @@ export class Receiving {
   }
 }
 
+// In the legacy handshake a confirmation tells the key that its recipient must make known to the router.
+const isKeyInside = ({ messageType, key }: Content): boolean => messageType.startsWith('CONN_INFO') && key !== undefined
+
 const envelopeOf = ({ messageType }: Content): 'confirmation' | 'ratchetKey' | 'message' => {
   if (messageType.startsWith('CONN_INFO')) return 'confirmation'
-  return messageType === 'RATCHET_KEY' ? 'ratchetKey' : 'message'
+  return messageType === 'RATCHET_INFO' ? 'ratchetKey' : 'message'
 }

@@ -94,21 +94,12 @@ export class Rotation {
 
   #secure({ made, key }: Receiver, ended: Ended): void {
     if (made === undefined || key === undefined) return ended('done')
-    const { world, side } = this.#actors
-    world.request(
-      side,
-      { word: 'KEY', queue: made.id, key },
-      made.id,
-      ({ word }) => {
-        if (word === 'OK') {
-          this.#receiving.confirmed(made)
-          this.#actors.decide(made, { type: 'queue.secured' })
-        }
-        this.#receive({ type: word === 'OK' ? 'queue.secured' : 'queue.lost' })
-        ended('done')
-      },
-      () => ended('retry'),
-    )
+    this.#receiving.secure(made, key, result => {
+      if (result === 'noAnswer') return ended('retry')
+      if (result === 'secured') this.#receiving.confirmed(made)
+      this.#receive({ type: result === 'secured' ? 'queue.secured' : 'queue.lost' })
+      ended('done')
+    })
   }
 
   #delete(queue: RcvQueue | undefined, deleted: () => void): void {
@@ -152,10 +143,14 @@ export class Rotation {
     }
   }
 
-  /** A message of this side is at the router. */
-  sent(queue: SndQueue, messageType: string): void {
-    if (messageType === 'QKEY') this.#send({ type: 'key.sent' })
-    if (messageType === 'QTEST' && queue === this.#sender?.made) this.#send({ type: 'test.sent' })
+  /** QKEY is at the router. */
+  confirmed(): void {
+    this.#send({ type: 'key.sent' })
+  }
+
+  /** QTEST is at the router. */
+  tested(): void {
+    this.#send({ type: 'test.sent' })
   }
 
   #offered(queue: string): void {

@@ -17,7 +17,7 @@ export interface Content {
   readonly queue?: string
   /** The queue that QADD replaces. */
   readonly replaces?: string
-  /** The sender’s key for the queue (QKEY). */
+  /** The sender’s key for the queue (QKEY, and confirmations of the legacy handshake). */
   readonly key?: string
 }
 

@@ -4,7 +4,7 @@ import type { Cue, CueWorld, Scenario } from './types.js'
 
 const connect: readonly Cue[] = [
   { side: 'alice', text: 'createConnection', run: ({ alice }) => alice.create() },
-  { side: 'bob', text: 'joinConnection', run: ({ bob }) => bob.join() },
+  { side: 'bob', text: 'joinConnection', run: ({ bob }) => bob.join(), after: ({ bob }) => bob.hasLink },
   {
     side: 'alice',
     text: 'allowConnection',
@@ -27,6 +27,16 @@ const fastHandshake: Scenario = {
   title: 'Fast handshake',
   about: 'The joiner secures the queue of the link, names its reply queue and is told INFO and CON; then both send.',
   spec: ['B11', 'B13', 'B15'],
+  cues: [...connect, says('alice', 'hello Bob'), says('bob', 'hello Alice')],
+}
+
+const legacyHandshake: Scenario = {
+  id: 'legacy-handshake',
+  title: 'Legacy handshake',
+  about:
+    'Each recipient secures its own queue with the key that the confirmation brings (KEY); HELLO tells that it is done.',
+  spec: ['B12', 'B14'],
+  legacy: true,
   cues: [...connect, says('alice', 'hello Bob'), says('bob', 'hello Alice')],
 }
 
@@ -55,15 +65,18 @@ const refusedTypes: readonly string[] = [
   ),
 ]
 
-const handshakeTypes = new Set(['CONN_INFO', 'CONN_INFO_REPLY'])
-const isSent =
-  (messageType: string) =>
-  ({ wires }: CueWorld) =>
-    wires.some(({ word, carries }) => word === 'SEND' && carries === messageType)
+/** Messages of a handshake, and whose queue they go to first. */
+const handshakeTypes: Readonly<Record<string, 'alice' | 'bob'>> = {
+  CONN_INFO: 'bob',
+  CONN_INFO_REPLY: 'alice',
+  HELLO: 'alice',
+}
+const isSent = (messageType: string) => (world: CueWorld) =>
+  world.wires.some(({ word, carries }) => word === 'SEND' && carries === messageType)
 
 const refused = (messageType: string): Scenario => {
-  const recipient = messageType === 'CONN_INFO' ? 'bob' : messageType === 'CONN_INFO_REPLY' ? 'alice' : 'bob'
-  const inHandshake = handshakeTypes.has(messageType)
+  const inHandshake = handshakeTypes[messageType]
+  const recipient = inHandshake ?? 'bob'
   const remove: Cue = {
     side: 'router',
     text: `loses the queue of ${recipient === 'alice' ? 'Alice' : 'Bob'}`,
@@ -75,15 +88,17 @@ const refused = (messageType: string): Scenario => {
     title: `AUTH for ${messageType}`,
     about: `The router does not know the queue any more when ${messageType} comes: what that means is decided by the kind of the message.`,
     spec: ['B42'],
-    ...(inHandshake ? {} : { before: connect }),
-    cues: inHandshake
-      ? [...connect, remove]
-      : [
-          messageType === 'A_MSG'
-            ? says('alice', 'hello')
-            : { side: 'alice', text: `sends ${messageType}`, run: ({ alice }) => alice.enqueue(messageType) },
-          remove,
-        ],
+    ...(messageType === 'HELLO' ? { legacy: true } : {}),
+    ...(inHandshake === undefined ? { before: connect } : {}),
+    cues:
+      inHandshake === undefined
+        ? [
+            messageType === 'A_MSG'
+              ? says('alice', 'hello')
+              : { side: 'alice', text: `sends ${messageType}`, run: ({ alice }) => alice.enqueue(messageType) },
+            remove,
+          ]
+        : [...connect, remove],
   }
 }
 
@@ -129,7 +144,7 @@ const synchronisation: Scenario = {
   before: talking,
   cues: [
     { side: 'alice', text: 'synchronises', run: ({ alice }) => alice.synchronize(true) },
-    { side: 'bob', text: 'synchronises', run: ({ bob }) => bob.synchronize(true), when: isSent('RATCHET_KEY') },
+    { side: 'bob', text: 'synchronises', run: ({ bob }) => bob.synchronize(true), when: isSent('RATCHET_INFO') },
     { ...says('alice', 'can you read this?'), after: isSynchronized },
     { ...says('bob', 'every word'), after: isSynchronized },
   ],
@@ -137,6 +152,7 @@ const synchronisation: Scenario = {
 
 export const scenarios: readonly Scenario[] = [
   fastHandshake,
+  legacyHandshake,
   rotation,
   rotationAborted,
   synchronisation,

@@ -18,8 +18,11 @@ export interface SndQueue extends Protocol {
 export interface SendingListener {
   confirmationSent(secured: boolean): void
   confirmationRefused(): void
-  /** Any message is at the router. */
-  sent(queue: SndQueue, messageType: string): void
+  helloSent(): void
+  helloRefused(): void
+  /** QKEY, and QTEST, is at the router. */
+  switchConfirmed(): void
+  switchCompleted(): void
 }
 
 export class Sending {
@@ -55,7 +58,7 @@ export class Sending {
     const queue: SndQueue = {
       ...this.#actors.protocol('sndQueue', id),
       id,
-      securable: true,
+      securable: this.#actors.world.securable,
       key,
       secured: false,
       waiting: [],
@@ -100,9 +103,11 @@ export class Sending {
     if (head === undefined) return done('empty')
     const { messageType, text } = head
     const { world, side } = this.#actors
+    // A confirmation goes to a queue that its recipient has not secured yet.
+    const isSigned = queue.secured || !messageType.startsWith('CONN_INFO')
     world.request(
       side,
-      { word: 'SEND', queue: queue.id, key: queue.secured ? queue.key : undefined, content: head },
+      { word: 'SEND', queue: queue.id, key: isSigned ? queue.key : undefined, content: head },
       messageType === 'A_MSG' ? text : messageType,
       ({ word }) => {
         if (word === 'OK')
@@ -138,14 +143,18 @@ export class Sending {
       retrySlow: retry('retrySlow'),
       confirmSent: () => this.#listener.confirmationSent(queue.securable),
       refuseConfirmation: () => this.#listener.confirmationRefused(),
+      helloSent: () => this.#listener.helloSent(),
+      refuseHello: () => this.#listener.helloRefused(),
+      confirmSwitch: () => this.#listener.switchConfirmed(),
+      completeSwitch: () => this.#listener.switchCompleted(),
+      queueError: () => actors.told('ERR', `${messageType} was refused`),
+      notifyNotAvailable: () => actors.told('ERR', 'CONN NOT_AVAILABLE'),
     })
-    if (event.type !== 'message.sent') return outcome
-    if (queue.waiting[0] === head) {
+    if (event.type === 'message.sent' && queue.waiting[0] === head) {
       // The row would stay for ever: the reader must see it, and the scenario goes on.
       actors.world.noted(actors.side, `no intent says what becomes of ${messageType}, which was sent`)
       queue.waiting.shift()
     }
-    this.#listener.sent(queue, messageType)
     return outcome
   }
 }

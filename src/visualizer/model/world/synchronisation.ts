@@ -60,7 +60,7 @@ export class Synchronisation {
   }
 
   #doings(): Doings {
-    const sendKey = (): void => this.#sending.enqueue('RATCHET_KEY', this.#ownHash)
+    const sendKey = (): void => this.#sending.enqueue('RATCHET_INFO', this.#ownHash)
     const tell = (): void => this.#actors.told('RSYNC', this.state)
     return {
       sendKey: () => {

@@ -87,6 +87,8 @@ export interface CueWorld {
 }
 
 export interface CueParty {
+  /** Whether it has a queue to send to. */
+  readonly hasLink: boolean
   create(): void
   join(): void
   allow(): void
@@ -109,6 +111,8 @@ export interface Scenario {
   readonly about: string
   /** Behaviours that it shows. */
   readonly spec: readonly string[]
+  /** Queues are of the legacy form: their recipient secures them (KEY), not their sender (SKEY). */
+  readonly legacy?: boolean
   /** Messages that a queue holds. */
   readonly quota?: number
   /** Done before the first row, without being shown. */

@@ -49,6 +49,7 @@ export class World {
       deliver: (recipient, queue, message) => this.#deliver(recipient, queue, message),
     })
     const surroundings = {
+      securable: scenario.legacy !== true,
       request: this.#request.bind(this),
       handOver: this.#handOver.bind(this),
       setTimer: this.#setTimer.bind(this),
