@@ -9,7 +9,7 @@ import {
   type SignalVerdict,
 } from '../../machines/index.js'
 import { virtualClock } from '../../src/testing/virtualClock.js'
-import { signalAnswers } from './catalogue.js'
+import { signalAnswers } from '../../machines/walks.js'
 import { controlledWork, startWorker } from './worker.js'
 
 interface Script {
