@@ -134,7 +134,7 @@ const abandonQueued = async (context: AgentContext, { queueId }: SndQueueRow, er
     if (first === undefined) return waiting
     const messageType = first.message.type as SentMessageType
     const event = { type: 'message.unreached', messageType, host: false, expired: true } as const
-    await settleDelivery(context, first, event, error, upTo)
+    await settleDelivery(context, first, event, { error }, upTo)
   }
 }
 

@@ -14,6 +14,7 @@ import type { WaitingDelivery } from './deliveries.js'
 import type { Inbox } from './inbox.js'
 import type { Network } from './network.js'
 import type { Operations } from './operations.js'
+import type { PrivateRouting } from './privateRouting.js'
 import type { Routers } from './routers.js'
 import type { Sessions } from './sessions.js'
 import type { Statistics } from './statistics.js'
@@ -44,6 +45,8 @@ export interface AgentContext {
   /** Whether there is a network, and how it is used: what can be changed while the agent runs. */
   readonly network: Network
   readonly sessions: Sessions
+  /** The way of what senders do at other parties' queues: directly or through a proxy. */
+  readonly privateRouting: PrivateRouting
   readonly inbox: Inbox
   readonly clock: Clock
   readonly random: Random

@@ -3,7 +3,7 @@ import { boxSecret, type PublicKey, publicKeyOf, type Random } from '../crypto/i
 import type { Bytes, Parts } from '../encoding/index.js'
 import { InternalError, RouterError } from '../errors.js'
 import { decodeMessageEncryptKey, encryptBodyParts } from '../ratchet/index.js'
-import { isHostError, isTemporaryOrHostError, type RouterRequest } from '../smp/client.js'
+import { isHostError, isTemporaryOrHostError, type ProxiedRequest } from '../smp/client.js'
 import { messageEnvelopeParts } from '../smp/protocol/agentEnvelope.js'
 import { CONFIRMATION_PADDING, MESSAGE_PADDING, sealEnvelope } from '../smp/protocol/clientMessage.js'
 import type { AgentConfig } from './config.js'
@@ -21,7 +21,7 @@ export const sendRequest = (
   { message, body: content }: Pick<QueuedDelivery, 'message' | 'body'>,
   { random, config }: { readonly random: Random; readonly config: AgentConfig },
   isSigned = !needsRecipient(queue, message),
-): RouterRequest => {
+): ProxiedRequest => {
   const confirmation = isConfirmation(message.type)
   const body = message.encrypted ?? encryptedMessage(message, content, config.agentVersions.max)
   const header = { version: queue.clientVersion, ...(confirmation ? { dhKey: queue.e2ePublicKey } : {}) }

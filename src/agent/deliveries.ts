@@ -13,7 +13,7 @@ import { errorFact } from './events.js'
 import { conversation } from './failedMessages.js'
 import type { QueuedDelivery } from './outgoing.js'
 import type { SndQueueRow } from './rows.js'
-import { settleDelivery } from './settleDelivery.js'
+import { type AttemptResult, settleDelivery } from './settleDelivery.js'
 import { SharedBodies } from './sharedBodies.js'
 import { readWaiting } from './waitingMessages.js'
 
@@ -245,7 +245,8 @@ export class Deliveries {
     while (memory.items.length === 0 && !memory.complete) await this.#load(queueId, memory)
     const [item] = memory.items
     if (item === undefined || memory.queue === undefined) return 'empty'
-    const error = await this.#attempt(memory.queue, item)
+    const attempt = await this.#attempt(memory.queue, item)
+    const { error } = attempt
     if (this.#closed) return 'empty'
     const { config, clock } = this.#context
     const attemptedAt = clock.now()
@@ -254,10 +255,10 @@ export class Deliveries {
       if (memory.completing.size >= config.deliveriesAhead) await Promise.race(memory.completing)
       memory.items.shift()
       memory.failed = undefined
-      this.#completeLater(queueId, memory, item, event)
+      this.#completeLater(queueId, memory, item, event, attempt)
       return 'sent'
     }
-    const { outcome, warned } = await settleDelivery(this.#context, item, event, error)
+    const { outcome, warned } = await settleDelivery(this.#context, item, event, attempt)
     if (outcome === 'retryFast' || outcome === 'retrySlow') {
       if (memory.items[0] === item) memory.items[0] = { ...item, delivery: { ...item.delivery, warned } }
       this.#noteFailure(memory, item, error, attemptedAt)
@@ -285,27 +286,27 @@ export class Deliveries {
     }
   }
 
-  async #attempt(queue: SndQueueRow, item: QueuedDelivery): Promise<unknown> {
+  async #attempt(queue: SndQueueRow, item: QueuedDelivery): Promise<AttemptResult> {
     const { message } = item
-    const { sessions, log } = this.#context
+    const { privateRouting, log } = this.#context
     try {
-      await sessions.request(queue, sendRequest(queue, item, this.#context))
-      return undefined
+      const { proxy } = await privateRouting.send(queue, sendRequest(queue, item, this.#context))
+      return { proxy }
     } catch (error) {
       const { code } = asDuologueError(error)
       log.debug({ code, connectionId: queue.connectionId, messageId: message.messageId }, 'not delivered')
-      return code === 'AUTH' && needsRecipient(queue, message) ? this.#attemptSigned(queue, item) : error
+      return code === 'AUTH' && needsRecipient(queue, message) ? this.#attemptSigned(queue, item) : { error }
     }
   }
 
   // An earlier attempt may have arrived without an answer, and its recipient have secured the queue since: signed, it is taken once more,
   // and known as a repeated one (B15).
-  async #attemptSigned(queue: SndQueueRow, item: QueuedDelivery): Promise<unknown> {
+  async #attemptSigned(queue: SndQueueRow, item: QueuedDelivery): Promise<AttemptResult> {
     try {
-      await this.#context.sessions.request(queue, sendRequest(queue, item, this.#context, true))
-      return undefined
+      const { proxy } = await this.#context.privateRouting.send(queue, sendRequest(queue, item, this.#context, true))
+      return { proxy }
     } catch (error) {
-      return error
+      return { error }
     }
   }
 
@@ -315,8 +316,9 @@ export class Deliveries {
     memory: QueueMemory,
     item: QueuedDelivery,
     event: ReturnType<typeof attemptEvent>,
+    attempt: AttemptResult,
   ): void {
-    const completion = settleDelivery(this.#context, item, event, undefined)
+    const completion = settleDelivery(this.#context, item, event, attempt)
       .then(() => {})
       .catch((error: unknown) => {
         const { code } = asDuologueError(error)

@@ -5,7 +5,11 @@ import type { networkConfigSchema } from './api/schemas.js'
 /** What can be changed about the use of the network while the agent runs. */
 export type NetworkConfig = Readonly<z.output<typeof networkConfigSchema>>
 
-export const defaultNetworkConfig: NetworkConfig = { sessionMode: 'session' }
+export const defaultNetworkConfig: NetworkConfig = {
+  sessionMode: 'session',
+  proxyMode: 'never',
+  proxyFallback: 'allow',
+}
 
 export interface NetworkOptions {
   readonly clock: Clock
@@ -17,8 +21,8 @@ export interface NetworkOptions {
 export interface NetworkListener {
   /** The device was offline and is online again. */
   online?(): void
-  /** The configuration has changed: sessions made under the old one must end. */
-  configured?(): void
+  /** The configuration has changed; `before` is the old one. */
+  configured?(before: NetworkConfig): void
 }
 
 /** What the agent knows of its network: whether there is one, and how it is to be used (B68). */
@@ -64,6 +68,6 @@ export class Network {
     const before = this.#config
     this.#config = config
     if (JSON.stringify(before) === JSON.stringify(config)) return
-    for (const listener of this.#listeners) listener.configured?.()
+    for (const listener of this.#listeners) listener.configured?.(before)
   }
 }

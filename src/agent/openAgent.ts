@@ -32,6 +32,7 @@ import { Network, type NetworkConfig } from './network.js'
 import { agentSuspended, type Operating, Operations } from './operations.js'
 import { checkOptions, configOf, networkConfigOf } from './options.js'
 import type { QueuedDelivery } from './outgoing.js'
+import { PrivateRouting } from './privateRouting.js'
 import { Routers } from './routers.js'
 import { eventOf, type RcvQueueRow } from './rows.js'
 import { sessionsListener } from './sessionEvents.js'
@@ -188,6 +189,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     },
     listener: sessionsListener(() => context, options.trace),
   })
+  const userRouters = await Routers.open(store, routers)
   let lastCommandId = await highestCommandId(store)
   context = {
     config,
@@ -196,6 +198,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     eventLog,
     network,
     sessions,
+    privateRouting: new PrivateRouting({ config, clock, random, network, routers: userRouters, sessions, statistics }),
     inbox: new Inbox(() => context),
     clock,
     random,
@@ -208,7 +211,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
       publish,
     }),
     users,
-    routers: await Routers.open(store, routers),
+    routers: userRouters,
     statistics,
     connect,
     publish,
@@ -232,12 +235,11 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
   }
   const deliveries = new Deliveries(context)
   const commandWorkers = new CommandWorkers(context)
-  network.listen({
-    online: () => {
-      deliveries.online()
-      commandWorkers.online()
-    },
-  })
+  const retry = (): void => {
+    deliveries.online()
+    commandWorkers.online()
+  }
+  network.listen({ online: retry, configured: retry })
   const cleanup = options.background === true ? undefined : new Cleanup(context)
   const operating: Readonly<Record<Operation, Operating>> = {
     receiving: {

@@ -3,8 +3,10 @@ import { CallError } from '../errors.js'
 import {
   formatRouterAddress,
   parseRouterAddress,
+  type RouterAddress,
   type RouterAddressWithAuth,
   sameRouterPlace,
+  sharesRouterPlace,
 } from '../smp/protocol/routerAddress.js'
 import { userRouters } from '../store/agent/users.js'
 import type { Row, Store } from '../store/index.js'
@@ -68,18 +70,26 @@ export class Routers {
     return picked === undefined ? this.pick(userId, random, old) : formatRouterAddress(picked.router)
   }
 
-  /** A router of the user to send through, not the one that the message is for; undefined when there is none (B49). */
-  pickProxy(userId: number, random: Random, destination: string): RouterAddressWithAuth | undefined {
-    const target = parseRouterAddress(destination)
+  /**
+   * A router of the user to send through, not the one that the message is for; undefined when there is none (B49). One of `avoid` only
+   * when there is no other.
+   */
+  pickProxy(
+    userId: number,
+    random: Random,
+    destination: RouterAddress,
+    avoid: ReadonlySet<UserRouter> = new Set(),
+  ): UserRouter | undefined {
     const usable = this.of(userId).filter(
-      ({ enabled, proxy, router }) => enabled && proxy && !sameRouterPlace(router, target),
+      ({ enabled, proxy, router }) => enabled && proxy && !sharesRouterPlace(router, destination),
     )
-    return pickOne(usable, random)
+    const others = usable.filter(router => !avoid.has(router))
+    return pickOne(others.length > 0 ? others : usable, random)
   }
 
-  /** Whether a router is one that the user has chosen itself. */
-  knows(userId: number, router: string): boolean {
-    return this.#find(userId, router) !== undefined
+  /** Whether a router is one that the user has chosen itself, by whichever of its hosts. */
+  knows(userId: number, destination: RouterAddress): boolean {
+    return this.of(userId).some(({ router }) => sharesRouterPlace(router, destination))
   }
 
   /** The password of a user's router, for NEW. */

@@ -182,7 +182,7 @@ const sendInvitation = async (
     CONFIRMATION_PADDING,
   )
   // In a session of this connection, to the owner’s router.
-  await context.sessions.request(command, {
+  await context.privateRouting.send(command, {
     command: { type: 'SEND', flags: { notification: true }, body: sealed },
     entityId: address.senderId,
   })
@@ -306,7 +306,7 @@ const decided = (
 const secure = async (context: AgentContext, queue: SndQueueRow): Promise<void> => {
   if (!isSecurable(queue) || queue.status !== 'new') return
   const raw = publicKeyOf('ed25519', queue.sndPrivateKey)
-  await context.sessions.request(queue, {
+  await context.privateRouting.send(queue, {
     command: { type: 'SKEY', key: { algorithm: 'ed25519', raw } },
     entityId: queue.sndId,
     key: { algorithm: 'ed25519', privateKey: queue.sndPrivateKey },

@@ -2,11 +2,11 @@ import type { Bytes } from '../encoding/index.js'
 import { CallError, RouterError, TransportError } from '../errors.js'
 import type { Clock } from '../runtime/clock.js'
 import { Permits } from '../runtime/permits.js'
-import type { RouterRequest, RouterSession } from '../smp/client.js'
+import type { RequestOptions, RouterRequest, RouterSession } from '../smp/client.js'
 import type { Response } from '../smp/protocol/responses.js'
 import type { LiveActor } from './actors.js'
 import type { AgentConfig } from './config.js'
-import type { Network } from './network.js'
+import type { Network, NetworkConfig } from './network.js'
 import { RouterLink } from './routerLink.js'
 import type { SessionsListener, SubscribeAnswer, SubscribedQueue } from './subscribedQueue.js'
 import { Subscriptions } from './subscriptions.js'
@@ -19,6 +19,10 @@ export interface SessionTarget {
   readonly router: string
   readonly connectionId: string
 }
+
+/** Whose session it is: the user's, or the connection's (session mode `entity`). */
+export const sessionKey = ({ userId, router, connectionId }: SessionTarget, { sessionMode }: NetworkConfig): string =>
+  sessionMode === 'entity' ? `${userId} ${router} ${connectionId}` : `${userId} ${router}`
 
 export interface SessionsOptions {
   readonly config: AgentConfig
@@ -58,7 +62,10 @@ export class Sessions {
     this.#options = options
     options.network.listen({
       online: () => this.resume(),
-      configured: () => this.#replaceAll(),
+      // Who is sent through does not touch the sessions that there are.
+      configured: before => {
+        if (before.sessionMode !== options.network.config.sessionMode) this.#replaceAll()
+      },
     })
   }
 
@@ -76,6 +83,18 @@ export class Sessions {
     request: RouterRequest,
     urgency: 'interactive' | 'background' = 'background',
   ): Promise<{ readonly response: Response; readonly session: RouterSession }> {
+    return this.use(target, urgency, async (session, options) => ({
+      response: await session.send(request, options),
+      session,
+    }))
+  }
+
+  /** Lends a session, which is made if need be, for one piece of work; its deadline for one command goes with it. Rejects as `request` does. */
+  async use<T>(
+    target: SessionTarget,
+    urgency: 'interactive' | 'background',
+    work: (session: RouterSession, options: Required<RequestOptions>) => Promise<T>,
+  ): Promise<T> {
     if (this.#closed) throw agentClosed(target.router)
     const { config } = this.#options
     const interactive = urgency === 'interactive'
@@ -83,7 +102,7 @@ export class Sessions {
     const session = await link.open(interactive ? config.interactiveConnectMs : config.backgroundConnectMs)
     const timeoutMs = interactive ? config.interactiveCommandMs : config.backgroundCommandMs
     try {
-      return { response: await session.send(request, { timeoutMs }), session }
+      return await work(session, { timeoutMs })
     } finally {
       link.used()
     }
@@ -202,9 +221,8 @@ export class Sessions {
     return links
   }
 
-  #keyOf({ userId, router, connectionId }: SessionTarget): string {
-    const perConnection = this.#options.network.config.sessionMode === 'entity'
-    return perConnection ? `${userId} ${router} ${connectionId}` : `${userId} ${router}`
+  #keyOf(target: SessionTarget): string {
+    return sessionKey(target, this.#options.network.config)
   }
 
   #linkOf(target: SessionTarget): Link {

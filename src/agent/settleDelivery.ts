@@ -21,6 +21,14 @@ import { type ConnectionRow, eventOf, findConnection, findSndQueue, type SndQueu
 import { bodyReleased } from './sharedBodies.js'
 import { decideSndSwitch, type SndSwitch, sndSwitchOf, sndSwitchTo } from './sndSwitch.js'
 
+/** How an attempt ended at the router. */
+export interface AttemptResult {
+  /** Undefined when the router took the message. */
+  readonly error?: unknown
+  /** The router through which it was sent; undefined: directly. */
+  readonly proxy?: string | undefined
+}
+
 /** What has become of an attempt. */
 export interface Settled {
   readonly outcome: DeliveryOutcome
@@ -36,7 +44,7 @@ export const settleDelivery = (
   context: AgentContext,
   item: QueuedDelivery,
   event: SndQueueEvent,
-  error: unknown,
+  { error, proxy }: AttemptResult,
   givenUpTo?: number,
 ): Promise<Settled> => {
   const { connectionId, queueId, messageId } = item.delivery
@@ -64,7 +72,7 @@ export const settleDelivery = (
       if (lost !== undefined) return { result: { outcome: 'dropped', warned: null }, ...lost }
       const decision = decide(sndQueueMachine, queue.status, {}, event)
       state.traced('sndQueue', queueId, event.type, decision)
-      const settled = new Settlement(state, connection, queue, { item, error, ...loaded })
+      const settled = new Settlement(state, connection, queue, { item, error, proxy, ...loaded })
       for (const intent of decision.intents) settled.follow(intent)
       if (decision.from !== decision.to) settled.changes.push(patch(sndQueues, { queueId }, { status: decision.to }))
       return {
@@ -149,10 +157,8 @@ const deliveryGone = (
   return [remove(deliveries, { queueId, messageId }), gone, ...(bodyId === null ? [] : [bodyReleased(bodyId)])]
 }
 
-interface Attempt {
+interface Attempt extends AttemptResult {
   readonly item: QueuedDelivery
-  /** Undefined when the router took the message. */
-  readonly error: unknown
   readonly expired: readonly Expired[]
   readonly elsewhere: Elsewhere
 }
@@ -167,6 +173,7 @@ class Settlement {
   readonly #queue: SndQueueRow
   readonly #item: QueuedDelivery
   readonly #error: unknown
+  readonly #proxy: string | undefined
   readonly #expired: readonly Expired[]
   readonly #elsewhere: Elsewhere
   #outcome: DeliveryOutcome = 'sent'
@@ -176,13 +183,14 @@ class Settlement {
     state: UnitState,
     connection: ConnectionRow,
     queue: SndQueueRow,
-    { item, error, expired, elsewhere }: Attempt,
+    { item, error, proxy, expired, elsewhere }: Attempt,
   ) {
     this.#state = state
     this.#connection = connection
     this.#queue = queue
     this.#item = item
     this.#error = error
+    this.#proxy = proxy
     this.#expired = expired
     this.#elsewhere = elsewhere
     this.#warned = item.delivery.warned
@@ -200,7 +208,8 @@ class Settlement {
       case 'keepForReceipt':
         return this.#finish(this.#item)
       case 'notifySent':
-        if (!this.#elsewhere.sent.has(this.#item.delivery.messageId)) this.#notify('SENT', {})
+        if (!this.#elsewhere.sent.has(this.#item.delivery.messageId))
+          this.#notify('SENT', this.#proxy === undefined ? {} : { proxy: this.#proxy })
         return
       case 'notifyFailed':
       case 'queueError':

@@ -9,7 +9,7 @@ import type { ResultOf } from './api/calls.js'
 const sinceCounter = 'statisticsSince'
 
 /**
- * Counts by user and router: each command with its answer (`SEND`, `SEND AUTH`), what routers send by themselves (`event MSG`) and
+ * Counts by user and router: each command with its answer (`SEND`, `SEND AUTH`; `SEND proxied` through a proxy), what routers send by themselves (`event MSG`) and
  * connections (`connect`, `connect TRANSPORT_…`). Saved at the end and now and then, restored at the start (B01).
  */
 export class Statistics {

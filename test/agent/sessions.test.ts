@@ -302,7 +302,7 @@ describe('what waits is bounded, and what is over is gone', () => {
   })
 
   it('B69 in entity mode a connection that is deleted leaves no link behind, and a dead router’s links go when their failure is old', async () => {
-    open({ sessionMode: 'entity' })
+    open({ ...defaultNetworkConfig, sessionMode: 'entity' })
     const queues = ['a', 'b', 'c'].map(name => queueOf(name))
     void sessions.subscribe(queues)
     for (const _ of queues) await confirm(await accept())
@@ -321,7 +321,7 @@ describe('what waits is bounded, and what is over is gone', () => {
   })
 
   it('B68 in entity mode at most 32 connections to one router are being made at once, and no router waits for another', async () => {
-    open({ sessionMode: 'entity' })
+    open({ ...defaultNetworkConfig, sessionMode: 'entity' })
     const queues = Array.from({ length: 100 }, (_, index) => queueOf(`a${index}`))
     void sessions.subscribe(queues)
     await clock.settle()

@@ -7,6 +7,8 @@ import type { Agent } from '../../src/agent/api/agent.js'
 import { calls, type ParamsOf } from '../../src/agent/api/calls.js'
 import type { AgentEvent, EventPayload } from '../../src/agent/api/events.js'
 import { bodySchema } from '../../src/agent/api/schemas.js'
+import { defaultNetworkConfig } from '../../src/agent/network.js'
+import { withSet } from '../../src/agent/options.js'
 import { CallError } from '../../src/errors.js'
 
 export interface FakeNetwork {
@@ -135,9 +137,9 @@ class PlayedAgent {
     return { online }
   }
 
-  async setNetworkConfig({ sessionMode = 'session' }: ParamsOf<'setNetworkConfig'>) {
+  async setNetworkConfig(changes: ParamsOf<'setNetworkConfig'>) {
     this.called.push('setNetworkConfig')
-    return { sessionMode }
+    return withSet(defaultNetworkConfig, changes)
   }
 
   async deleteConnection({ connectionId }: ParamsOf<'deleteConnection'>) {

@@ -93,8 +93,8 @@ export type EventPayload =
       readonly brokerAt: number
       readonly senderMessageId: number
     }
-  /** The router of the other party has the message. */
-  | { readonly type: 'SENT'; readonly messageId: number }
+  /** The router of the other party has the message; `proxy`: it was sent through that router of the user. */
+  | { readonly type: 'SENT'; readonly messageId: number; readonly proxy?: string }
   /** A message waits longer than usual, and why: once for each kind of error of a message. */
   | ({ readonly type: 'MWARN'; readonly messageId: number; readonly error: ErrorFact } & OwnMessage)
   /** The message failed for good: it was not delivered. */

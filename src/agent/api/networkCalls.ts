@@ -25,7 +25,7 @@ export const networkCalls = {
     z.strictObject({ online: z.boolean() }),
   ),
   setNetworkConfig: call(
-    'Changes how the network is used, for this run of the agent, and returns the whole configuration. A change ends all sessions; what was subscribed is subscribed again (DOWN, UP).',
+    'Changes how the network is used, for this run of the agent, and returns the whole configuration. Another session mode ends all sessions; what was subscribed is subscribed again (DOWN, UP).',
     networkConfigSchema.partial(),
     networkConfigSchema,
   ),

@@ -59,6 +59,17 @@ export const networkConfigSchema = z.strictObject({
    * queues belong together.
    */
   sessionMode: z.enum(['user', 'session', 'server', 'entity']),
+  /**
+   * When messages go through another router of the user, so that the router that they are for does not see where they come from: `always`;
+   * `unknown`: to routers that are not among the user's own; `unprotected`: the same, unless the address is hidden in another way, which
+   * this agent does not do (no SOCKS proxy, no onion hosts), so it means `unknown`; `never`.
+   */
+  proxyMode: z.enum(['always', 'unknown', 'unprotected', 'never']),
+  /**
+   * Whether they may go directly when there is no proxy, or proxy or router cannot do it: `allow`; `allowProtected`: only where the address is
+   * hidden in another way, which here means `prohibit`; `prohibit`: they wait.
+   */
+  proxyFallback: z.enum(['allow', 'allowProtected', 'prohibit']),
 })
 export const idempotencyKeySchema = z.string().min(1).max(128).meta({
   id: 'IdempotencyKey',

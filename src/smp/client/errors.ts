@@ -3,6 +3,9 @@ import { RouterError, TransportError } from '../../errors.js'
 /** A proxy that shows a wrong certificate for the relay counts as a failing network, like whoever intercepts a direct connection. */
 const temporaryProxyCodes = /^PROXY_(BROKER_(NETWORK|TIMEOUT|TRANSPORT_HANDSHAKE_IDENTITY$)|NO_SESSION$)/
 
+/** No proxy, or none that can use the relay as its address names it. */
+const hostProxyCodes = new Set(['PROXY_NONE', 'PROXY_BROKER_HOST', 'PROXY_BROKER_TRANSPORT_VERSION'])
+
 /** Failures of this process or of a proven router's hello, which a new connection would meet again. */
 const permanentTransportCodes = new Set([
   'TRANSPORT_VERSION',
@@ -29,10 +32,7 @@ export const isTemporaryError = (error: unknown): boolean => {
  */
 export const isHostError = (error: unknown): boolean => {
   if (error instanceof TransportError) return error.code === 'TRANSPORT_VERSION'
-  return (
-    error instanceof RouterError &&
-    (error.code === 'PROXY_BROKER_HOST' || error.code === 'PROXY_BROKER_TRANSPORT_VERSION')
-  )
+  return error instanceof RouterError && hostProxyCodes.has(error.code)
 }
 
 /** Both of the above: errors after which a message is tried again rather than reported as failed. */

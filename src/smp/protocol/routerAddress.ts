@@ -40,6 +40,10 @@ export const portOf = (router: RouterAddress): number => (router.port === '' ? D
 export const sameRouterPlace = (a: RouterAddress, b: RouterAddress): boolean =>
   portOf(a) === portOf(b) && a.hosts.length === b.hosts.length && a.hosts.every((host, i) => host === b.hosts[i])
 
+/** Whether both addresses have a place in common: a router may be named by some of its hosts only. */
+export const sharesRouterPlace = (a: RouterAddress, b: RouterAddress): boolean =>
+  portOf(a) === portOf(b) && a.hosts.some(host => b.hosts.includes(host))
+
 /** Whether both addresses name the same router at the same place. */
 export const sameRouter = (a: RouterAddress, b: RouterAddress): boolean =>
   sameRouterPlace(a, b) && Buffer.compare(a.keyHash, b.keyHash) === 0
