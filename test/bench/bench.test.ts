@@ -22,6 +22,15 @@ const results: Results = {
       duplicated: 0,
       reordered: 0,
     },
+    {
+      scenario: 'private',
+      store: 'pglite',
+      connections: 10,
+      messages: 3000,
+      directPerSecond: figureOf([900]),
+      proxiedPerSecond: figureOf([450]),
+      ratio: 0.5,
+    },
   ],
   subscribe: [
     {
@@ -86,6 +95,7 @@ describe('the benchmark', () => {
   it('reports the same as text and as JSON, and says what was skipped', () => {
     expect(asText(results)).toContain('memory, 10 connections')
     expect(asText(results)).toContain('pglite, 1,000 connections')
+    expect(asText(results)).toMatch(/pglite, 10 connections +450 +450 +450 +900 +900 +900 +0\.5/)
     expect(asText(results)).toContain('Skipped: postgres')
     expect(JSON.parse(JSON.stringify(asJson(results, true)))).toMatchObject({ quick: true, endToEnd: results.endToEnd })
   })

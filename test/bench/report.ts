@@ -81,6 +81,11 @@ export const asText = (results: Results): string => {
     ),
     section('End to end, ping-pong round trip', ['', 'p50 ms', 'p99 ms'], pingPongRows(results)),
     section(
+      'The same through a proxy, in turns with directly',
+      ['', 'messages/s', 'min', 'max', 'directly', 'min', 'max', 'ratio'],
+      privateRows(results),
+    ),
+    section(
       'Subscribing everything on one router, after a start',
       ['', 'ms', 'min', 'max', 'per second', 'CPU µs each', 'blocked ms', 'held bytes each', 'peak RSS MB'],
       subscribeRows(results),
@@ -140,6 +145,14 @@ const pingPongRows = ({ endToEnd }: Results): string[][] =>
   endToEnd.flatMap(result =>
     result.scenario === 'ping-pong' ? [[result.store, figure(result.p50Ms.median), figure(result.p99Ms.median)]] : [],
   )
+
+const privateRows = ({ endToEnd }: Results): string[][] =>
+  endToEnd.flatMap(result => {
+    if (result.scenario !== 'private') return []
+    const { store, connections, proxiedPerSecond: proxied, directPerSecond: direct, ratio } = result
+    const cells = [proxied.median, proxied.min, proxied.max, direct.median, direct.min, direct.max, ratio]
+    return [[`${store}, ${connections} connections`, ...cells.map(figure)]]
+  })
 
 const subscribeRows = ({ subscribe }: Results): string[][] =>
   subscribe.map(({ store, connections, ms, perSecond, cpuUs, blockedMs, heldBytes, peakRssMb }) => {

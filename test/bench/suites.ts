@@ -1,5 +1,5 @@
 /** The suites of the benchmark, in the order in which they run; `--only` picks some of them. */
-import { type EndToEndResult, oneWay, pingPong } from './endToEnd/scenarios.js'
+import { type EndToEndResult, oneWay, pingPong, privateRouting } from './endToEnd/scenarios.js'
 import { openWorld, type StoreKind } from './endToEnd/world.js'
 import { type CommitFloor, pgliteCommits, postgresCommits } from './floor/commits.js'
 import { messageCryptoUs } from './floor/message.js'
@@ -19,7 +19,7 @@ export interface BenchOptions {
   readonly progress: (text: string) => void
 }
 
-export const suiteNames = ['micro', 'floor', 'postgres', 'pglite', 'subscribe', 'signal', 'memory'] as const
+export const suiteNames = ['micro', 'floor', 'postgres', 'pglite', 'private', 'subscribe', 'signal', 'memory'] as const
 export type SuiteName = (typeof suiteNames)[number]
 
 export interface Floor {
@@ -53,6 +53,7 @@ export const runSuites = async (options: BenchOptions): Promise<Results> => {
     if (!suites.has(store) || (store === 'postgres' && !reachable)) continue
     endToEnd.push(...(await runEndToEnd(store, options)))
   }
+  if (suites.has('private')) endToEnd.push(...(await runPrivate(reachable ? 'postgres' : 'pglite', options)))
   const subscribe = suites.has('subscribe') ? await runSubscribe(options, reachable) : []
   const signal = suites.has('signal') ? await runSignalSuite(options, reachable) : undefined
   return { micro, floor, endToEnd, subscribe, ...(signal === undefined ? {} : { signal }), skipped }
@@ -119,6 +120,23 @@ const runEndToEnd = async (store: StoreKind, options: BenchOptions): Promise<End
   return results
 }
 
+const runPrivate = async (store: StoreKind, options: BenchOptions): Promise<EndToEndResult[]> => {
+  const { quick, effort, databaseUrl, profileDir, progress } = options
+  const { repeats } = effort
+  progress('private: starting two routers and two agents')
+  const world = await openWorld({ store, databaseUrl, profileDir, withProxy: true })
+  const results: EndToEndResult[] = []
+  try {
+    for (const { connections, messages } of quick ? quickLoads : privateLoads) {
+      progress(`private: connections: ${connections}`)
+      results.push(await privateRouting(world, { store, connections, messages, repeats }))
+    }
+  } finally {
+    await world.close()
+  }
+  return results
+}
+
 /**
  * Messages on each connection. The many connections come first: by then the three processes have compiled what they run, which
  * would else be most of what a single connection costs.
@@ -127,6 +145,12 @@ const fullLoads = [
   { connections: 100, messages: 100 },
   { connections: 10, messages: 300 },
   { connections: 1, messages: 1000 },
+]
+// Every run is made twice, and the slower way of the two counts for the deadline.
+const privateLoads = [
+  { connections: 100, messages: 40 },
+  { connections: 10, messages: 150 },
+  { connections: 1, messages: 500 },
 ]
 const quickLoads = [
   { connections: 100, messages: 5 },

@@ -51,8 +51,16 @@ const orFailure = <T>(run: (resolve: (result: T) => void) => void): Promise<T> =
     run(resolve)
   })
 
-const open = async ({ store, router }: OpenParams): Promise<void> => {
+const open = async ({ store, router, proxy }: OpenParams): Promise<void> => {
   agent = await openAgent({ store, routers: [router] })
+  if (proxy !== undefined) {
+    await agent.setRouters({
+      routers: [
+        { address: router, proxy: false },
+        { address: proxy, storage: false },
+      ],
+    })
+  }
   void readEvents(agent).catch(fail)
 }
 
@@ -78,6 +86,11 @@ const readEvents = async (agent: Agent): Promise<void> => {
     waiting = 0
     agent.ackEvents({ upTo: event.cursor }).catch(fail)
   }
+}
+
+/** Whether messages go through the proxy from now on. */
+const sendPrivately = async (isPrivate: boolean): Promise<void> => {
+  await theAgent().setNetworkConfig({ proxyMode: isPrivate ? 'always' : 'never', proxyFallback: 'prohibit' })
 }
 
 const invite = async (count: number): Promise<Array<{ readonly connectionId: string; readonly link: string }>> =>
@@ -208,6 +221,7 @@ const answer = ({ bodyLength }: { readonly bodyLength: number }): void => {
 
 const credit = (given: Credit): void => onCredit(given)
 
-const served = serveCalls({ open, invite, join, untilConnected, send, receive, ping, answer, credit }, async () =>
-  agent?.close(),
+const served = serveCalls(
+  { open, sendPrivately, invite, join, untilConnected, send, receive, ping, answer, credit },
+  async () => agent?.close(),
 )

@@ -4,6 +4,8 @@ import type { AgentOptions } from '../../../src/agent/openAgent.js'
 export interface OpenParams {
   readonly store: Exclude<AgentOptions['store'], { readonly open: unknown }>
   readonly router: string
+  /** A second router, to send through and for nothing else. */
+  readonly proxy?: string
 }
 
 /** One direction of an exchange: over these connections, so many messages on each. */

@@ -27,7 +27,19 @@ export interface PingPongResult {
   readonly p99Ms: Figure
 }
 
-export type EndToEndResult = OneWayResult | PingPongResult
+/** The same exchange directly and through a proxy, in turns. */
+export interface PrivateResult {
+  readonly scenario: 'private'
+  readonly store: StoreKind
+  readonly connections: number
+  readonly messages: number
+  readonly directPerSecond: Figure
+  readonly proxiedPerSecond: Figure
+  /** Of the medians: 1 would be as fast as directly. */
+  readonly ratio: number
+}
+
+export type EndToEndResult = OneWayResult | PingPongResult | PrivateResult
 
 export interface OneWayOptions {
   readonly store: StoreKind
@@ -64,6 +76,32 @@ export const oneWay = async (world: World, options: OneWayOptions): Promise<OneW
     lost: 0,
     duplicated: 0,
     reordered: 0,
+  }
+}
+
+/** As `oneWay`, with a proxy between sender and router every other time. */
+export const privateRouting = async (world: World, options: OneWayOptions): Promise<PrivateResult> => {
+  const { store, connections, messages, repeats } = options
+  const ids = await world.connections(connections)
+  const rates = { direct: [] as number[], proxied: [] as number[] }
+  const exchange = async (isPrivate: boolean, count: number): Promise<number> => {
+    await world.alice.call('sendPrivately', isPrivate)
+    return run(world, ids, count)
+  }
+  for (const isPrivate of [false, true]) await exchange(isPrivate, Math.ceil(messages / 5))
+  for (let index = 0; index < repeats; index++) {
+    rates.direct.push(await exchange(false, messages))
+    rates.proxied.push(await exchange(true, messages))
+  }
+  const [directPerSecond, proxiedPerSecond] = [figureOf(rates.direct), figureOf(rates.proxied)]
+  return {
+    scenario: 'private',
+    store,
+    connections,
+    messages: messages * connections,
+    directPerSecond,
+    proxiedPerSecond,
+    ratio: round(proxiedPerSecond.median / directPerSecond.median),
   }
 }
 

@@ -7,6 +7,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { initRouter } from '../../../src/router/directory.js'
+import { initOptions } from '../../../src/router/openRouter.js'
 import { type CallableChild, type Child, type ChildOptions, spawnScript, startChild } from '../processes.js'
 import type { OpenParams } from './protocol.js'
 
@@ -16,10 +18,13 @@ export interface WorldOptions extends ChildOptions {
   readonly store: StoreKind
   /** For the store `postgres`. */
   readonly databaseUrl: string
+  /** A second router in a process of its own, which Alice can send through. */
+  readonly withProxy?: boolean
 }
 
 export interface World {
   readonly router: Child
+  readonly proxy: Child | undefined
   readonly alice: CallableChild
   readonly bob: CallableChild
   /** Makes connections until there are `count`; ids at alice and at bob, in the same order. */
@@ -45,7 +50,7 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
     if (options.store === 'postgres') {
       await dropSchemas(
         options.databaseUrl,
-        ['router', 'alice', 'bob'].map(name => `${schema}_${name}`),
+        ['router', 'proxy_router', 'alice', 'bob'].map(name => `${schema}_${name}`),
       )
     }
   }
@@ -57,10 +62,14 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
   try {
     const router = await startRouter(join(directory, 'router'), schema, options)
     started.push(router)
+    const proxy =
+      options.withProxy === true ? await startRouter(join(directory, 'proxy'), `${schema}_proxy`, options) : undefined
+    if (proxy !== undefined) started.push(proxy)
     const agentOf = async (name: string): Promise<CallableChild> => {
       const child = startChild(agentScript, options)
       started.push(child)
-      await child.call('open', { store: storeOf(name), router: router.address } satisfies OpenParams)
+      const params: OpenParams = { store: storeOf(name), router: router.address }
+      await child.call('open', proxy === undefined ? params : { ...params, proxy: proxy.address })
       return child
     }
     const [alice, bob] = await Promise.all([agentOf('alice'), agentOf('bob')])
@@ -80,7 +89,7 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
       }
       return { alice: ids.alice.slice(0, count), bob: ids.bob.slice(0, count) }
     }
-    return { router, alice, bob, connections, close }
+    return { router, proxy, alice, bob, connections, close }
   } catch (error) {
     await close().catch(() => {})
     throw error
@@ -98,6 +107,8 @@ export const startRouter = async (
     pglite: [],
     postgres: ['--database-url', databaseUrl, '--schema', `${schema}_router`],
   }[store]
+  // By itself a router connects to no other one on its own machine.
+  await initRouter(directory, initOptions({ host: '127.0.0.1', port: 0, proxy: { privateAddresses: true } }))
   const args = ['router', 'start', '--dir', directory, '--host', '127.0.0.1', '--port', '0', '--json', ...place]
   const { child, ...started } = spawnScript(routerScript, args, { profileDir })
   const late = setTimeout(() => child.kill('SIGKILL'), startMs)
