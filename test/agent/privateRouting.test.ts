@@ -91,6 +91,35 @@ describe('B49 the proxy mode', () => {
     expect(await countsAt(alice, relay)).toMatchObject({ 'SEND proxied': 2, 'SKEY proxied': 1 })
   })
 
+  it('B49 holds while the other party moves its queue to another router', async () => {
+    const settings = [storing(home), proxying(proxy)]
+    const { alice, bob, atAlice, atBob } = await world.connected({ proxyFallback: 'prohibit' }, settings)
+    const second = await world.newRouter()
+    await bob.agent.setRouters({ routers: [storing(second)] })
+    await say(alice, atAlice, 'one')
+    await bob.agent.switchConnection({ connectionId: atBob })
+    await say(alice, atAlice, 'two')
+    expect(await hear(bob, atBob, 2)).toEqual(['one', 'two'])
+    await world.until(() => told(bob, 'SWITCH').some(({ phase }) => phase === 'completed'), 'the switch')
+    await say(alice, atAlice, 'three')
+    expect(await hear(bob, atBob, 1)).toEqual(['three'])
+    expect([world.blocksTo(relay), world.blocksTo(second)]).toEqual([undefined, undefined])
+    expect(proxiesOf(alice)).toEqual([proxy.address, proxy.address, proxy.address])
+    expect(await countsAt(alice, second)).toHaveProperty('SEND proxied')
+  })
+
+  it('B49 many connections share one session to the proxy and one PRXY', async () => {
+    const alice = await world.startAlice({ proxyMode: 'unknown', proxyFallback: 'prohibit' })
+    const bob = await world.startBob()
+    const ids: Array<{ initiatorId: string; joinerId: string }> = []
+    for (let index = 0; index < 12; index++) ids.push(await world.connect(alice, bob))
+    const bodies = Array.from({ length: 6 }, (_, index) => `message ${index}`)
+    await Promise.all(ids.map(({ initiatorId }) => say(alice, initiatorId, ...bodies)))
+    for (const { joinerId } of ids) expect(await hear(bob, joinerId, 6)).toEqual(bodies)
+    expect(await countsAt(alice, proxy)).toEqual({ connect: 1, PRXY: 1, PFWD: 12 * 8 })
+    expect(proxy.current.stats().proxy).toMatchObject({ relays: 1, relayRequests: 1 })
+  })
+
   it('B49 is never by default, and a wrong word is refused', async () => {
     const alice = await world.startAlice({})
     expect(await alice.agent.setNetworkConfig({})).toMatchObject({ proxyMode: 'never', proxyFallback: 'allow' })
@@ -234,6 +263,20 @@ describe.each(Object.entries(obstacles))('B49 the fallback, with %s', (_, { code
       expect(told(alice, 'MWARN')).toHaveLength(1)
     },
   )
+
+  it('B49 prohibit: the steps of a handshake wait too, and ERR tells why', async () => {
+    const alice = await world.startAlice({ proxyMode: 'unknown', proxyFallback: 'prohibit' }, await settings())
+    const bob = await world.startBob()
+    const { connectionId: atBob, link } = await bob.agent.createConnection({})
+    const { connectionId } = await alice.agent.joinConnection({ link })
+    expect(await alice.next('ERR', connectionId)).toMatchObject({ temporary: true, error: { code } })
+    expect(world.blocksTo(relay)).toBeUndefined()
+    await alice.agent.setRouters({ routers: [storing(home), proxying(proxy)] })
+    const { confirmationId } = await bob.next('CONF', atBob)
+    await bob.agent.allowConnection({ connectionId: atBob, confirmationId })
+    await alice.next('CON', connectionId)
+    expect(world.blocksTo(relay)).toBeUndefined()
+  })
 
   it('B49 prohibit: what waits goes directly as soon as it may', async () => {
     const { alice, bob, atAlice, atBob } = await world.connected({ proxyFallback: 'prohibit' })
