@@ -22,7 +22,7 @@ type InvitationRow = Row<typeof invitations>
  */
 export const acceptContact = async (
   context: AgentContext,
-  { invitationId, info = Buffer.alloc(0), connectionId: prepared, ...more }: ParsedParamsOf<'acceptContact'>,
+  { invitationId, info = Buffer.alloc(0), pq, connectionId: prepared, ...more }: ParsedParamsOf<'acceptContact'>,
   calling: Calling,
 ): Promise<ResultOf<'acceptContact'>> => {
   checkInfoLength(info.length)
@@ -31,7 +31,7 @@ export const acceptContact = async (
   const invitation = await findInvitation(context, invitationId)
   const known = prepared ?? (await earlierConnection(context, invitation, idempotencyKey))
   const connectionId = known ?? calling.connectionId ?? newId(context.random)
-  const accept = { connectionId, isNew: known === undefined, idempotencyKey, info }
+  const accept = { connectionId, isNew: known === undefined, idempotencyKey, info, pq }
   return context.runtime.run({
     name: 'acceptContact',
     locks: [invitation.connectionId, accept.connectionId],
@@ -73,6 +73,7 @@ interface Accept {
   readonly isNew: boolean
   readonly idempotencyKey: string | undefined
   readonly info: Bytes
+  readonly pq: boolean
 }
 
 /** What the decision rests on besides the connection: read under the lock of the contact address. */
@@ -96,12 +97,12 @@ const readFound = async (
   return { invitation, byKey, earlier, progress: await readProgress(read, connectionId) }
 }
 
-const accepted = (
+const accepted = async (
   context: AgentContext,
   state: UnitState,
-  { connectionId, isNew, idempotencyKey, info }: Accept,
+  { connectionId, isNew, idempotencyKey, info, pq }: Accept,
   { invitation, byKey, earlier, progress }: Found,
-): Outcome<ResultOf<'acceptContact'>> => {
+): Promise<Outcome<ResultOf<'acceptContact'>>> => {
   if (invitation === undefined) throw notFound()
   const { invitationId, acceptedBy, userId, request } = invitation
   if (byKey !== undefined && byKey.connectionId !== acceptedBy) throw keyOfAnotherCall()
@@ -121,8 +122,9 @@ const accepted = (
     ...(isNew ? { made: { userId, origin: 'accepted' as const, idempotencyKey } } : {}),
     target: invitation.accepted ? undefined : joinTarget(request, context.config),
     info,
+    pq,
   }
-  const effects = joinEffects(context, state, join, progress)
+  const effects = await joinEffects(context, state, join, progress)
   const changes = [
     ...(effects.changes ?? []),
     patch(invitations, { invitationId }, { accepted: true, acceptedBy: connectionId }),

@@ -31,6 +31,7 @@ export const allowConnection = (
     load: read => readProgress(read, connectionId),
     compute: (state, progress): Outcome<ResultOf<'allowConnection'>> => {
       const connection = requireConnection(state, connectionId)
+      checkInfoLength(info.length, connection)
       const confirmation = state.rows(confirmations, connectionId).find(row => row.confirmationId === confirmationId)
       const rcvQueue = rcvQueuesOf(state, connectionId)[0]
       let sndQueue = sndQueuesOf(state, connectionId)[0]

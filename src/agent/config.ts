@@ -98,5 +98,3 @@ export const defaultConfig: AgentConfig = {
 export const versionRatchetOnConfirmation = 7
 /** The agent version from which delivery receipts are understood (B38). */
 export const versionReceipts = 4
-/** The agent version from which a KEM may take part. */
-export const versionPq = 5

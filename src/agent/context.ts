@@ -1,4 +1,4 @@
-import type { Random } from '../crypto/index.js'
+import type { Kem, Random } from '../crypto/index.js'
 import type { Clock } from '../runtime/clock.js'
 import type { EventLog } from '../runtime/eventLog.js'
 import { type Logger, silentLogger, type Trace } from '../runtime/ports.js'
@@ -50,6 +50,7 @@ export interface AgentContext {
   readonly inbox: Inbox
   readonly clock: Clock
   readonly random: Random
+  readonly kem: Kem
   readonly log: Logger
   readonly operations: Operations
   readonly supervisor: Supervisor

@@ -1,5 +1,6 @@
 import { CallError, InternalError } from '../errors.js'
 import { formatConnectionRequest } from '../smp/protocol/connectionRequest.js'
+import type { Outcome } from '../runtime/unit.js'
 import type { QueueIds } from '../smp/protocol/responses.js'
 import { connections, rcvQueues } from '../store/agent/connections.js'
 import { insert, patch, remove, removeWhere } from '../store/index.js'
@@ -22,7 +23,8 @@ import { isTriedAgain } from './triedAgain.js'
 /**
  * createConnection: keys and intent are stored, then the router is asked for a queue (NEW), then the link is stored and returned: an
  * invitation for one other party, or a contact address, whose link may be used by many (B18). A repeated call under the same
- * idempotency key goes on where the first stopped, with the same keys.
+ * idempotency key goes on where the first stopped, with the same keys. With `pq: 'invitation'` the link has a KEM key too, and is three times
+ * as long (B19).
  */
 export const createConnection = async (
   context: AgentContext,
@@ -89,13 +91,14 @@ const requestQueue = async (
 
 const storeIntent = async (
   context: AgentContext,
-  { userId, mode, idempotencyKey }: ParsedParamsOf<'createConnection'>,
+  { userId, mode, pq, idempotencyKey }: ParsedParamsOf<'createConnection'>,
   { connectionId = newId(context.random) }: Calling,
 ): Promise<Intent> => {
+  if (mode === 'contact' && pq === 'invitation') throw noKeysInAddress()
   context.users.require(userId)
   const known = await connectionByKey(context, userId, idempotencyKey)
   const store = (row: ConnectionRow | undefined): Promise<Intent> =>
-    intentOf(context, { userId, mode, idempotencyKey, known: row, connectionId: row?.connectionId ?? connectionId })
+    intentOf(context, { userId, mode, pq, idempotencyKey, known: row, connectionId: row?.connectionId ?? connectionId })
   return onceByKey(context, userId, idempotencyKey, () => store(known), store)
 }
 
@@ -104,17 +107,18 @@ const intentOf = (
   fields: {
     readonly userId: number
     readonly mode: 'invitation' | 'contact'
+    readonly pq: boolean | 'invitation'
     readonly idempotencyKey: string | undefined
     readonly known: ConnectionRow | undefined
     readonly connectionId: string
   },
 ): Promise<Intent> => {
-  const { userId, mode, idempotencyKey, known, connectionId } = fields
+  const { userId, mode, pq, idempotencyKey, known, connectionId } = fields
   const origin = mode === 'contact' ? 'contact' : 'created'
   return context.runtime.run({
     name: 'createConnection',
     locks: [connectionId],
-    compute: state => {
+    compute: async (state): Promise<Outcome<Intent>> => {
       if (known !== undefined) {
         const connection = requireConnection(state, connectionId)
         const [queue] = rcvQueuesOf(state, connectionId)
@@ -128,7 +132,8 @@ const intentOf = (
         userId,
         origin,
         agentVersion: config.agentVersions.max,
-        ...(mode === 'contact' ? {} : { x3dhKeys: newX3dhKeys(config) }),
+        pqSupport: pq !== false,
+        ...(mode === 'contact' ? {} : { x3dhKeys: await newX3dhKeys(context, pq === 'invitation') }),
         idempotencyKey,
         now: state.now,
       })
@@ -139,6 +144,12 @@ const intentOf = (
     },
   })
 }
+
+const noKeysInAddress = (): CallError =>
+  new CallError('CMD_PROHIBITED', 'a contact address has no keys: those who join by it send theirs', {
+    field: 'pq',
+    hint: 'true lets the connections that are made by it be post-quantum',
+  })
 
 /** Takes away a connection that no router knows of yet. */
 export const forgetIntent = (context: AgentContext, connectionId: string): Promise<void> =>

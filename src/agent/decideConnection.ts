@@ -29,10 +29,13 @@ export const refusal = (connectionId: string): Pick<Doings, 'refuse'> => ({
   },
 })
 
-/** notifyCon: the connection is complete, and the confirmation that waited for it goes. */
-export const complete = (connection: ConnectionRow): Effects => ({
+/**
+ * notifyCon: the connection is complete, and the confirmation that waited for it goes. `pqEncryption`: whether the message that completes it
+ * was encrypted post-quantum (B19).
+ */
+export const complete = (connection: ConnectionRow, pqEncryption: boolean): Effects => ({
   changes: [removeWhere(confirmations, { connectionId: connection.connectionId })],
-  events: [eventOf(connection, 'CON', {})],
+  events: [eventOf(connection, 'CON', { pqEncryption })],
 })
 
 /** What a handshake that a router has ended is told as. */

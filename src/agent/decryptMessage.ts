@@ -26,6 +26,7 @@ export type DecryptedMessage = {
       readonly plaintext: Bytes
       readonly message: NumberedMessage
       readonly agentVersion: number
+      readonly pqEncryption: boolean
     }
   /** Decrypted, and no numbered message. */
   | { readonly type: 'unreadable'; readonly error: DuologueError; readonly agentVersion: number }
@@ -34,8 +35,11 @@ export type DecryptedMessage = {
   | { readonly type: 'undecrypted'; readonly error: DuologueError }
 )
 
-/** Decrypts and reads a message; changes nothing by itself. Throws CallError `AGENT_PROHIBITED` when there is no ratchet yet. */
-export const decryptMessage = ({ context, state, connection, opened }: Arrival): DecryptedMessage => {
+/**
+ * Decrypts and reads a message; changes nothing by itself. It waits for the KEM where a turn of the ratchet needs it. Throws CallError
+ * `AGENT_PROHIBITED` when there is no ratchet yet, KemError when nothing could be decided and the same message must come again.
+ */
+export const decryptMessage = async ({ context, state, connection, opened }: Arrival): Promise<DecryptedMessage> => {
   const envelope = opened.content?.envelope
   if (envelope?.type !== 'message') throw new InternalError('no message')
   if (connection.ratchet === null) {
@@ -44,7 +48,8 @@ export const decryptMessage = ({ context, state, connection, opened }: Arrival):
   const { connectionId } = connection
   const skipped = skippedKeysOf(state, connectionId)
   const before = decodeRatchetState(connection.ratchet)
-  const { result, state: after, skippedChange } = decrypt(before, skipped, envelope.encryptedMessage)
+  const decryption = await decrypt(before, skipped, envelope.encryptedMessage, { kem: context.kem })
+  const { result, state: after, skippedChange, pqEncrypted: pqEncryption } = decryption
   const common = {
     encryptedHash: encryptedHashOf(envelope.encryptedMessage),
     ratchet: after === before ? connection.ratchet : encodeRatchetState(after),
@@ -60,7 +65,7 @@ export const decryptMessage = ({ context, state, connection, opened }: Arrival):
   const agentVersion = risenVersion(connection, envelope, context.config.agentVersions)
   try {
     const message = numbered(result.plaintext, connection)
-    return { ...common, type: 'message', plaintext: result.plaintext, message, agentVersion }
+    return { ...common, type: 'message', plaintext: result.plaintext, message, agentVersion, pqEncryption }
   } catch (error) {
     return { ...common, type: 'unreadable', error: asDuologueError(error), agentVersion }
   }

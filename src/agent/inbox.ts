@@ -1,5 +1,5 @@
 import { type Bytes, toBase64url } from '../encoding/index.js'
-import { asDuologueError, RouterError, StoreError } from '../errors.js'
+import { asDuologueError, KemError, RouterError, StoreError } from '../errors.js'
 import { ownedBytes } from '../runtime/rows.js'
 import { isTemporaryError } from '../smp/client.js'
 import type { KeptMessage } from './arrival.js'
@@ -136,10 +136,10 @@ export class Inbox {
       this.#held?.taken(queueId)
       this.#held?.progressed(connectionId)
     } catch (error) {
-      // Nothing was stored, so nothing is acknowledged: the router delivers it again with the next subscription.
+      // Nothing was decided or stored, so nothing is acknowledged: the router delivers it again with the next subscription.
       const { code } = asDuologueError(error)
-      log.error({ code, connectionId: message.queue.connectionId }, 'a message could not be stored')
-      if (error instanceof StoreError) this.#processLater(message)
+      log.error({ code, connectionId: message.queue.connectionId }, 'a message could not be processed')
+      if (error instanceof StoreError || error instanceof KemError) this.#processLater(message)
     }
   }
 

@@ -1,15 +1,25 @@
 import type { Bytes } from '../encoding/index.js'
 import { InternalError } from '../errors.js'
-import { decodeE2ePrivateKeys, e2eParamsOf, encodeE2ePrivateKeys, generateE2eParams } from '../ratchet/index.js'
+import { decodeE2ePrivateKeys, e2eParamsOf, encodeE2ePrivateKeys, generateKemE2eParams } from '../ratchet/index.js'
 import type { InvitationRequest } from '../smp/protocol/connectionRequest.js'
 import { e2eParamsForLink } from '../smp/protocol/e2eParams.js'
 import type { AgentConfig } from './config.js'
+import type { AgentContext } from './context.js'
 import { queueInfoOf } from './queues.js'
 import type { ConnectionRow, RcvQueueRow } from './rows.js'
 
-/** The initiator’s private half of X3DH for a row, until the other party has confirmed. */
-export const newX3dhKeys = ({ e2eVersions }: AgentConfig): Bytes =>
-  encodeE2ePrivateKeys(generateE2eParams(e2eVersions.max).privateKeys)
+/**
+ * The initiator’s private half of X3DH for a row, until the other party has confirmed; with a KEM key to propose if `withKem` and this
+ * agent’s versions have one. Throws KemError.
+ */
+export const newX3dhKeys = async (
+  { config, kem }: Pick<AgentContext, 'config' | 'kem'>,
+  withKem: boolean,
+): Promise<Bytes> => {
+  const use = withKem ? ({ kind: 'propose' } as const) : undefined
+  const { privateKeys } = await generateKemE2eParams(config.e2eVersions.max, use, { kem })
+  return encodeE2ePrivateKeys(privateKeys)
+}
 
 /** What a link says of an own queue, once the router has made it. */
 export const namedQueue = (config: AgentConfig, queue: RcvQueueRow): Omit<InvitationRequest, 'mode' | 'e2e'> => ({

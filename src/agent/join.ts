@@ -4,23 +4,25 @@ import {
   encodeE2eParams,
   encodeRatchetState,
   type E2eParams,
-  generateE2eParams,
+  generateKemE2eParams,
   generateX448,
   initSndRatchet,
+  replyKem,
   x3dhJoiner,
 } from '../ratchet/index.js'
 import { type Effects, follow } from '../runtime/follow.js'
 import type { Read, UnitState } from '../runtime/unit.js'
+import { versionsAllowKem } from '../smp/protocol/agentEnvelope.js'
 import { encodeQueueInfo } from '../smp/protocol/queueInfo.js'
 import { formatRouterAddress } from '../smp/protocol/routerAddress.js'
 import { commands, connections, handshakes, rcvQueues, sndQueues } from '../store/agent/connections.js'
 import { type Change, insert, patch, put, type Row } from '../store/index.js'
-import type { AgentConfig } from './config.js'
 import type { AgentContext } from './context.js'
 import { decideConnection, refusal } from './decideConnection.js'
 import { createQueueStep, isStopped, secureReceiveStep, secureSendStep, sendInvitationStep } from './handshakeSteps.js'
 import { newX3dhKeys } from './invitation.js'
 import type { ContactTarget, InvitationTarget, JoinTarget } from './joinTarget.js'
+import { checkInfoLength } from './limits.js'
 import { newConnection, type Origin } from './newConnection.js'
 import { newRcvQueue, newSndQueue } from './queues.js'
 import { type ConnectionRow, usedSndQueue, rcvQueuesOf, requireConnection } from './rows.js'
@@ -33,6 +35,8 @@ export interface Join {
   /** Undefined for a connection that is under way: it goes on with what is stored. */
   readonly target: JoinTarget | undefined
   readonly info: Bytes
+  /** Whether this side wants post-quantum encryption; a connection that is under way keeps what it has. */
+  readonly pq: boolean
 }
 
 /** What the tables outside of the aggregate tell of a handshake. */
@@ -53,9 +57,14 @@ export const readProgress = async (read: Read, connectionId: string): Promise<Pr
 /**
  * Everything that a join stores in one commit: keys, ratchet, queues and the first step (B15, B16). For a connection that exists it is
  * what the machine says: a prepared one begins, one that was stopped goes on with its keys, any other is left alone. Throws CallError
- * `CMD_PROHIBITED`.
+ * `CMD_PROHIBITED`, EncodeError `LARGE_MSG`, KemError.
  */
-export const joinEffects = (context: AgentContext, state: UnitState, join: Join, progress: Progress): Effects => {
+export const joinEffects = async (
+  context: AgentContext,
+  state: UnitState,
+  join: Join,
+  progress: Progress,
+): Promise<Effects> => {
   const { connectionId, made, target, info } = join
   const agentVersion = target?.agentVersion ?? context.config.agentVersions.max
   const base =
@@ -64,20 +73,24 @@ export const joinEffects = (context: AgentContext, state: UnitState, join: Join,
       : newConnection({ connectionId, ...made, agentVersion, now: state.now })
   const { stopped, handshake } = progress
   const decision = decideConnection(state, base, { type: 'connection.join', by: target?.mode ?? 'invitation', stopped })
+  const isNew = base.status === 'new' && target !== undefined
+  const pqSupport = isNew ? join.pq && allowsKem(target) : base.pqSupport
+  checkInfoLength(info.length, { agentVersion: isNew ? agentVersion : base.agentVersion, pqSupport })
+  const keys = isNew ? await newKeys(context, target, pqSupport) : undefined
   const begun = (set: Partial<ConnectionRow>): Change => {
-    const after = { ...set, agentVersion, status: decision.to }
+    const after = { ...set, agentVersion, pqSupport, status: decision.to }
     return made === undefined ? patch(connections, { connectionId }, after) : insert(connections, { ...base, ...after })
   }
   const newInfo = patch(handshakes, { connectionId }, { info })
   const [rcvQueue] = rcvQueuesOf(state, connectionId)
   return follow(decision, {
     commandJoin: () => {
-      if (base.status === 'new') return newJoiner(context, state, base, targetOfMode(target, 'invitation'), info, begun)
+      if (keys?.mode === 'invitation') return newJoiner(context, state, base, keys, info, begun)
       if (rcvQueue === undefined) throw new InternalError('a joiner has no reply queue', { field: connectionId })
       return added(secureSendStep(context, state, usedSndQueue(state, connectionId), rcvQueue), newInfo)
     },
     commandCreateQueue: () => {
-      if (base.status === 'new') return newRequester(context, state, base, targetOfMode(target, 'contact'), info, begun)
+      if (keys?.mode === 'contact') return newRequester(context, state, base, keys, info, begun)
       if (rcvQueue === undefined) throw new InternalError('a requester has no queue', { field: connectionId })
       return added(createQueueStep(context, state, rcvQueue), newInfo)
     },
@@ -96,27 +109,55 @@ const added = ({ changes = [], ...effects }: Effects, change: Change): Effects =
   changes: [...changes, change],
 })
 
-const targetOfMode = <M extends JoinTarget['mode']>(
-  target: JoinTarget | undefined,
-  mode: M,
-): Extract<JoinTarget, { mode: M }> => {
-  if (target?.mode === mode) return target as Extract<JoinTarget, { mode: M }>
-  throw new InternalError('a new connection has no link to join by')
+const allowsKem = (target: JoinTarget): boolean =>
+  versionsAllowKem(target.agentVersion, target.mode === 'invitation' ? target.offer.version : undefined)
+
+/** The keys that a new connection begins with, and where its link leads. */
+type NewKeys = JoinerKeys | RequesterKeys
+
+interface JoinerKeys {
+  readonly mode: 'invitation'
+  readonly target: InvitationTarget
+  readonly ratchet: Bytes
+  readonly params: E2eParams
+}
+
+interface RequesterKeys {
+  readonly mode: 'contact'
+  readonly target: ContactTarget
+  readonly x3dhKeys: Bytes
+}
+
+// By an invitation the ratchet is made at once, from both halves of X3DH; by a contact address the offer is made, with a KEM key if that
+// may be used: it goes into the invitation (B19).
+const newKeys = async (context: AgentContext, target: JoinTarget, pqSupport: boolean): Promise<NewKeys> => {
+  if (target.mode === 'contact') return { mode: 'contact', target, x3dhKeys: await newX3dhKeys(context, pqSupport) }
+  return { mode: 'invitation', target, ...(await joinerRatchet(context, target.offer, pqSupport)) }
+}
+
+const joinerRatchet = async (
+  { config, kem }: AgentContext,
+  offer: E2eParams,
+  pqSupport: boolean,
+): Promise<{ ratchet: Bytes; params: E2eParams }> => {
+  const reply = replyKem(offer.version, offer.kem, pqSupport)
+  const { privateKeys, params } = await generateKemE2eParams(offer.version, reply, { kem })
+  const secrets = x3dhJoiner(privateKeys, offer)
+  const versions = { current: offer.version, maxSupported: config.e2eVersions.max }
+  return { ratchet: encodeRatchetState(initSndRatchet(versions, offer.key2, generateX448(), secrets)), params }
 }
 
 type Begun = (set: Partial<ConnectionRow>) => Change
 
-// By an invitation: the ratchet is made at once, from both halves of X3DH.
 const newJoiner = (
   context: AgentContext,
   state: UnitState,
   connection: ConnectionRow,
-  { queue, offer }: InvitationTarget,
+  { target: { queue }, ratchet, params }: JoinerKeys,
   info: Bytes,
   begun: Begun,
 ): Effects => {
-  const { config, random, routers } = context
-  const { ratchet, params } = joinerRatchet(offer, config)
+  const { random, routers } = context
   const snd = newSndQueue(random, connection, queue, state.now)
   const router = routers.pick(connection.userId, random, snd.router)
   const reply = newRcvQueue(random, connection, router, queue.clientVersion, state.now)
@@ -129,19 +170,12 @@ const newJoiner = (
   }
 }
 
-const joinerRatchet = (offer: E2eParams, config: AgentConfig): { ratchet: Bytes; params: E2eParams } => {
-  const { privateKeys, params } = generateE2eParams(offer.version)
-  const secrets = x3dhJoiner(privateKeys, offer)
-  const versions = { current: offer.version, maxSupported: config.e2eVersions.max }
-  return { ratchet: encodeRatchetState(initSndRatchet(versions, offer.key2, generateX448(), secrets)), params }
-}
-
 // By a contact address: this side offers X3DH keys and a queue in an invitation of its own, and is the initiator from then on.
 const newRequester = (
   context: AgentContext,
   state: UnitState,
   connection: ConnectionRow,
-  { queue: contactQueue }: ContactTarget,
+  { target: { queue: contactQueue }, x3dhKeys }: RequesterKeys,
   info: Bytes,
   begun: Begun,
 ): Effects => {
@@ -152,7 +186,7 @@ const newRequester = (
   const row = { connectionId, e2eParams: null, contactQueue: encodeQueueInfo(contactQueue), info }
   const { changes = [], wakes = [] } = createQueueStep(context, state, queue)
   return {
-    changes: [begun({ x3dhKeys: newX3dhKeys(config) }), insert(rcvQueues, queue), put(handshakes, row), ...changes],
+    changes: [begun({ x3dhKeys }), insert(rcvQueues, queue), put(handshakes, row), ...changes],
     wakes,
   }
 }

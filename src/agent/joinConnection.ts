@@ -17,23 +17,23 @@ import { type ConnectionRow, findConnection, isDeleted } from './rows.js'
  */
 export const joinConnection = async (
   context: AgentContext,
-  { userId, link, info = Buffer.alloc(0), idempotencyKey, connectionId }: ParsedParamsOf<'joinConnection'>,
+  { userId, link, info = Buffer.alloc(0), pq, idempotencyKey, connectionId }: ParsedParamsOf<'joinConnection'>,
   calling: Calling,
 ): Promise<ResultOf<'joinConnection'>> => {
   checkInfoLength(info.length)
   if (connectionId !== undefined) {
-    return store(context, { connectionId, target: joinTarget(link, context.config), info })
+    return store(context, { connectionId, target: joinTarget(link, context.config), info, pq })
   }
   const again = (known: ConnectionRow) => {
     if (!isJoined(known) || known.status === 'new') throw keyOfAnotherCall()
-    return store(context, { connectionId: known.connectionId, target: undefined, info })
+    return store(context, { connectionId: known.connectionId, target: undefined, info, pq })
   }
   context.users.require(userId)
   const known = await connectionByKey(context, userId, idempotencyKey)
   if (known !== undefined) return again(known)
   const target = joinTarget(link, context.config)
   const made = { userId, origin: originBy(target), idempotencyKey }
-  const join: Join = { connectionId: calling.connectionId ?? newId(context.random), made, target, info }
+  const join: Join = { connectionId: calling.connectionId ?? newId(context.random), made, target, info, pq }
   return onceByKey(context, userId, idempotencyKey, () => store(context, join), again)
 }
 
@@ -86,10 +86,10 @@ const store = (context: AgentContext, join: Join): Promise<ResultOf<'joinConnect
     name: 'joinConnection',
     locks: [connectionId],
     load: read => readProgress(read, connectionId),
-    compute: (state, progress) => {
+    compute: async (state, progress) => {
       const existing = findConnection(state, connectionId)
       if (existing !== undefined && !isDeleted(existing) && !isJoined(existing)) throw notJoined(connectionId)
-      return { result: { connectionId }, ...joinEffects(context, state, join, progress) }
+      return { result: { connectionId }, ...(await joinEffects(context, state, join, progress)) }
     },
   })
 }

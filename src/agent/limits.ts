@@ -1,8 +1,8 @@
 import { ascii, type Bytes, concat, short } from '../encoding/index.js'
 import { EncodeError } from '../errors.js'
 import { encodeMessageContent, type MessageContent } from '../smp/protocol/agentMessage.js'
+import { paddedInfoLength, paddedMessageLength } from '../smp/protocol/agentEnvelope.js'
 import { encodeNumber } from '../smp/protocol/fields.js'
-import { versionPq } from './config.js'
 
 /** What the limits of a connection depend on: with a KEM, its keys take room that messages then do not have. */
 export interface Encryption {
@@ -10,19 +10,8 @@ export interface Encryption {
   readonly pqSupport: boolean
 }
 
-/** Padded lengths of what the double ratchet encrypts. */
-export interface Paddings {
-  readonly connInfo: number
-  readonly message: number
-}
-
-const withoutKem: Paddings = { connInfo: 14_832, message: 15_840 }
-const withKem: Paddings = { connInfo: 11_106, message: 13_618 }
 /** What a joiner's reply queues may take beside its info. */
 const replyQueuesLength = 832
-
-export const paddingsOf = ({ agentVersion, pqSupport }: Encryption): Paddings =>
-  pqSupport && agentVersion >= versionPq ? withKem : withoutKem
 
 /** The bytes of a numbered message whose content is encoded already: what the hash chain hashes and the ratchet encrypts. */
 export const numberedMessage = (sendId: number, previousHash: Bytes, content: Bytes): Bytes =>
@@ -33,7 +22,10 @@ const paddingLength = 2
 
 /** How long something in a message of a connection may be, when the rest of its content is as long as this one. */
 const roomBeside = (rest: MessageContent, encryption: Encryption): number =>
-  paddingsOf(encryption).message - paddingLength - numberedLength - encodeMessageContent(rest).length
+  paddedMessageLength(encryption.agentVersion, encryption.pqSupport) -
+  paddingLength -
+  numberedLength -
+  encodeMessageContent(rest).length
 
 /** What the largest body of a message may be, in bytes. */
 export const maxMessageLengthOf = (encryption: Encryption): number =>
@@ -47,7 +39,8 @@ export const maxReceiptInfoLengthOf = (encryption: Encryption): number =>
   )
 
 /** What the largest connection info may be, in bytes. A joiner’s reply queues have room beside it. */
-export const maxInfoLengthOf = (encryption: Encryption): number => paddingsOf(encryption).connInfo - replyQueuesLength
+export const maxInfoLengthOf = ({ agentVersion, pqSupport }: Encryption): number =>
+  paddedInfoLength(agentVersion, pqSupport) - replyQueuesLength
 
 const noKem: Encryption = { agentVersion: 0, pqSupport: false }
 /** The largest body of a message between agents without a KEM, in bytes: no connection carries a larger one. */

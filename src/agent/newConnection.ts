@@ -12,6 +12,8 @@ export const newConnection = (fields: {
   readonly userId: number
   readonly origin: Origin
   readonly agentVersion: number
+  /** What the caller wishes, as far as the versions that are known allow it (B19). */
+  readonly pqSupport?: boolean
   readonly x3dhKeys?: Uint8Array
   readonly idempotencyKey?: string | undefined
   readonly now: number
@@ -21,7 +23,7 @@ export const newConnection = (fields: {
   status: 'new',
   origin: fields.origin,
   agentVersion: fields.agentVersion,
-  pqSupport: false,
+  pqSupport: fields.pqSupport ?? false,
   lastMessageId: 0,
   lastSendId: 0,
   lastSendHash: Buffer.alloc(0),

@@ -1,4 +1,4 @@
-import { type Random, systemRandom } from '../crypto/index.js'
+import { type Kem, type Random, systemRandom, ThreadKem } from '../crypto/index.js'
 import type { Operation } from '../../machines/agentOperations.js'
 import { asDuologueError, ConfigError, type StoreError } from '../errors.js'
 import type { Channel, RunningChannel } from '../runtime/channel.js'
@@ -56,6 +56,8 @@ export interface AgentOptions {
   readonly dialer?: Dialer
   readonly clock?: Clock
   readonly random?: Random
+  /** Does the post-quantum operations. Default: a thread that starts with the first of them. */
+  readonly kem?: Kem
   readonly ownership?: Ownership
   readonly logger?: Logger
   /** Hears of every unit of work and every transition, as plain data without secrets. */
@@ -102,6 +104,8 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
   const random = options.random ?? systemRandom
   const dialer = options.dialer ?? tlsDialer()
   const log = options.logger ?? silentLogger
+  // Its thread starts with the first operation.
+  const ownKem = new ThreadKem()
   const connectionDeleted = (userId: number): void => {
     if (context.users.find(userId)?.deleted !== true) return
     removeUserIfEmpty(context, userId).catch((error: unknown) =>
@@ -202,6 +206,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     inbox: new Inbox(() => context),
     clock,
     random,
+    kem: options.kem ?? ownKem,
     log,
     operations,
     supervisor: new Supervisor({
@@ -298,7 +303,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     operations.close()
     runtime.resume()
     await Promise.all(running.map(channel => channel.close()))
-    await closeAgent(context, deliveries, commandWorkers, options.background === true)
+    await closeAgent(context, deliveries, commandWorkers, options.background === true).finally(() => ownKem.close())
     clock.close()
   })
 }

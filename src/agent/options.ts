@@ -72,6 +72,7 @@ const optionsSchema = z.strictObject({
   dialer: withMethods('dial').optional(),
   clock: withMethods('now', 'setTimeout', 'clearTimeout').optional(),
   random: aFunction.optional(),
+  kem: withMethods('generateKeyPair', 'encapsulate', 'decapsulate').optional(),
   ownership: z.custom<object>(value => typeof value === 'object' && value !== null, 'must be an object').optional(),
   logger: withMethods('debug', 'info', 'warn', 'error').optional(),
   trace: aFunction.optional(),

@@ -18,11 +18,16 @@ import {
   encodeMessageContent,
   type MessageContent,
 } from '../smp/protocol/agentMessage.js'
-import { encodeAgentEnvelope } from '../smp/protocol/agentEnvelope.js'
+import {
+  encodeAgentEnvelope,
+  paddedInfoLength,
+  paddedMessageLength,
+  versionsAllowKem,
+} from '../smp/protocol/agentEnvelope.js'
 import { connections } from '../store/agent/connections.js'
 import { deliveries, sndMessages } from '../store/agent/messages.js'
 import { type Change, insert, patch, type Row } from '../store/index.js'
-import { numberedMessage, paddingsOf } from './limits.js'
+import { type Encryption, numberedMessage } from './limits.js'
 import type { ConnectionRow, SndQueueRow } from './rows.js'
 
 export type SndMessageRow = Row<typeof sndMessages>
@@ -39,6 +44,8 @@ export interface QueuedDelivery {
 /** What enqueueing a message changes: rows of the message, and the connection as it is afterwards. */
 export interface Enqueued {
   readonly messageId: number
+  /** Whether its key depends on a secret of the KEM. */
+  readonly pqEncryption: boolean
   readonly connection: ConnectionRow
   readonly changes: readonly Change[]
   readonly wake: Wake
@@ -63,28 +70,48 @@ export interface EnqueueOptions {
   readonly now: number
   readonly notify: boolean
   readonly idempotencyKey?: string | undefined
+  /** The wish for the KEM, or against it, from the next turn of the ratchet on (B19); none when left out. */
+  readonly pq?: boolean | undefined
+  /** The highest e2e version that this agent speaks. Left out: what it has announced before. */
+  readonly e2eVersion?: number
 }
+
+/**
+ * What a connection is encrypted as with a message under these options: a wish for the KEM makes the room that its keys need, for
+ * good, if the versions allow it (B19).
+ */
+export const encryptionWith = (
+  { agentVersion, pqSupport }: Encryption,
+  { pq, e2eVersion }: Pick<EnqueueOptions, 'pq' | 'e2eVersion'>,
+): Encryption => ({ agentVersion, pqSupport: pqSupport || (pq === true && versionsAllowKem(agentVersion, e2eVersion)) })
 
 /**
  * Enqueues a message of an established connection (B40): the ratchet advances once and its header and key are kept; the body is
  * encrypted at delivery.
  */
 export const enqueueMessage = (
-  connection: ConnectionRow,
+  before: ConnectionRow,
   queue: SndQueueRow,
   content: EncodedContent,
   options: EnqueueOptions,
 ): Enqueued => {
   const { type, body, bodyId } = content
+  const connection = { ...before, ...encryptionWith(before, options) }
   const sendId = connection.lastSendId + 1
   const plaintext = numberedMessage(sendId, connection.lastSendHash, body)
-  const paddedLength = paddingsOf(connection).message
+  const paddedLength = paddedMessageLength(connection.agentVersion, connection.pqSupport)
   checkCanPad(plaintext.length, paddedLength)
-  const { state, header } = advanceHeader(ratchetOf(connection))
+  const ratchet = ratchetOf(connection)
+  const { state, header, pqEncrypted } = advanceHeader(ratchet, {
+    supportedVersion: options.e2eVersion ?? ratchet.versions.maxSupported,
+    // A connection that cannot have keys in its messages must not wish for them.
+    ...(options.pq === undefined ? {} : { enableKem: options.pq && connection.pqSupport }),
+  })
   return enqueued(connection, queue, {
     type,
     plaintext,
     ratchet: encodeRatchetState(state),
+    pqEncrypted,
     body,
     bodyId: bodyId ?? null,
     header: encodeMessageEncryptKey(header),
@@ -111,8 +138,12 @@ export const enqueueConfirmation = (
   now: number,
 ): Enqueued => {
   const plaintext = encodeAgentMessage(message)
-  const paddedLength = paddingsOf(connection).connInfo
-  const { state, header } = advanceHeader(ratchetOf(connection))
+  const paddedLength = paddedInfoLength(connection.agentVersion, connection.pqSupport)
+  const ratchet = ratchetOf(connection)
+  const { state, header, pqEncrypted } = advanceHeader(ratchet, {
+    supportedVersion: ratchet.versions.maxSupported,
+    enableKem: connection.pqSupport,
+  })
   const encrypted = encodeAgentEnvelope({
     type: 'confirmation',
     agentVersion: connection.agentVersion,
@@ -123,6 +154,7 @@ export const enqueueConfirmation = (
     type: message.type === 'connInfo' ? 'CONN_INFO' : 'CONN_INFO_REPLY',
     plaintext,
     ratchet: encodeRatchetState(state),
+    pqEncrypted,
     body: null,
     bodyId: null,
     header: null,
@@ -143,6 +175,7 @@ interface NewMessage {
   readonly type: string
   readonly plaintext: Bytes
   readonly ratchet: Bytes
+  readonly pqEncrypted: boolean
   readonly body: Bytes | null
   readonly bodyId: string | null
   readonly header: Bytes | null
@@ -158,7 +191,8 @@ const enqueued = (connection: ConnectionRow, queue: SndQueueRow, message: NewMes
   const messageId = connection.lastMessageId + 1
   const sendId = connection.lastSendId + 1
   const hash = sha256(message.plaintext)
-  const next = { lastMessageId: messageId, lastSendId: sendId, lastSendHash: hash, ratchet: message.ratchet }
+  const { pqSupport } = connection
+  const next = { lastMessageId: messageId, lastSendId: sendId, lastSendHash: hash, ratchet: message.ratchet, pqSupport }
   const row: SndMessageRow = {
     connectionId,
     messageId,
@@ -168,6 +202,7 @@ const enqueued = (connection: ConnectionRow, queue: SndQueueRow, message: NewMes
     bodyId: message.bodyId,
     header: message.header,
     paddedLength: message.paddedLength,
+    pqEncryption: message.pqEncrypted,
     encrypted: message.encrypted,
     previousHash: connection.lastSendHash,
     hash,
@@ -187,6 +222,7 @@ const enqueued = (connection: ConnectionRow, queue: SndQueueRow, message: NewMes
   const hint: QueuedDelivery = { delivery, message: row, body: message.body }
   return {
     messageId,
+    pqEncryption: message.pqEncrypted,
     connection: { ...connection, ...next },
     changes: [patch(connections, { connectionId }, next), insert(sndMessages, row), insert(deliveries, delivery)],
     wake: { worker: 'delivery', key: queue.queueId, hint },

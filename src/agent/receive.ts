@@ -1,5 +1,5 @@
 import { rcvQueueMachine, type RcvQueueEvent } from '../../machines/rcvQueue.js'
-import { CallError, InternalError } from '../errors.js'
+import { CallError, InternalError, KemError } from '../errors.js'
 import { decide, type Decision } from '../runtime/decide.js'
 import type { NewEvent, Outcome, Read, UnitState } from '../runtime/unit.js'
 import { parseRouterAddress } from '../smp/protocol/routerAddress.js'
@@ -35,7 +35,8 @@ type RcvMessageRow = Row<typeof rcvMessages>
 
 /**
  * Processes one message of a router: decrypt, parse, check and store are one unit of work (B32). An error while processing is
- * reported and the message is acknowledged all the same, so that it cannot come back for ever (B31).
+ * reported and the message is acknowledged all the same, so that it cannot come back for ever (B31). Rejects with StoreError and KemError:
+ * then nothing was decided, and the same message must be processed again.
  */
 export const receive = async (context: AgentContext, message: DeliveredMessage, force = false): Promise<Received> => {
   const { connectionId } = message.queue
@@ -93,8 +94,10 @@ const open = async (
     state.traced('rcvQueue', queue.queueId, event.type, decision)
     const { brokerAt, notify } = delivered
     arrival = { context, state, connection, queue, message, brokerAt, notify, opened, receipted: [], waiting: [] }
-    if (decision.intents[0]?.type === 'processMessage') arrival = { ...arrival, decrypted: decryptMessage(arrival) }
+    if (decision.intents[0]?.type === 'processMessage')
+      arrival = { ...arrival, decrypted: await decryptMessage(arrival) }
   } catch (error) {
+    if (error instanceof KemError) throw error
     return { type: 'failed', connection, error }
   }
   if (!force && comesLater(arrival)) return { type: 'held' }
@@ -103,16 +106,17 @@ const open = async (
   return { type: 'arrived', arrival: { ...arrival, receipted, waiting }, decision }
 }
 
-const arrived = (message: DeliveredMessage, opened: Opened): Outcome<Received> => {
+const arrived = async (message: DeliveredMessage, opened: Opened): Promise<Outcome<Received>> => {
   if (opened.type === 'unwanted') return { result: { type: 'acknowledge' } }
   if (opened.type === 'held') return { result: { type: 'hold' } }
   if (opened.type === 'failed') return failed(opened.connection, opened.error)
   try {
-    const step = opened.type === 'drained' ? queueDrained(opened) : follow(opened.arrival, opened.decision)
+    const step = opened.type === 'drained' ? queueDrained(opened) : await follow(opened.arrival, opened.decision)
     const { received, changes, events, wakes } = step
     const kept = received.type === 'keep' ? [keptWake(message, received.messageId)] : []
     return { result: received, changes, events, wakes: [...wakes, ...kept] }
   } catch (error) {
+    if (error instanceof KemError) throw error
     return failed(opened.type === 'drained' ? opened.connection : opened.arrival.connection, error)
   }
 }
@@ -123,7 +127,7 @@ const failed = (connection: ConnectionRow, error: unknown): Outcome<Received> =>
 })
 
 // Does what the rcvQueue machine decided: one intent for a message.
-const follow = (arrival: Arrival, decision: Decision): Step => {
+const follow = (arrival: Arrival, decision: Decision): Step | Promise<Step> => {
   const [intent] = decision.intents
   switch (intent?.type) {
     case 'acknowledge':

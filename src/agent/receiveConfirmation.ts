@@ -11,7 +11,7 @@ import {
   x3dhInitiator,
 } from '../ratchet/index.js'
 import { type Effects, follow } from '../runtime/follow.js'
-import type { AgentEnvelope } from '../smp/protocol/agentEnvelope.js'
+import { type AgentEnvelope, versionsAllowKem } from '../smp/protocol/agentEnvelope.js'
 import { decodeAgentMessage } from '../smp/protocol/agentMessage.js'
 import { encodeQueueInfo } from '../smp/protocol/queueInfo.js'
 import { formatRouterAddress } from '../smp/protocol/routerAddress.js'
@@ -27,9 +27,10 @@ type Confirmation = Extract<AgentEnvelope, { type: 'confirmation' }>
 
 /**
  * A confirmation. At the initiator it carries X3DH parameters: ratchet, queue secret and confirmation are stored in this one commit
- * (B13). At the joiner it completes the connection, or gives the key that its router must know first (B12, B14).
+ * (B13). At the joiner it completes the connection, or gives the key that its router must know first (B12, B14). Either waits for the KEM
+ * where its keys are in play (B19), and rejects with KemError when nothing could be decided.
  */
-export const receiveConfirmation = (arrival: Arrival): Step => {
+export const receiveConfirmation = async (arrival: Arrival): Promise<Step> => {
   const { envelope } = arrival.opened.content ?? {}
   if (envelope?.type !== 'confirmation') throw new InternalError('no confirmation')
   checkVersion(arrival, envelope)
@@ -46,7 +47,10 @@ const checkVersion = ({ context, connection }: Arrival, { agentVersion }: Confir
   })
 }
 
-const confirmedAtInitiator = (arrival: Arrival, { agentVersion, e2e, encryptedInfo }: Confirmation): Step => {
+const confirmedAtInitiator = async (
+  arrival: Arrival,
+  { agentVersion, e2e, encryptedInfo }: Confirmation,
+): Promise<Step> => {
   const { context, state, connection, queue, opened } = arrival
   const { min, max } = context.config.e2eVersions
   if (e2e === undefined || connection.x3dhKeys === null) return prohibited(arrival, 'confirmation: incorrect state')
@@ -58,8 +62,10 @@ const confirmedAtInitiator = (arrival: Arrival, { agentVersion, e2e, encryptedIn
   }
   const own = decodeE2ePrivateKeys(connection.x3dhKeys)
   const versions = { current: e2e.version, maxSupported: max }
-  const ratchet = initRcvRatchet(versions, own.key2, x3dhInitiator(own, e2e))
-  const { plaintext, ratchet: nextRatchet } = decryptInfo(ratchet, encryptedInfo)
+  const secrets = await x3dhInitiator(own, e2e, context.kem)
+  const pqSupport = connection.pqSupport && versionsAllowKem(agentVersion, e2e.version)
+  const ratchet = initRcvRatchet(versions, own.key2, secrets, pqSupport)
+  const { plaintext, ratchet: nextRatchet } = await decryptInfo(context, ratchet, encryptedInfo)
   const message = decodeAgentMessage(plaintext)
   if (message.type !== 'connInfoReply') return prohibited(arrival, 'confirmation without reply queues')
   const senderKey = opened.content?.senderKey
@@ -76,6 +82,7 @@ const confirmedAtInitiator = (arrival: Arrival, { agentVersion, e2e, encryptedIn
       changes: [
         patchConnection(connection, {
           agentVersion: Math.min(agentVersion, context.config.agentVersions.max),
+          pqSupport,
           ratchet: encodeRatchetState(nextRatchet),
           x3dhKeys: null,
           lastExternalId: 1,
@@ -98,18 +105,21 @@ const confirmedAtInitiator = (arrival: Arrival, { agentVersion, e2e, encryptedIn
       ],
     }),
     notifyConf: () => ({
-      events: [eventOf(connection, 'CONF', { confirmationId, routers }, { body: Buffer.from(message.info) })],
+      events: [
+        eventOf(connection, 'CONF', { confirmationId, routers, pqSupport }, { body: Buffer.from(message.info) }),
+      ],
     }),
     refuse: ({ reason }) => prohibited(arrival, String(reason)),
   })
   return acknowledged({ changes: [...statusChange(connectionId, decision), ...changes], events })
 }
 
-const confirmedAtJoiner = (arrival: Arrival, { encryptedInfo }: Confirmation): Step => {
+const confirmedAtJoiner = async (arrival: Arrival, { encryptedInfo }: Confirmation): Promise<Step> => {
   const { context, state, connection, queue, opened } = arrival
   if (connection.ratchet === null) return prohibited(arrival, 'confirmation: incorrect state')
   const skipped = skippedKeysOf(state, connection.connectionId)
-  const { plaintext, ratchet } = decryptInfo(decodeRatchetState(connection.ratchet), encryptedInfo, skipped)
+  const before = decodeRatchetState(connection.ratchet)
+  const { plaintext, ratchet, pqEncryption } = await decryptInfo(context, before, encryptedInfo, skipped)
   const message = decodeAgentMessage(plaintext)
   if (message.type !== 'connInfo') return prohibited(arrival, 'confirmation with reply queues at the joining party')
   const decision = decideConnection(state, connection, {
@@ -131,8 +141,10 @@ const confirmedAtJoiner = (arrival: Arrival, { encryptedInfo }: Confirmation): S
   const effects = follow(decision, {
     secureReceiving: () => confirmed('active'),
     storeSenderKey: () => confirmed('confirmed'),
-    notifyInfo: () => ({ events: [eventOf(connection, 'INFO', {}, { body: Buffer.from(message.info) })] }),
-    notifyCon: () => complete(connection),
+    notifyInfo: () => ({
+      events: [eventOf(connection, 'INFO', { pqSupport: connection.pqSupport }, { body: Buffer.from(message.info) })],
+    }),
+    notifyCon: () => complete(connection, pqEncryption),
     commandSecureReceive: () => secureReceiveStep(context, state, connectionId),
     refuse: ({ reason }) => prohibited(arrival, String(reason)),
   })
@@ -150,14 +162,15 @@ const queueConfirmed = ({ queue, opened }: Arrival) => {
   }
 }
 
-const decryptInfo = (
+const decryptInfo = async (
+  { kem }: Arrival['context'],
   ratchet: RatchetState,
   encryptedInfo: Bytes,
   skipped: Parameters<typeof decrypt>[1] = [],
-): { plaintext: Bytes; ratchet: RatchetState } => {
-  const { result, state } = decrypt(ratchet, skipped, encryptedInfo)
+): Promise<{ plaintext: Bytes; ratchet: RatchetState; pqEncryption: boolean }> => {
+  const { result, state, pqEncrypted } = await decrypt(ratchet, skipped, encryptedInfo, { kem })
   if (!result.ok) throw result.error
-  return { plaintext: result.plaintext, ratchet: state }
+  return { plaintext: result.plaintext, ratchet: state, pqEncryption: pqEncrypted }
 }
 
 const prohibited = ({ connection }: Arrival, reason: string): never => {

@@ -1,15 +1,15 @@
 import { sha256 } from '../crypto/index.js'
 import { concat } from '../encoding/index.js'
 import { CallError } from '../errors.js'
-import { KEM_E2E_VERSION } from '../ratchet/index.js'
 import { follow } from '../runtime/follow.js'
 import type { Outcome } from '../runtime/unit.js'
+import { versionsAllowKem } from '../smp/protocol/agentEnvelope.js'
 import { formatConnectionRequest, type InvitationRequest } from '../smp/protocol/connectionRequest.js'
 import { formatRouterAddress } from '../smp/protocol/routerAddress.js'
 import { invitations } from '../store/agent/connections.js'
 import { insert } from '../store/index.js'
 import type { Received } from './arrival.js'
-import { type AgentConfig, versionPq } from './config.js'
+import type { AgentConfig } from './config.js'
 import type { AgentContext } from './context.js'
 import { decideConnection } from './decideConnection.js'
 import { errorFact } from './events.js'
@@ -69,7 +69,7 @@ export const receiveInvitation = (
 const supportsKem = (request: InvitationRequest, config: AgentConfig): boolean => {
   try {
     const target = targetOf(request, config)
-    return target.mode === 'invitation' && target.agentVersion >= versionPq && target.offer.version >= KEM_E2E_VERSION
+    return target.mode === 'invitation' && versionsAllowKem(target.agentVersion, target.offer.version)
   } catch (error) {
     if (error instanceof CallError && error.code === 'AGENT_VERSION') return false
     throw error

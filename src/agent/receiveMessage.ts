@@ -2,7 +2,7 @@ import { sha256 } from '../crypto/index.js'
 import type { Bytes } from '../encoding/index.js'
 import { InternalError } from '../errors.js'
 import { follow } from '../runtime/follow.js'
-import type { MessageContent, NumberedMessage } from '../smp/protocol/agentMessage.js'
+import type { MessageContent } from '../smp/protocol/agentMessage.js'
 import { formatRouterAddress } from '../smp/protocol/routerAddress.js'
 import { rcvMessages } from '../store/agent/messages.js'
 import { type Change, insert, type Json } from '../store/index.js'
@@ -44,7 +44,10 @@ export const receiveMessage = (arrival: Arrival): Step => {
   }
 }
 
-const numberedStep = (arrival: Arrival, decrypted: Extract<DecryptedMessage, { type: 'message' }>): Step => {
+/** A message that was decrypted and read. */
+type ReadMessage = Extract<DecryptedMessage, { type: 'message' }>
+
+const numberedStep = (arrival: Arrival, decrypted: ReadMessage): Step => {
   const { state, connection, queue, message } = arrival
   const { id, content } = decrypted.message
   const messageId = connection.lastMessageId + 1
@@ -60,8 +63,8 @@ const numberedStep = (arrival: Arrival, decrypted: Extract<DecryptedMessage, { t
   const after = { ...connection, ...next }
   const step =
     content.type === 'HELLO'
-      ? helloStep(arrival, after)
-      : (rotationStep(arrival, after, content) ?? contentStep(arrival, decrypted.message, messageId))
+      ? helloStep(arrival, after, decrypted.pqEncryption)
+      : (rotationStep(arrival, after, content) ?? contentStep(arrival, decrypted, messageId))
   const kept = step.received.type === 'keep'
   const sync = ratchetWorks(state, connection)
   const changes: Change[] = [
@@ -90,12 +93,12 @@ const numberedStep = (arrival: Arrival, decrypted: Extract<DecryptedMessage, { t
 
 // HELLO of the legacy handshake (B12): the initiator answers it with its own, and at the joiner, whose send queue it finds active or whose
 // HELLO it proves to have arrived, it completes the connection. `connection` is as the message has left it.
-const helloStep = ({ state }: Arrival, connection: ConnectionRow): Step => {
+const helloStep = ({ state }: Arrival, connection: ConnectionRow, pqEncryption: boolean): Step => {
   const { connectionId } = connection
   const decision = decideConnection(state, connection, { type: 'hello.received' })
   const effects = follow(decision, {
     enqueueHello: () => enqueueHello(connection, usedSndQueue(state, connectionId), state.now),
-    notifyCon: () => complete(connection),
+    notifyCon: () => complete(connection, pqEncryption),
     refuse: ({ reason }) => ({
       events: [errorEvent(connection, 'AGENT_PROHIBITED', String(reason))],
     }),
@@ -122,21 +125,21 @@ const rotationStep = (arrival: Arrival, connection: ConnectionRow, content: Mess
 }
 
 // ACK is the user’s for a message and for a receipt with news, automatic for everything else that the agents say to each other (B31).
-const contentStep = (arrival: Arrival, message: NumberedMessage, messageId: number): Step => {
+const contentStep = (arrival: Arrival, decrypted: ReadMessage, messageId: number): Step => {
   const { connection } = arrival
-  const { content } = message
+  const { content } = decrypted.message
   switch (content.type) {
     case 'A_MSG': {
       const decision = decideConnection(arrival.state, connection, { type: 'message.received' })
       if (!decision.intents.some(intent => intent.type === 'deliverMessage')) return acknowledged()
-      const payload = { ...messageFacts(arrival, message), notify: arrival.notify }
+      const payload = { ...messageFacts(arrival, decrypted), notify: arrival.notify }
       const body = Buffer.from(content.body)
       return keptStep(messageId, [eventOf(connection, 'MSG', payload, { messageId, body })])
     }
     case 'A_RCVD': {
       const { receipts, changes, events } = receiptEffects(arrival, content.receipts)
       if (receipts.length === 0) return acknowledged({ changes, events })
-      const payload = { receipts, ...messageFacts(arrival, message) }
+      const payload = { receipts, ...messageFacts(arrival, decrypted) }
       const told = eventOf(connection, 'RCVD', payload, { messageId })
       return { ...keptStep(messageId, [...events, told]), changes }
     }
@@ -172,12 +175,13 @@ const keptStep = (messageId: number, events: Step['events']): Step => ({
 /** What events tell of a numbered message beside its content. */
 const messageFacts = (
   { connection, message, brokerAt }: Arrival,
-  { id, previousHash }: NumberedMessage,
+  { message: { id, previousHash }, pqEncryption }: ReadMessage,
 ): { readonly [key: string]: Json } => ({
   integrity: integrityOf(connection, id, previousHash),
   brokerId: brokerIdOf(message),
   brokerAt,
   senderMessageId: id,
+  pqEncryption,
 })
 
 const errorEvent = (connection: ConnectionRow, code: string, message: string) =>

@@ -7,17 +7,25 @@ import { versionRatchetOnConfirmation } from './config.js'
 import type { AgentContext } from './context.js'
 import { decideConnection, refusal } from './decideConnection.js'
 import { checkMessageLength } from './limits.js'
-import { encodeContent, type EncodedContent, type EnqueueOptions, type Enqueued, enqueueMessage } from './outgoing.js'
+import {
+  encodeContent,
+  type EncodedContent,
+  type EnqueueOptions,
+  type Enqueued,
+  encryptionWith,
+  enqueueMessage,
+} from './outgoing.js'
 import { isSecurable } from './queues.js'
 import { type ConnectionRow, usedSndQueue, rcvQueuesOf, requireConnection, sndQueuesOf } from './rows.js'
 
 /**
  * sendMessage: the ratchet advances and message and delivery are stored (B40); answered when they are durable. Oversized bodies are
- * refused before anything is spent (B47). A repeated call under the same idempotency key answers with the first message.
+ * refused before anything is spent (B47). A wish for the KEM (`pq`) makes the room that its keys need at once, and the turns of the ratchet follow
+ * it (B19). A repeated call under the same idempotency key answers with the first message.
  */
 export const sendMessage = (
   context: AgentContext,
-  { connectionId, body, notify, idempotencyKey }: ParsedParamsOf<'sendMessage'>,
+  { connectionId, body, notify, pq, idempotencyKey }: ParsedParamsOf<'sendMessage'>,
 ): Promise<ResultOf<'sendMessage'>> => {
   checkMessageLength(body.length)
   return context.runtime.run({
@@ -26,16 +34,17 @@ export const sendMessage = (
     load: async read => {
       if (idempotencyKey === undefined) return undefined
       const [known] = await read(sndMessages, { where: { connectionId, idempotencyKey } })
-      return known?.messageId
+      return known === undefined ? undefined : { messageId: known.messageId, pqEncryption: known.pqEncryption }
     },
-    compute: (state, knownId): Outcome<ResultOf<'sendMessage'>> => {
+    compute: (state, known): Outcome<ResultOf<'sendMessage'>> => {
       const connection = requireConnection(state, connectionId)
-      if (knownId !== undefined) return { result: { messageId: knownId } }
-      checkMessageLength(body.length, connection)
+      if (known !== undefined) return { result: known }
+      const options = { now: state.now, notify, idempotencyKey, pq, e2eVersion: context.config.e2eVersions.max }
+      checkMessageLength(body.length, encryptionWith(connection, options))
       checkCanSend(state, connection)
-      const options = { now: state.now, notify, idempotencyKey }
       const enqueued = enqueueOn(state, connection, encodeContent({ type: 'A_MSG', body }), options)
-      return { result: { messageId: enqueued.messageId }, changes: enqueued.changes, wakes: [enqueued.wake] }
+      const { messageId, pqEncryption } = enqueued
+      return { result: { messageId, pqEncryption }, changes: enqueued.changes, wakes: [enqueued.wake] }
     },
   })
 }

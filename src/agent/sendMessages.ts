@@ -5,8 +5,8 @@ import { type Change, insert } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import type { AgentContext } from './context.js'
 import { errorFact } from './events.js'
-import { checkMessageLength } from './limits.js'
-import { encodeContent, type EncodedContent } from './outgoing.js'
+import { checkMessageLength, type Encryption } from './limits.js'
+import { encodeContent, type EncodedContent, encryptionWith } from './outgoing.js'
 import { newId } from './queues.js'
 import { type ConnectionRow, requireConnection } from './rows.js'
 import { checkCanSend, enqueueOn } from './sendMessage.js'
@@ -28,7 +28,7 @@ export const sendMessages = (
     locks: items.map(({ connectionId }) => connectionId),
     load: read => readKnown(read, items),
     compute: (state, known): Outcome<ResultOf<'sendMessages'>> => {
-      const batch = new Batch(state, known)
+      const batch = new Batch(state, known, context.config.e2eVersions.max)
       const accepted = items.map(item => batch.accept(item))
       const bodies = batch.storeBodies(() => newId(context.random))
       const results = accepted.map(enqueue => enqueue())
@@ -42,13 +42,14 @@ const keyOf = ({ connectionId, idempotencyKey }: Pick<Item, 'connectionId' | 'id
 /** Most pairs of connection and key that one query looks for. */
 const pairsPerQuery = 1024
 
-/** The messages that earlier calls have sent under the items’ idempotency keys: their numbers by connection and key. */
-const readKnown = async (read: Read, items: readonly Item[]): Promise<ReadonlyMap<string, number>> => {
-  const known = new Map<string, number>()
+/** The messages that earlier calls have sent under the items’ idempotency keys, by connection and key. */
+const readKnown = async (read: Read, items: readonly Item[]): Promise<ReadonlyMap<string, Result>> => {
+  const known = new Map<string, Result>()
   for (const { ids, keys } of lookups(items)) {
     const where = { connectionId: { in: [...ids] }, idempotencyKey: { in: [...keys] } }
-    for (const { connectionId, idempotencyKey, messageId } of await read(sndMessages, { where })) {
-      if (idempotencyKey !== null) known.set(keyOf({ connectionId, idempotencyKey }), messageId)
+    for (const { connectionId, idempotencyKey, messageId, pqEncryption } of await read(sndMessages, { where })) {
+      if (idempotencyKey === null) continue
+      known.set(keyOf({ connectionId, idempotencyKey }), { connectionId, messageId, pqEncryption })
     }
   }
   return known
@@ -92,16 +93,20 @@ class Batch {
   readonly changes: Change[] = []
   readonly wakes: Wake[] = []
   readonly #state: UnitState
-  readonly #known: ReadonlyMap<string, number>
+  readonly #known: ReadonlyMap<string, Result>
+  readonly #e2eVersion: number
   readonly #bodies = new Map<string, SharedBody>()
   /** Connections as the items before have left them. */
   readonly #connections = new Map<string, ConnectionRow>()
+  /** What the wishes of the accepted items make of their connections: a later item has what room is left. */
+  readonly #encryptions = new Map<string, Encryption>()
   /** The first item of this call under a key: a later one answers with it. */
   readonly #firstByKey = new Map<string, { result: Result | undefined }>()
 
-  constructor(state: UnitState, known: ReadonlyMap<string, number>) {
+  constructor(state: UnitState, known: ReadonlyMap<string, Result>, e2eVersion: number) {
     this.#state = state
     this.#known = known
+    this.#e2eVersion = e2eVersion
   }
 
   /** Checks an item; what it gives enqueues it and answers. Spends nothing. */
@@ -109,15 +114,18 @@ class Batch {
     const { connectionId, idempotencyKey } = item
     const body = this.#bodyOf(item)
     if (idempotencyKey !== undefined) {
-      const messageId = this.#known.get(keyOf(item))
-      if (messageId !== undefined) return () => ({ connectionId, messageId })
+      const known = this.#known.get(keyOf(item))
+      if (known !== undefined) return () => known
       const first = this.#firstByKey.get(keyOf(item))
       if (first !== undefined) return () => first.result as Result
     }
     try {
       const connection = requireConnection(this.#state, connectionId)
-      checkMessageLength(body.length, connection)
+      const before = this.#encryptions.get(connectionId) ?? connection
+      const encryption = encryptionWith(before, { pq: item.pq, e2eVersion: this.#e2eVersion })
+      checkMessageLength(body.length, encryption)
       checkCanSend(this.#state, connection)
+      this.#encryptions.set(connectionId, encryption)
     } catch (error) {
       return () => refused(connectionId, error)
     }
@@ -148,15 +156,16 @@ class Batch {
     return shared
   }
 
-  #enqueue({ connectionId, notify, idempotencyKey }: Item, content: EncodedContent): Result {
+  #enqueue({ connectionId, notify, pq, idempotencyKey }: Item, content: EncodedContent): Result {
     try {
       const connection = this.#connections.get(connectionId) ?? requireConnection(this.#state, connectionId)
-      const options = { now: this.#state.now, notify, idempotencyKey }
+      const options = { now: this.#state.now, notify, idempotencyKey, pq, e2eVersion: this.#e2eVersion }
       const enqueued = enqueueOn(this.#state, connection, content, options)
       this.#connections.set(connectionId, enqueued.connection)
       this.changes.push(...enqueued.changes)
       this.wakes.push(enqueued.wake)
-      return { connectionId, messageId: enqueued.messageId }
+      const { messageId, pqEncryption } = enqueued
+      return { connectionId, messageId, pqEncryption }
     } catch (error) {
       return refused(connectionId, error)
     }

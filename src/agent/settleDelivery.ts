@@ -209,7 +209,10 @@ class Settlement {
         return this.#finish(this.#item)
       case 'notifySent':
         if (!this.#elsewhere.sent.has(this.#item.delivery.messageId))
-          this.#notify('SENT', this.#proxy === undefined ? {} : { proxy: this.#proxy })
+          this.#notify('SENT', {
+            pqEncryption: this.#item.message.pqEncryption,
+            ...(this.#proxy === undefined ? {} : { proxy: this.#proxy }),
+          })
         return
       case 'notifyFailed':
       case 'queueError':
@@ -292,7 +295,7 @@ class Settlement {
     const { connectionId } = this.#connection
     const decision = decideConnection(this.#state, this.#connection, event)
     const effects = follow(decision, {
-      notifyCon: () => complete(this.#connection),
+      notifyCon: () => complete(this.#connection, this.#item.message.pqEncryption),
       ...ended(this.#connection),
     })
     this.changes.push(...statusChange(connectionId, decision), ...effects.changes)

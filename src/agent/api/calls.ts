@@ -12,6 +12,7 @@ import {
   cursorSchema,
   idempotencyKeySchema,
   messageIdSchema,
+  pqSchema,
   userIdSchema,
 } from './schemas.js'
 import { userCalls } from './userCalls.js'
@@ -65,6 +66,7 @@ const messageItem = z.strictObject({
   body: bodySchema.optional(),
   ref: z.string().min(1).max(64).optional(),
   notify: z.boolean().default(true),
+  pq: pqSchema.optional(),
   idempotencyKey: idempotencyKeySchema.optional(),
 })
 
@@ -98,6 +100,7 @@ const bodyProblem = (
 const messageItemResult = z.strictObject({
   connectionId: connectionIdSchema,
   messageId: messageIdSchema.optional(),
+  pqEncryption: z.boolean().optional(),
   error: z.unknown().optional(),
 })
 
@@ -108,6 +111,8 @@ export const directCalls = {
     z.strictObject({
       userId: userIdSchema.default(1),
       mode: z.enum(['invitation', 'contact']).default('invitation'),
+      /** `invitation`: with a KEM key in the link, so that the first message is post-quantum already; the link is three times as long. */
+      pq: z.union([pqSchema, z.literal('invitation')]).default(true),
       idempotencyKey: idempotencyKeySchema.optional(),
     }),
     z.strictObject({ connectionId: connectionIdSchema, link: z.string() }),
@@ -127,6 +132,7 @@ export const directCalls = {
       userId: userIdSchema.default(1),
       link: linkSchema,
       info: bodySchema.optional(),
+      pq: pqSchema.default(true),
       /** A connection that was prepared; it is of its own user, and its id stands for an idempotency key. */
       connectionId: connectionIdSchema.optional(),
       idempotencyKey: idempotencyKeySchema.optional(),
@@ -152,6 +158,7 @@ export const directCalls = {
     z.strictObject({
       invitationId: invitationIdSchema,
       info: bodySchema.optional(),
+      pq: pqSchema.default(true),
       /** A connection that was prepared; its id stands for an idempotency key. */
       connectionId: connectionIdSchema.optional(),
       idempotencyKey: idempotencyKeySchema.optional(),
@@ -170,9 +177,15 @@ export const directCalls = {
       body: bodySchema,
       /** Asks the receiving router to notify the other party’s device. */
       notify: z.boolean().default(true),
+      /** Left out: as the connection does already. */
+      pq: pqSchema.optional(),
       idempotencyKey: idempotencyKeySchema.optional(),
     }),
-    z.strictObject({ messageId: messageIdSchema }),
+    z.strictObject({
+      messageId: messageIdSchema,
+      /** Whether this message is encrypted post-quantum: a wish is followed by the next turns of the ratchet. */
+      pqEncryption: z.boolean(),
+    }),
   ),
   sendMessages: asyncCall(
     'Accepts messages to many connections at once: when the call is answered, those that have a messageId are stored. An item has a body, which may get a name (`ref`), or the name of a body before it; a body that many share is stored once. Each item answers for itself, in the order of the items.',

@@ -54,6 +54,8 @@ export type EventPayload =
   | {
       readonly type: 'CONF'
       readonly confirmationId: string
+      /** Whether this side’s wish and the versions of both sides allow post-quantum encryption. */
+      readonly pqSupport: boolean
       readonly info: Uint8Array
       readonly routers: readonly string[]
     }
@@ -67,9 +69,9 @@ export type EventPayload =
       readonly pqSupport: boolean
     }
   /** The other party's info, at the joining party. */
-  | { readonly type: 'INFO'; readonly info: Uint8Array }
-  /** The connection is complete: messages can be sent. */
-  | { readonly type: 'CON' }
+  | { readonly type: 'INFO'; readonly info: Uint8Array; readonly pqSupport: boolean }
+  /** The connection is complete: messages can be sent. `pqEncryption`: they are encrypted post-quantum, which both sides have wished. */
+  | { readonly type: 'CON'; readonly pqEncryption: boolean }
   /** A message: acknowledge it with ackMessage (or ackEvents). */
   | {
       readonly type: 'MSG'
@@ -82,6 +84,8 @@ export type EventPayload =
       /** The sender's number of the message. */
       readonly senderMessageId: number
       readonly notify: boolean
+      /** Whether it was encrypted post-quantum. */
+      readonly pqEncryption: boolean
     }
   /** Delivery receipts: acknowledge them as messages, with ackMessage (or ackEvents). */
   | {
@@ -92,9 +96,10 @@ export type EventPayload =
       readonly brokerId: string
       readonly brokerAt: number
       readonly senderMessageId: number
+      readonly pqEncryption: boolean
     }
   /** The router of the other party has the message; `proxy`: it was sent through that router of the user. */
-  | { readonly type: 'SENT'; readonly messageId: number; readonly proxy?: string }
+  | { readonly type: 'SENT'; readonly messageId: number; readonly pqEncryption: boolean; readonly proxy?: string }
   /** A message waits longer than usual, and why: once for each kind of error of a message. */
   | ({ readonly type: 'MWARN'; readonly messageId: number; readonly error: ErrorFact } & OwnMessage)
   /** The message failed for good: it was not delivered. */

@@ -52,6 +52,10 @@ export const correlationIdSchema = z.string().min(1).max(128).meta({
   id: 'CorrelationId',
   description: 'the caller’s name of a call: the event that answers it carries it',
 })
+export const pqSchema = z.boolean().meta({
+  id: 'Pq',
+  description: 'whether this side wants post-quantum encryption',
+})
 export const networkConfigSchema = z.strictObject({
   /**
    * Who shares a transport session to a router. `user`, `session` and `server`: the connections of one user (the three differ in what a

@@ -14,6 +14,7 @@ export const connections = defineTable(
     origin: text,
     /** The agreed version of the agent protocol: it rises, never falls (B20). */
     agentVersion: integer,
+    /** Messages leave room for keys of a KEM: from the call that wished for it, if both versions allow it; it rises, never falls (B19). */
     pqSupport: boolean,
     /** Last number that the application sees; received and sent messages share it. */
     lastMessageId: integer,

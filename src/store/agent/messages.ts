@@ -19,6 +19,8 @@ export const sndMessages = defineTable(
     /** What the ratchet gave at enqueue: encrypted header, key, IV, associated data. Private; null once it is at the router. */
     header: nullable(bytes),
     paddedLength: integer,
+    /** Its key depends on a secret of the KEM (B19). */
+    pqEncryption: boolean,
     encrypted: nullable(bytes),
     previousHash: bytes,
     hash: bytes,
