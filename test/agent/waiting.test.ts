@@ -57,6 +57,7 @@ const open = async () => {
         bodyId: null,
         header: null,
         paddedLength: 15_840,
+        pqEncryption: false,
         encrypted: Buffer.from('encrypted'),
         previousHash: Buffer.alloc(0),
         hash: Buffer.alloc(32),

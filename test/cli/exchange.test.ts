@@ -97,6 +97,7 @@ describe('the exchange of the demo', () => {
       brokerAt: 0,
       senderMessageId: 1,
       notify: true,
+      pqEncryption: false,
     })
     await expect(sending).rejects.toMatchObject({ code: 'INTERNAL', field: 'body' })
   })

@@ -57,8 +57,8 @@ describe('calls over JSON-RPC', () => {
 
   it('writes the bodies of read events as text or base64', async () => {
     const { alice, call } = setUp()
-    alice.emit('c', { type: 'INFO', info: Buffer.from('text ✓') })
-    alice.emit('c', { type: 'INFO', info: Uint8Array.of(0xff) })
+    alice.emit('c', { type: 'INFO', pqSupport: false, info: Buffer.from('text ✓') })
+    alice.emit('c', { type: 'INFO', pqSupport: false, info: Uint8Array.of(0xff) })
     const answer = await call('readEvents', {})
     expect(answer.result.events.map((event: { info: unknown }) => event.info)).toEqual([
       { text: 'text ✓' },
@@ -223,7 +223,7 @@ describe('bytes and events as JSON', () => {
 
   it('writes an event as one line with its cursor', () => {
     const agent = new FakeAgent('a')
-    agent.emit('c1', { type: 'INFO', info: Buffer.from('two\nlines') })
+    agent.emit('c1', { type: 'INFO', pqSupport: false, info: Buffer.from('two\nlines') })
     const line = eventNotification(agent.log[0] as never)
     expect(line).not.toContain('\n')
     expect(JSON.parse(line)).toMatchObject({

@@ -37,14 +37,14 @@ describe('serving an agent on streams', () => {
     const { agent, next, send } = setUp()
     send('createConnection', 1)
     expect(await next()).toMatchObject({ id: 1, result: { connectionId: 'alice-1' } })
-    agent.emit('alice-1', { type: 'CON' })
-    expect(await next()).toMatchObject({ method: 'event', params: { cursor: 1, type: 'CON' } })
+    agent.emit('alice-1', { type: 'CON', pqEncryption: false })
+    expect(await next()).toMatchObject({ method: 'event', params: { cursor: 1, type: 'CON', pqEncryption: false } })
   })
 
   it('writes the events of the chosen consumer in cursor order', async () => {
     const { agent, next } = setUp({ consumer: 'archive' })
     const events = vi.spyOn(agent, 'events')
-    for (let n = 0; n < 300; n++) agent.emit('c', { type: 'SENT', messageId: n })
+    for (let n = 0; n < 300; n++) agent.emit('c', { type: 'SENT', messageId: n, pqEncryption: false })
     for (let n = 0; n < 300; n++) expect(await next()).toMatchObject({ params: { cursor: n + 1, messageId: n } })
     const second = serveStdio(agent, new PassThrough().end(), new PassThrough(), { consumer: 'archive' })
     await second
@@ -118,7 +118,7 @@ describe('the end of serving on streams', () => {
   it('ends when the reader of the output goes away', async () => {
     const { agent, output, served } = setUp()
     output.destroy()
-    agent.emit('c', { type: 'CON' })
+    agent.emit('c', { type: 'CON', pqEncryption: false })
     await served
   })
 
@@ -144,7 +144,7 @@ describe('backpressure of serving on streams', () => {
       if (found !== undefined) taken.push(found.cursor)
       return found
     })
-    for (let n = 0; n < 500; n++) agent.emit('c', { type: 'CON' })
+    for (let n = 0; n < 500; n++) agent.emit('c', { type: 'CON', pqEncryption: false })
     await vi.waitFor(() => expect(output.writableNeedDrain).toBe(true))
     // Both halves of the stream hold 512 bytes, an event takes more than 100.
     expect(taken.length).toBeLessThan(20)

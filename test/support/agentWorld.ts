@@ -5,6 +5,7 @@ import { memoryLog } from '../../src/router/memoryLog.js'
 import { type Router, type RouterOptions, startRouter } from '../../src/router/router.js'
 import { type MemoryNetwork, memoryNetwork } from '../../src/smp/transport/memory.js'
 import { type MemoryStore, openMemoryStore } from '../../src/store/memory.js'
+import { toyKem } from '../ratchet/toyKem.js'
 import { type VirtualClock, virtualClock, virtualEpoch } from '../../src/testing/virtualClock.js'
 
 let identity: Promise<RouterIdentity> | undefined
@@ -76,6 +77,7 @@ export const agentWorld = (): AgentWorld => {
       const agent = await openAgent({
         routers: routers.map(router => router.address),
         clock,
+        kem: toyKem,
         ...options,
         dialer: {
           dial: async (router, how) => {

@@ -73,7 +73,7 @@ class PlayedAgent {
     const { connectionId } = await this.createConnection()
     this.#connection(connectionId).peer = peer
     peer.agent.#connection(peer.connectionId).peer = { agent: this, connectionId }
-    const confirmation = { confirmationId: 'c1', info: bodySchema.parse(info ?? ''), routers: [] }
+    const confirmation = { confirmationId: 'c1', pqSupport: false, info: bodySchema.parse(info ?? ''), routers: [] }
     peer.agent.emit(peer.connectionId, { type: 'CONF', ...confirmation })
     return { connectionId }
   }
@@ -82,9 +82,9 @@ class PlayedAgent {
     this.called.push('allowConnection')
     const { peer } = this.#connection(connectionId)
     if (peer === undefined) throw new CallError('CONN_STATE', 'nobody has joined', { field: connectionId })
-    peer.agent.emit(peer.connectionId, { type: 'INFO', info: bodySchema.parse(info ?? '') })
-    peer.agent.emit(peer.connectionId, { type: 'CON' })
-    this.emit(connectionId, { type: 'CON' })
+    peer.agent.emit(peer.connectionId, { type: 'INFO', pqSupport: false, info: bodySchema.parse(info ?? '') })
+    peer.agent.emit(peer.connectionId, { type: 'CON', pqEncryption: false })
+    this.emit(connectionId, { type: 'CON', pqEncryption: false })
     return {}
   }
 
@@ -99,8 +99,8 @@ class PlayedAgent {
     const arrived = [...Array.from({ length: copies }, () => bytes), ...connection.late.splice(0)]
     if (late) connection.late.push(...arrived)
     else for (const one of arrived) peer.agent.#receive(peer.connectionId, one)
-    this.emit(connectionId, { type: 'SENT', messageId })
-    return { messageId }
+    this.emit(connectionId, { type: 'SENT', messageId, pqEncryption: false })
+    return { messageId, pqEncryption: false }
   }
 
   async sendMessages({ items }: ParamsOf<'sendMessages'>) {
@@ -210,7 +210,14 @@ class PlayedAgent {
   #receive(connectionId: string, body: Uint8Array): void {
     const connection = this.#connection(connectionId)
     const messageId = connection.nextMessageId++
-    const facts = { integrity: { result: 'ok' }, brokerId: 'b', brokerAt: 0, senderMessageId: 1, notify: true } as const
+    const facts = {
+      integrity: { result: 'ok' },
+      brokerId: 'b',
+      brokerAt: 0,
+      senderMessageId: 1,
+      notify: true,
+      pqEncryption: false,
+    } as const
     this.emit(connectionId, { type: 'MSG', messageId, body, ...facts })
   }
 

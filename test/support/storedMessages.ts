@@ -28,6 +28,7 @@ export const storeWaiting = async (
       bodyId: null,
       header: null,
       paddedLength: 15_840,
+      pqEncryption: false,
       encrypted: randomBytes(1000),
       previousHash: randomBytes(32),
       hash: randomBytes(32),

@@ -128,6 +128,7 @@ const sqlCases = (): Case[] => {
         bodyId: null,
         header: random(300),
         paddedLength: messagePadding,
+        pqEncryption: false,
         encrypted: null,
         previousHash: random(32),
         hash: random(32),
