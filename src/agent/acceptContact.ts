@@ -9,7 +9,6 @@ import { joinEffects, type Progress, readProgress } from './join.js'
 import { prepare } from './joinConnection.js'
 import { joinTarget } from './joinTarget.js'
 import { connectionByKey, keyOfAnotherCall } from './newConnection.js'
-import { checkInfoLength } from './limits.js'
 import { newId } from './queues.js'
 import { type ConnectionRow, findConnection, isDeleted } from './rows.js'
 
@@ -25,7 +24,6 @@ export const acceptContact = async (
   { invitationId, info = Buffer.alloc(0), pq, connectionId: prepared, ...more }: ParsedParamsOf<'acceptContact'>,
   calling: Calling,
 ): Promise<ResultOf<'acceptContact'>> => {
-  checkInfoLength(info.length)
   // The id of a prepared connection is a key by itself.
   const idempotencyKey = prepared === undefined ? more.idempotencyKey : undefined
   const invitation = await findInvitation(context, invitationId)

@@ -24,7 +24,6 @@ export const allowConnection = (
   context: AgentContext,
   { connectionId, confirmationId, info = Buffer.alloc(0) }: ParsedParamsOf<'allowConnection'>,
 ): Promise<ResultOf<'allowConnection'>> => {
-  checkInfoLength(info.length)
   return context.runtime.run({
     name: 'allowConnection',
     locks: [connectionId],

@@ -5,7 +5,6 @@ import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import type { AgentContext, Calling } from './context.js'
 import { type Join, joinEffects, readProgress } from './join.js'
 import { type JoinTarget, joinTarget } from './joinTarget.js'
-import { checkInfoLength } from './limits.js'
 import { connectionByKey, keyOfAnotherCall, newConnection, onceByKey, type Origin } from './newConnection.js'
 import { newId } from './queues.js'
 import { type ConnectionRow, findConnection, isDeleted } from './rows.js'
@@ -20,7 +19,6 @@ export const joinConnection = async (
   { userId, link, info = Buffer.alloc(0), pq, idempotencyKey, connectionId }: ParsedParamsOf<'joinConnection'>,
   calling: Calling,
 ): Promise<ResultOf<'joinConnection'>> => {
-  checkInfoLength(info.length)
   if (connectionId !== undefined) {
     return store(context, { connectionId, target: joinTarget(link, context.config), info, pq })
   }

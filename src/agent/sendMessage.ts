@@ -27,7 +27,6 @@ export const sendMessage = (
   context: AgentContext,
   { connectionId, body, notify, pq, idempotencyKey }: ParsedParamsOf<'sendMessage'>,
 ): Promise<ResultOf<'sendMessage'>> => {
-  checkMessageLength(body.length)
   return context.runtime.run({
     name: 'sendMessage',
     locks: [connectionId],

@@ -221,7 +221,7 @@ describe('sendMessage', () => {
     expect(await send()).toEqual(answers[0])
     await restart()
     expect(await send()).toEqual(answers[0])
-    expect(await send('other', 'other')).toEqual({ messageId: (answers[0]?.messageId ?? 0) + 1 })
+    expect(await send('other', 'other')).toMatchObject({ messageId: (answers[0]?.messageId ?? 0) + 1 })
     await expectOnce(['once', 'other'])
     expect(await alice.store.count(sndMessages)).toBe(2)
   })

@@ -64,7 +64,7 @@ describe('B46 one body for many', () => {
       { connectionId: idAt(1), ref: 'all' },
       { connectionId: idAt(2), ref: 'all' },
     ])
-    expect(results).toEqual(ids.map(connectionId => ({ connectionId, messageId: 2 })))
+    expect(results).toEqual(ids.map(connectionId => ({ connectionId, messageId: 2, pqEncryption: true })))
     const [stored, ...more] = await bodies()
     expect(more).toEqual([])
     expect(textOf(stored?.body ?? Buffer.of())).toContain('for all')
@@ -338,7 +338,7 @@ describe('B46 repeated and interrupted calls', () => {
     await alice.agent.allowConnection({ connectionId, confirmationId })
     await alice.next('CON', connectionId)
     const second = await broadcast()
-    expect(second).toEqual([...first.slice(0, 2), { connectionId, messageId: expect.any(Number) }])
+    expect(second).toEqual([...first.slice(0, 2), { connectionId, messageId: expect.any(Number), pqEncryption: true }])
     await alice.next('SENT', connectionId)
     expect(await bodies()).toEqual([])
   })
@@ -350,7 +350,7 @@ describe('B46 repeated and interrupted calls', () => {
     expect(await send(items.toReversed())).toEqual(first.toReversed())
     const twice = { connectionId: idAt(0), body: 'once', idempotencyKey: 'twice' }
     const [one, two] = await send([twice, { ...twice, body: 'other' }])
-    expect(one).toEqual({ connectionId: idAt(0), messageId: 3 })
+    expect(one).toEqual({ connectionId: idAt(0), messageId: 3, pqEncryption: true })
     expect(two).toEqual(one)
     expect(await received(0, 2)).toEqual(['0', 'once'])
   })

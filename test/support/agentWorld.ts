@@ -30,8 +30,8 @@ export interface AgentWorld {
   readonly network: MemoryNetwork
   startRouter(settings?: RouterOptions['settings'], port?: number): Promise<Router>
   startAgent(name: string, routers: readonly Router[], options?: Partial<AgentOptions>): Promise<TestAgent>
-  /** Two agents of one router with a connection between them. */
-  connect(initiator: TestAgent, joiner: TestAgent): Promise<{ initiatorId: string; joinerId: string }>
+  /** Two agents of one router with a connection between them; `pq` is the wish of both. */
+  connect(initiator: TestAgent, joiner: TestAgent, pq?: boolean): Promise<{ initiatorId: string; joinerId: string }>
   /** Lets time pass until `done` answers true; fails after an hour of virtual time. */
   until(done: () => boolean, what: string): Promise<void>
   close(): Promise<void>
@@ -134,9 +134,9 @@ export const agentWorld = (): AgentWorld => {
         },
       }
     },
-    connect: async (initiator, joiner) => {
-      const { connectionId: initiatorId, link } = await initiator.agent.createConnection({})
-      const { connectionId: joinerId } = await joiner.agent.joinConnection({ link, info: 'joiner' })
+    connect: async (initiator, joiner, pq = true) => {
+      const { connectionId: initiatorId, link } = await initiator.agent.createConnection({ pq })
+      const { connectionId: joinerId } = await joiner.agent.joinConnection({ link, info: 'joiner', pq })
       const conf = await initiator.next('CONF', initiatorId)
       await initiator.agent.allowConnection({
         connectionId: initiatorId,
