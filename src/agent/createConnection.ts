@@ -23,7 +23,7 @@ import { isTriedAgain } from './triedAgain.js'
 /**
  * createConnection: keys and intent are stored, then the router is asked for a queue (NEW), then the link is stored and returned: an
  * invitation for one other party, or a contact address, whose link may be used by many (B18). A repeated call under the same
- * idempotency key goes on where the first stopped, with the same keys. With `pq: 'invitation'` the link has a KEM key too, and is three times
+ * idempotency key goes on where the first stopped, with the same keys. With `pq: 'invitation'` the link has a KEM key too, and is four times
  * as long (B19).
  */
 export const createConnection = async (

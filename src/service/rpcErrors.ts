@@ -12,6 +12,7 @@ import {
   DuologueError,
   EncodeError,
   InternalError,
+  KemError,
   RouterError,
   StoreError,
   TransportError,
@@ -47,6 +48,7 @@ const classCodes = [
   [TransportError, -32_006],
   [RouterError, -32_007],
   [StoreError, -32_008],
+  [KemError, -32_009],
   [InternalError, rpcCodes.internal],
 ] as const
 const otherCode = -32_000

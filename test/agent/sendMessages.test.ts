@@ -338,7 +338,7 @@ describe('B46 repeated and interrupted calls', () => {
     await alice.agent.allowConnection({ connectionId, confirmationId })
     await alice.next('CON', connectionId)
     const second = await broadcast()
-    expect(second).toEqual([...first.slice(0, 2), { connectionId, messageId: expect.any(Number), pqEncryption: true }])
+    expect(second).toEqual([...first.slice(0, 2), { connectionId, messageId: expect.any(Number), pqEncryption: false }])
     await alice.next('SENT', connectionId)
     expect(await bodies()).toEqual([])
   })

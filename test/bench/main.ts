@@ -9,6 +9,7 @@ import { type BenchOptions, runSuites, type SuiteName, suiteNames } from './suit
 const usage = `npm run bench -- [options]
   --only a,b       of ${suiteNames.join(', ')} (default: all but memory)
   --quick          small samples: under a minute, for CI
+  --pq             end to end with post-quantum connections (default: without)
   --json           one JSON object on stdout
   --database-url   Postgres to measure on (default: DUOLOGUE_BENCH_DATABASE_URL, DUOLOGUE_TEST_DATABASE_URL, local)
   --profile DIR    write CPU profiles of all child processes there
@@ -28,18 +29,20 @@ const readArguments = (): Arguments => {
     options: {
       only: { type: 'string' },
       quick: { type: 'boolean', default: false },
+      pq: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
       'database-url': { type: 'string' },
       profile: { type: 'string' },
     },
   })
-  const { quick, json, help, only, profile } = values
+  const { quick, pq, json, help, only, profile } = values
   return {
     json,
     help,
     options: {
       quick,
+      pq,
       effort: quick ? quickEffort : fullEffort,
       suites: suitesOf(only),
       databaseUrl:

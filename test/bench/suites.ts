@@ -11,6 +11,8 @@ import type { SignalResults } from './signal/signal.js'
 
 export interface BenchOptions {
   readonly quick: boolean
+  /** Whether the connections of end to end are post-quantum. */
+  readonly pq: boolean
   readonly effort: Effort
   readonly suites: ReadonlySet<SuiteName>
   readonly databaseUrl: string
@@ -102,10 +104,10 @@ const runFloor = async (options: BenchOptions, postgres: boolean): Promise<Floor
 }
 
 const runEndToEnd = async (store: StoreKind, options: BenchOptions): Promise<EndToEndResult[]> => {
-  const { quick, effort, databaseUrl, profileDir, progress } = options
+  const { quick, pq, effort, databaseUrl, profileDir, progress } = options
   const { repeats } = effort
   progress(`${store}: starting a router and two agents`)
-  const world = await openWorld({ store, databaseUrl, profileDir })
+  const world = await openWorld({ store, databaseUrl, profileDir, pq })
   const results: EndToEndResult[] = []
   try {
     for (const { connections, messages } of quick ? quickLoads : fullLoads) {

@@ -8,6 +8,7 @@ import {
   DecodeError,
   DuologueError,
   EncodeError,
+  KemError,
   RouterError,
   StoreError,
   TransportError,
@@ -101,6 +102,7 @@ describe('errors over JSON-RPC', () => {
     [TransportError, -32_006],
     [RouterError, -32_007],
     [StoreError, -32_008],
+    [KemError, -32_009],
     [DuologueError, -32_000],
   ] as const)('gives each class a number of its own: %o', async (type, code) => {
     const { alice, call } = setUp()

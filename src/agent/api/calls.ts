@@ -111,7 +111,7 @@ export const directCalls = {
     z.strictObject({
       userId: userIdSchema.default(1),
       mode: z.enum(['invitation', 'contact']).default('invitation'),
-      /** `invitation`: with a KEM key in the link, so that the first message is post-quantum already; the link is three times as long. */
+      /** `invitation`: with a KEM key in the link, so that the first message is post-quantum already; the link is four times as long. */
       pq: z.union([pqSchema, z.literal('invitation')]).default(true),
       idempotencyKey: idempotencyKeySchema.optional(),
     }),

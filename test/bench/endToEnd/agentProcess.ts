@@ -27,6 +27,7 @@ const acknowledgeEvery = 64
 const creditMs = 10
 
 let agent: Agent | undefined
+let wish = false
 const theAgent = (): Agent => {
   if (agent === undefined) throw new Error('no agent is open')
   return agent
@@ -51,7 +52,8 @@ const orFailure = <T>(run: (resolve: (result: T) => void) => void): Promise<T> =
     run(resolve)
   })
 
-const open = async ({ store, router, proxy }: OpenParams): Promise<void> => {
+const open = async ({ store, router, proxy, pq }: OpenParams): Promise<void> => {
+  wish = pq
   agent = await openAgent({ store, routers: [router] })
   if (proxy !== undefined) {
     await agent.setRouters({
@@ -94,10 +96,10 @@ const sendPrivately = async (isPrivate: boolean): Promise<void> => {
 }
 
 const invite = async (count: number): Promise<Array<{ readonly connectionId: string; readonly link: string }>> =>
-  Promise.all(Array.from({ length: count }, () => theAgent().createConnection({})))
+  Promise.all(Array.from({ length: count }, () => theAgent().createConnection({ pq: wish })))
 
 const join = async (links: readonly string[]): Promise<string[]> =>
-  Promise.all(links.map(async link => (await theAgent().joinConnection({ link })).connectionId))
+  Promise.all(links.map(async link => (await theAgent().joinConnection({ link, pq: wish })).connectionId))
 
 /** Resolves when so many connections are complete. */
 const untilConnected = (count: number): Promise<void> =>

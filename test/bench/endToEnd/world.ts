@@ -20,6 +20,7 @@ export interface WorldOptions extends ChildOptions {
   readonly databaseUrl: string
   /** A second router in a process of its own, which Alice can send through. */
   readonly withProxy?: boolean
+  readonly pq: boolean
 }
 
 export interface World {
@@ -68,7 +69,7 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
     const agentOf = async (name: string): Promise<CallableChild> => {
       const child = startChild(agentScript, options)
       started.push(child)
-      const params: OpenParams = { store: storeOf(name), router: router.address }
+      const params: OpenParams = { store: storeOf(name), router: router.address, pq: options.pq }
       await child.call('open', proxy === undefined ? params : { ...params, proxy: proxy.address })
       return child
     }
