@@ -52,7 +52,7 @@ const orFailure = <T>(run: (resolve: (result: T) => void) => void): Promise<T> =
     run(resolve)
   })
 
-const open = async ({ store, router, proxy, pq }: OpenParams): Promise<void> => {
+const open = async ({ store, router, proxy, pq = false }: OpenParams): Promise<void> => {
   wish = pq
   agent = await openAgent({ store, routers: [router] })
   if (proxy !== undefined) {

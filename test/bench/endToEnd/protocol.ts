@@ -6,8 +6,8 @@ export interface OpenParams {
   readonly router: string
   /** A second router, to send through and for nothing else. */
   readonly proxy?: string
-  /** Whether its connections are post-quantum. */
-  readonly pq: boolean
+  /** Whether its connections are post-quantum. Default: they are not. */
+  readonly pq?: boolean
 }
 
 /** One direction of an exchange: over these connections, so many messages on each. */

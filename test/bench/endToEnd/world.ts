@@ -20,7 +20,7 @@ export interface WorldOptions extends ChildOptions {
   readonly databaseUrl: string
   /** A second router in a process of its own, which Alice can send through. */
   readonly withProxy?: boolean
-  readonly pq: boolean
+  readonly pq?: boolean
 }
 
 export interface World {
@@ -66,10 +66,11 @@ export const openWorld = async (options: WorldOptions): Promise<World> => {
     const proxy =
       options.withProxy === true ? await startRouter(join(directory, 'proxy'), `${schema}_proxy`, options) : undefined
     if (proxy !== undefined) started.push(proxy)
+    const pq = options.pq === undefined ? {} : { pq: options.pq }
     const agentOf = async (name: string): Promise<CallableChild> => {
       const child = startChild(agentScript, options)
       started.push(child)
-      const params: OpenParams = { store: storeOf(name), router: router.address, pq: options.pq }
+      const params: OpenParams = { store: storeOf(name), router: router.address, ...pq }
       await child.call('open', proxy === undefined ? params : { ...params, proxy: proxy.address })
       return child
     }
