@@ -130,6 +130,11 @@ class App {
     this.#plan = plan
   }
 
+  /** No more planned faults: an agent that is closed must not die at its last commit. */
+  calm(): void {
+    this.#plan = undefined
+  }
+
   say(count: number): void {
     for (let index = 0; index < count; index++) this.wanted.push(`${this.name} ${this.wanted.length}`)
     if (this.agent !== undefined) void this.#speak(this.agent)
@@ -397,6 +402,7 @@ const talk = async (settled: boolean, faults: readonly Fault[], kind: Meeting['k
       else expect(receipted.length).toBeLessThanOrEqual(owed.length)
     }
   } finally {
+    for (const app of both) app.calm()
     await world.close()
     await router.stop()
   }
@@ -405,14 +411,14 @@ const talk = async (settled: boolean, faults: readonly Fault[], kind: Meeting['k
 const numRuns = Number(process.env['FAULT_RUNS'] ?? 20)
 const schedule = fc.array(fault, { minLength: 5, maxLength: 40 })
 
-it('nothing lost, nothing twice, everything in order, under any schedule of faults', { timeout: 3_600_000 }, () =>
+it('nothing lost, nothing twice, everything in order, under any schedule of faults', { timeout: 600_000 }, () =>
   fc.assert(
     fc.asyncProperty(schedule, faults => talk(true, faults)),
     { numRuns },
   ),
 )
 
-it('the same when the faults begin before the two are connected', { timeout: 3_600_000 }, () =>
+it('the same when the faults begin before the two are connected', { timeout: 600_000 }, () =>
   fc.assert(
     fc.asyncProperty(schedule, faults => talk(false, faults)),
     { numRuns },
@@ -421,7 +427,7 @@ it('the same when the faults begin before the two are connected', { timeout: 3_6
 
 it.each(['legacy', 'contact'] as const)(
   'B12 B15 B18 the same in the other handshakes: %s',
-  { timeout: 3_600_000 },
+  { timeout: 600_000 },
   kind =>
     fc.assert(
       fc.asyncProperty(schedule, faults => talk(false, faults, kind)),
