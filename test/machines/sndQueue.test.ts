@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { type SentMessageType, sentMessageTypes as types, sndQueueMachine } from '../../machines/index.js'
 import { decided } from './decisions.js'
 
+const flags = [false, true] as const
 const live = ['new', 'secured', 'confirmed', 'active'] as const
 const confirmations = ['CONN_INFO', 'CONN_INFO_REPLY'] as const
 const rotation = ['QADD', 'QKEY', 'QUSE', 'QTEST'] as const
@@ -29,7 +30,7 @@ describe('sndQueue', () => {
   it('B44 the confirmation of the slow handshake, or with a reply queue, leaves the queue confirmed', () => {
     expect(sent('new', 'CONN_INFO', false)).toEqual({ to: 'confirmed', intents: ['dropMessage', 'confirmSent'] })
     for (const state of ['new', 'secured']) {
-      for (const securable of [false, true]) {
+      for (const securable of flags) {
         expect(sent(state, 'CONN_INFO_REPLY', securable)).toEqual({
           to: 'confirmed',
           intents: ['dropMessage', 'confirmSent'],
@@ -44,14 +45,24 @@ describe('sndQueue', () => {
   })
 
   it('B44 a message is told as SENT; the first one makes a confirmed queue active', () => {
-    expect(sent('confirmed', 'A_MSG')).toEqual({ to: 'active', intents: ['keepForReceipt', 'notifySent'] })
-    expect(sent('active', 'A_MSG')).toEqual({ to: 'active', intents: ['keepForReceipt', 'notifySent'] })
+    for (const securable of flags) {
+      for (const [state, to] of [
+        ['new', 'new'],
+        ['secured', 'secured'],
+        ['confirmed', 'active'],
+        ['active', 'active'],
+      ] as const) {
+        expect(sent(state, 'A_MSG', securable)).toEqual({ to, intents: ['keepForReceipt', 'notifySent'] })
+      }
+    }
   })
 
   it('B44 what the agents say to each other is told to nobody and changes no state', () => {
     for (const state of live) {
       for (const type of ['RATCHET_INFO', 'A_RCVD', 'A_QCONT', 'QADD', 'QUSE', 'EREADY'] as const) {
-        expect(sent(state, type)).toEqual({ to: state, intents: ['dropMessage'] })
+        for (const securable of flags) {
+          expect(sent(state, type, securable)).toEqual({ to: state, intents: ['dropMessage'] })
+        }
       }
     }
   })
@@ -97,7 +108,7 @@ describe('sndQueue', () => {
       const quota = (messageType: SentMessageType, expired: boolean) =>
         decided(sndQueueMachine, state, { type: 'message.overQuota', messageType, expired }).intents
       for (const type of confirmations) {
-        for (const expired of [false, true]) expect(quota(type, expired)).toEqual(['dropMessage', 'refuseConfirmation'])
+        for (const expired of flags) expect(quota(type, expired)).toEqual(['dropMessage', 'refuseConfirmation'])
       }
       for (const type of ['RATCHET_INFO', 'HELLO', ...conversation, ...rotation] as const) {
         expect(quota(type, false)).toEqual(['warn', 'retrySlow'])
@@ -113,7 +124,7 @@ describe('sndQueue', () => {
           decided(sndQueueMachine, state, { type: 'message.unreached', messageType, host, expired }).intents
         expect(unreached(false, false)).toEqual(['retryFast'])
         expect(unreached(true, false)).toEqual(['warn', 'retryFast'])
-        for (const host of [false, true]) expect(unreached(host, true)).toEqual(expiry(messageType))
+        for (const host of flags) expect(unreached(host, true)).toEqual(expiry(messageType))
       }
     }
   })
@@ -131,7 +142,7 @@ describe('sndQueue', () => {
   it('B43 every answer of a router either ends the message or says how to wait: nothing is left standing', () => {
     for (const state of live) {
       for (const messageType of types) {
-        for (const flag of [false, true]) {
+        for (const flag of flags) {
           for (const event of [
             { type: 'message.sent', messageType, securable: flag },
             { type: 'message.unauthorized', messageType },

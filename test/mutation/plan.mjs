@@ -1,0 +1,68 @@
+/**
+ * What `npm run test:mutation` mutates, and by which tests. A machine's constants exist from the moment its file is loaded, so each of its
+ * mutants needs fresh modules and all the tests of its part: every machine is a part of its own. The decision code of the agent is one
+ * part, where each mutant meets the tests that reach it.
+ */
+import { readdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+/**
+ * @typedef {object} Part
+ * @property {string} name
+ * @property {readonly string[]} mutate files, from the root
+ * @property {readonly string[]} tests test files, from the root; the one that fails first goes first
+ */
+
+export const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
+
+/** Files that decide nothing, and why. Every other file of machines/ and src/agent/ is mutated. */
+export const leftOut = {
+  'machines/behaviours.ts': 'the list of rows: titles and owners',
+  'machines/index.ts': 'exports',
+  'machines/stub.ts': 'what a machine names and nobody provides',
+  'src/agent/config.ts': 'values of the reference',
+  'src/agent/context.ts': 'types',
+  'src/agent/events.ts': 'rows of the event log in the form of the API',
+  'src/agent/index.ts': 'exports',
+  'src/agent/inspectConnection.ts': 'reads and tells, decides nothing',
+  'src/agent/openAgent.ts': 'wiring: what is opened, in which order it is closed',
+  'src/agent/options.ts': 'schemas',
+  'src/agent/ownedClock.ts': 'wiring: timers and who owns them',
+  'src/agent/sessionEvents.ts': 'wiring: what sessions tell goes to the log and the inbox',
+  'src/agent/sharedBodies.ts': 'a cache: without it bodies are read more often',
+  'src/agent/statistics.ts': 'counts',
+  // src/agent/api: schemas and the words of the API's documentation; folders below src/agent are not looked into.
+}
+
+/** Tests of the agent that need TLS, Postgres or a long run of random faults: what they hold is held on the virtual clock too. */
+const slow = /(?:Tls|OnPostgres|\.property)\.test\.ts$/
+
+/** @param {string} folder @param {string} end */
+const list = (folder, end) =>
+  readdirSync(`${root}/${folder}`)
+    .filter(name => name.endsWith(end))
+    .map(name => `${folder}/${name}`)
+
+/** @param {string} file */
+const decides = file => !(file in leftOut)
+
+/** @param {string} file @returns {Part} */
+const machinePart = file => {
+  const name = /** @type {string} */ (/([^/]+)\.ts$/.exec(file)?.[1])
+  const own = `test/machines/${name}.test.ts`
+  return {
+    name: `machines-${name}`,
+    mutate: [file],
+    tests: ['test/machines/loading.test.ts', own, 'test/machines/totality.test.ts'],
+  }
+}
+
+/** @returns {readonly Part[]} */
+export const parts = () => [
+  ...list('machines', '.ts').filter(decides).map(machinePart),
+  {
+    name: 'src-agent',
+    mutate: list('src/agent', '.ts').filter(decides),
+    tests: list('test/agent', '.test.ts').filter(file => !slow.test(file)),
+  },
+]
