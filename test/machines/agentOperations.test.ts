@@ -49,6 +49,28 @@ describe('agentOperations', () => {
     expect(clock.pendingTimers).toBe(0)
   })
 
+  it('B04 a second gradual suspension changes nothing about the one under way', async () => {
+    const { did, began, ended, suspend, state, clock } = start()
+    began('receiving')
+    suspend(10_000)
+    await clock.advance(4000)
+    suspend(20_000)
+    expect(state()).toMatch(/\breceiving$/)
+    expect(did).toEqual(['stop receiving'])
+    await clock.advance(6000)
+    expect(state()).toBe('suspended')
+    expect(did.filter(name => name === 'SUSPENDED')).toHaveLength(1)
+    ended('receiving')
+    expect(state()).toBe('suspended')
+  })
+
+  it('B04 starts with nothing counted and nothing waited for', () => {
+    const { context, state, clock } = start()
+    expect(state()).toBe('foreground')
+    expect(context()).toEqual({ inProgress: { receiving: 0, delivery: 0, sending: 0, database: 0 }, maxDelay: 0 })
+    expect(clock.pendingTimers).toBe(0)
+  })
+
   it('B04 immediate: everything is stopped without waiting, and SUSPENDED is not told', () => {
     const { did, began, suspend, state } = start()
     for (const operation of operations) began(operation)

@@ -2,8 +2,8 @@
  * What is not mutated, since it decides nothing. In machines:
  * - words for people: descriptions, `meta` (spec and ignores; that each state × event pair has its reason is held by
  *   test/machines/totality.test.ts), ids, the names of stubs, and constants that only `meta` uses;
- * - what the compiler refuses: a list of intents that lacks one, and a guard that does not ask for the event (`event.type === '…' &&`)
- *   whose fields it reads.
+ * - what the compiler refuses: lists of intents and stubs that lack one, and guards and actions that do not ask for the event whose
+ *   fields they read (`event.type === '…' &&`, `event.type === '…' ? … : {}`).
  */
 import { declareValuePlugin, PluginKind } from '@stryker-mutator/api/plugin'
 
@@ -21,7 +21,12 @@ import { declareValuePlugin, PluginKind } from '@stryker-mutator/api/plugin'
  * @property {Node} [object]
  * @property {Node} [property]
  * @property {Node} [left]
+ * @property {Node} [right]
+ * @property {Node} [test]
+ * @property {Node} [alternate]
+ * @property {Node} [expression]
  * @property {Node[]} [properties]
+ * @property {Node[]} [arguments]
  *
  * @typedef {{ node: Node, parentPath: Path | null, scope: { getBinding(name: string): { referencePaths: Path[] } | undefined } }} Path
  */
@@ -54,25 +59,37 @@ const isWordConstant = ({ node, scope }) => {
   return uses.length > 0 && uses.every(isInWord)
 }
 
+/** `intent()`, `stub('connect')`, `fromPromise(stub('connect'))`, with or without `as …`. @param {Node | undefined} node @returns {boolean} */
+const isStub = node => {
+  if (node?.type === 'TSAsExpression') return isStub(node.expression)
+  if (node === undefined || node.type !== 'CallExpression') return false
+  return ['intent', 'stub'].some(name => isCallOf(node, name)) || isStub(node.arguments?.[0])
+}
+
 /** `actions: { dropMessage: intent(), … }`. @param {Path} path */
-const isListOfIntents = ({ node, parentPath }) =>
+const isListOfStubs = ({ node, parentPath }) =>
   node.type === 'ObjectExpression' &&
   parentPath !== null &&
-  isProperty(parentPath, 'actions') &&
-  (node.properties ?? []).every(({ value }) => isCallOf(/** @type {Node} */ (value), 'intent'))
+  (isProperty(parentPath, 'actions') || isProperty(parentPath, 'actors')) &&
+  (node.properties ?? []).every(({ value }) => isStub(/** @type {Node} */ (value)))
 
 /** @param {Path | null} path @returns {boolean} */
-const isInGuards = path => path !== null && (isProperty(path, 'guards') || isInGuards(path.parentPath))
+const isInSetup = path =>
+  path !== null && (isProperty(path, 'guards') || isProperty(path, 'actions') || isInSetup(path.parentPath))
 
-/** `event.type === '…'` before `&&`. @param {Path} path */
-const isNarrowing = ({ node, parentPath }) =>
-  node.type === 'BinaryExpression' &&
-  node.operator === '===' &&
-  node.left?.object?.name === 'event' &&
-  node.left.property?.name === 'type' &&
-  parentPath?.node.operator === '&&' &&
-  parentPath.node.left === node &&
-  isInGuards(parentPath)
+/** `event.type === '…'`, or several of them with `||`. @param {Node | undefined} node @returns {boolean} */
+const asksForEvent = node => {
+  if (node?.type === 'LogicalExpression') return node.operator === '||' && [node.left, node.right].every(asksForEvent)
+  return node?.operator === '===' && node.left?.object?.name === 'event' && node.left.property?.name === 'type'
+}
+
+/** Before `&&`, or before `? … : {}`. @param {Path} path */
+const isNarrowing = ({ node, parentPath }) => {
+  const parent = parentPath?.node
+  if (!asksForEvent(node) || parent === undefined || !isInSetup(parentPath)) return false
+  if (parent.type === 'ConditionalExpression') return parent.test === node && parent.alternate?.properties?.length === 0
+  return parent.operator === '&&' && parent.left === node
+}
 
 export const strykerPlugins = [
   declareValuePlugin(PluginKind.Ignore, 'undecided', {
@@ -80,7 +97,7 @@ export const strykerPlugins = [
     shouldIgnore(babelPath) {
       const path = /** @type {Path} */ (babelPath)
       if (isWord(path) || isStubName(path) || isWordConstant(path)) return 'words for people'
-      if (isListOfIntents(path) || isNarrowing(path)) return 'the compiler refuses it'
+      if (isListOfStubs(path) || isNarrowing(path)) return 'the compiler refuses it'
       return undefined
     },
   }),

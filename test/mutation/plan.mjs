@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
  * @typedef {object} Part
  * @property {string} name
  * @property {readonly string[]} mutate files, from the root
- * @property {readonly string[]} tests test files, from the root; the one that fails first goes first
+ * @property {readonly string[]} tests test files, from the root, in the order in which they run
  */
 
 export const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
@@ -46,20 +46,29 @@ const list = (folder, end) =>
 /** @param {string} file */
 const decides = file => !(file in leftOut)
 
-/** @param {string} file @returns {Part} */
-const machinePart = file => {
-  const name = /** @type {string} */ (/([^/]+)\.ts$/.exec(file)?.[1])
-  const own = `test/machines/${name}.test.ts`
-  return {
-    name: `machines-${name}`,
-    mutate: [file],
-    tests: ['test/machines/loading.test.ts', own, 'test/machines/totality.test.ts'],
-  }
+/** The machine that a file is of: the longest name of a test that it begins with (connectionJoiner.ts: connection). @param {string} file */
+const machineOf = file => {
+  const names = list('test/machines', '.test.ts').map(test => test.slice('test/machines/'.length, -'.test.ts'.length))
+  const [machine] = names
+    .filter(name => file.startsWith(`machines/${name}`))
+    .sort((one, other) => other.length - one.length)
+  if (machine === undefined) throw new Error(`${file} has no test in test/machines, and no reason in leftOut`)
+  return machine
+}
+
+/** @returns {Part[]} */
+const machineParts = () => {
+  const files = list('machines', '.ts').filter(decides)
+  return [...new Set(files.map(machineOf))].map(machine => ({
+    name: `machines-${machine}`,
+    mutate: files.filter(file => machineOf(file) === machine),
+    tests: [machine, 'totality', 'loading'].map(name => `test/machines/${name}.test.ts`),
+  }))
 }
 
 /** @returns {readonly Part[]} */
 export const parts = () => [
-  ...list('machines', '.ts').filter(decides).map(machinePart),
+  ...machineParts(),
   {
     name: 'src-agent',
     mutate: list('src/agent', '.ts').filter(decides),
