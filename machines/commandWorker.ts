@@ -65,8 +65,6 @@ export const commandWorkerMachine = setup({
     isOffline: (_, outcome: CommandOutcome) => outcome === 'offline',
     isRetry: (_, outcome: CommandOutcome) => outcome === 'retry',
     isChanged: ({ context }) => context.changed,
-    isChangedRetry: ({ context }, outcome: CommandOutcome) =>
-      context.changed && (outcome === 'retry' || outcome === 'offline'),
   },
   actions: {
     noteStopping: assign({ stopping: true }),
@@ -111,12 +109,7 @@ export const commandWorkerMachine = setup({
             actions: ['forgetStopping', 'forgetChanged'],
           },
           { guard: 'isStopping', target: 'suspended', actions: ['forgetStopping', 'forgetChanged'] },
-          {
-            guard: { type: 'isChangedRetry', params: ({ event }) => event.output },
-            target: 'running',
-            reenter: true,
-            actions: ['forgetChanged', 'resetDelay'],
-          },
+          { guard: 'isChanged', target: 'running', reenter: true, actions: ['forgetChanged', 'resetDelay'] },
           { guard: { type: 'isOffline', params: ({ event }) => event.output }, target: 'offline' },
           { guard: { type: 'isRetry', params: ({ event }) => event.output }, target: 'waiting' },
           { target: 'running', reenter: true, actions: ['forgetChanged', 'resetDelay'] },

@@ -98,6 +98,50 @@ describe('commandWorker', () => {
     expect(work.calls()).toBe(2)
   })
 
+  it('B06 a suspension during a run waits for it to end, however it ends; the next one begins after the resume', async () => {
+    for (const end of ['done', 'failed', 'moved', 'retry', 'offline', 'error'] as const) {
+      const { work, send, state, clock, context } = start()
+      send({ type: 'worker.suspended' })
+      expect([state(), work.open()], end).toEqual(['running', 1])
+      send({ type: 'commands.changed' })
+      await (end === 'error' ? work.fail() : work.end(end))
+      expect([state(), clock.pendingTimers], end).toEqual(['suspended', 0])
+      expect(work.calls(), end).toBe(1)
+      expect(context(), end).toMatchObject({ stopping: false, changed: false })
+      send({ type: 'worker.resumed' })
+      expect([state(), work.calls()], end).toEqual(['running', 2])
+      await work.end('done')
+      expect([state(), work.calls()], end).toEqual(['running', 3])
+      await work.end('retry')
+      expect(state(), end).toBe('waiting')
+    }
+  })
+
+  it('B06 a suspension that is taken back during a run has stopped nothing', async () => {
+    for (const end of ['done', 'error'] as const) {
+      const { work, send, state, context } = start()
+      expect(context()['stopping']).toBe(false)
+      send({ type: 'worker.suspended' })
+      send({ type: 'worker.resumed' })
+      await (end === 'error' ? work.fail() : work.end('done'))
+      expect(state()).toBe(end === 'error' ? 'waiting' : 'running')
+    }
+  })
+
+  it('B06 B50 a worker without commands has forgotten what was asked of its last run', async () => {
+    const { work, send, state } = start()
+    send({ type: 'worker.suspended' })
+    send({ type: 'commands.changed' })
+    await work.end('empty')
+    expect(state()).toBe('idle')
+    send({ type: 'command.added' })
+    await work.end('retry')
+    expect(state()).toBe('waiting')
+    send({ type: 'commands.changed' })
+    await work.end('done')
+    expect(state()).toBe('running')
+  })
+
   it('B53 changed rows end the wait, and the delay starts again', async () => {
     const { work, send, state, clock } = start()
     await delaysBetween<CommandOutcome>(clock, work, 'retry', 8)
@@ -117,6 +161,31 @@ describe('commandWorker', () => {
       expect([work.calls(), state()]).toEqual([2, 'running'])
       await work.end('retry')
       expect([work.calls(), state()]).toEqual([2, 'waiting'])
+    }
+  })
+
+  it('B53 rows that changed during a run count once: the wait after the next one takes place, with a new delay', async () => {
+    for (const end of ['done', 'retry'] as const) {
+      const { work, send, state, clock } = start()
+      await delaysBetween<CommandOutcome>(clock, work, 'retry', 8)
+      send({ type: 'commands.changed' })
+      await work.end(end)
+      expect(state()).toBe('running')
+      await work.end('retry')
+      expect(state()).toBe('waiting')
+      const from = clock.now()
+      await clock.next()
+      expect(clock.now() - from).toBe(2000)
+    }
+  })
+
+  it('B68 the delay starts again when the device comes online, wherever the worker waits', async () => {
+    for (const outcome of ['retry', 'offline'] as const) {
+      const { work, send, clock } = start()
+      await delaysBetween<CommandOutcome>(clock, work, 'retry', 8)
+      await work.end(outcome)
+      send({ type: 'network.online' })
+      expect(await delaysBetween<CommandOutcome>(clock, work, 'retry', 1)).toEqual([2000])
     }
   })
 
