@@ -112,7 +112,7 @@ export const commandWorkerMachine = setup({
           { guard: 'isChanged', target: 'running', reenter: true, actions: ['forgetChanged', 'resetDelay'] },
           { guard: { type: 'isOffline', params: ({ event }) => event.output }, target: 'offline' },
           { guard: { type: 'isRetry', params: ({ event }) => event.output }, target: 'waiting' },
-          { target: 'running', reenter: true, actions: ['forgetChanged', 'resetDelay'] },
+          { target: 'running', reenter: true, actions: ['resetDelay'] },
         ],
         onError: [
           { guard: 'isStopping', target: 'suspended', actions: ['forgetStopping', 'forgetChanged'] },

@@ -116,7 +116,7 @@ export const ratchetSyncMachine = setup({
       },
       on: {
         'sync.start': [
-          { guard: 'force', target: 'started', actions: ['sendKey', 'notifySync'] },
+          { guard: 'force', actions: ['sendKey', 'notifySync'] },
           { actions: [{ type: 'refuse', params: { reason: 'the synchronisation is under way' } }] },
         ],
         'key.received': agree('useStoredKeys'),

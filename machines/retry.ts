@@ -7,4 +7,4 @@ export interface RetryInterval {
 
 /** The delay after one of `delay`, when `elapsed` ms have been waited in all. */
 export const nextDelay = (interval: RetryInterval, delay: number, elapsed: number): number =>
-  elapsed < interval.growAfter || delay === interval.max ? delay : Math.min(Math.floor((delay * 3) / 2), interval.max)
+  elapsed < interval.growAfter ? delay : Math.min(Math.floor((delay * 3) / 2), interval.max)

@@ -197,7 +197,7 @@ describe('connection', () => {
   it('B13 the ratchet is made by the decision that stores the confirmation, and messages are taken before the user allows', () => {
     const { intents } = decided(connectionMachine, 'rcv', confirmationWithReply)
     expect(intents).toEqual(['createRatchet', 'storeConfirmation', 'notifyConf'])
-    for (const state of ['confirmed', 'allowed']) {
+    for (const state of ['confirmed', 'allowed', 'answered', 'replying', 'securing', 'greeting', 'connected']) {
       expect(decided(connectionMachine, state, { type: 'message.received' })).toEqual({
         to: state,
         intents: ['deliverMessage'],
@@ -224,10 +224,12 @@ describe('connection', () => {
   })
 
   it('B14 a confirmation of another kind is refused and leaves the connection as it was', () => {
-    expect(decided(connectionMachine, 'joined', confirmationWithReply)).toEqual({
-      to: 'joined',
-      intents: ['refuse: confirmation of another kind than a joiner gets'],
-    })
+    for (const senderKey of [false, true]) {
+      expect(decided(connectionMachine, 'joined', { ...confirmationWithReply, senderKey })).toEqual({
+        to: 'joined',
+        intents: ['refuse: confirmation of another kind than a joiner gets'],
+      })
+    }
     expect(decided(connectionMachine, 'rcv', confirmation)).toEqual({
       to: 'rcv',
       intents: ['refuse: confirmation without a reply queue'],
@@ -360,7 +362,7 @@ describe('connection', () => {
       const { to, intents } = decided(connectionMachine, 'contact', event)
       if (event.type === 'invitation.received') expect(intents).toEqual(['storeInvitation', 'notifyReq'])
       else if (event.type === 'connection.delete')
-        expect(intents.slice(-2)).toEqual(['deleteQueues', 'dropInvitations'])
+        expect(intents).toEqual(['dropCommands', 'dropDeliveries', 'deleteQueues', 'dropInvitations'])
       else if (event.type === 'connection.suspend' && event.receives) expect(intents).toEqual(['suspendQueues'])
       else expect(intents.filter(intent => !/^refuse: \S/.test(intent))).toEqual([])
       expect(to).toBe(event.type === 'connection.delete' ? 'deleted' : 'contact')

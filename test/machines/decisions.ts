@@ -1,7 +1,7 @@
 import type { AnyStateMachine, EventFrom } from 'xstate'
 import { decide } from '../../src/runtime/decide.js'
 
-/** What a decision comes to, short: the next state and the names of its intents. */
+/** What a decision comes to, short: the next state and the names of its intents, with what they tell. */
 export const decided = <M extends AnyStateMachine>(
   machine: M,
   state: string,
@@ -11,9 +11,10 @@ export const decided = <M extends AnyStateMachine>(
   const { to, intents } = decide(machine, state, context, event)
   return {
     to,
-    intents: intents.map(({ type, params }) =>
-      type === 'prohibited' || type === 'refuse' ? `${type}: ${String(params['reason'])}` : type,
-    ),
+    intents: intents.map(({ type, params }) => {
+      const said = params['phase'] ?? (type === 'prohibited' || type === 'refuse' ? params['reason'] : undefined)
+      return said === undefined ? type : `${type}: ${String(said)}`
+    }),
   }
 }
 

@@ -30,11 +30,11 @@ describe('queueSwitch', () => {
     expect(state).toBe('completed')
     expect(steps.map(step => step.intents)).toEqual([
       ['createQueue'],
-      ['sendQADD', 'notifySwitch'],
-      ['storeKey', 'notifySwitch'],
-      ['sendQUSE', 'notifySwitch'],
+      ['sendQADD', 'notifySwitch: started'],
+      ['storeKey', 'notifySwitch: confirmed'],
+      ['sendQUSE', 'notifySwitch: secured'],
       ['commandDeleteOld'],
-      ['removeOld', 'notifySwitch'],
+      ['removeOld', 'notifySwitch: completed'],
     ])
   })
 
@@ -49,21 +49,25 @@ describe('queueSwitch', () => {
     )
     expect(state).toBe('completed')
     expect(steps.map(step => step.intents)).toEqual([
-      ['storeQueue', 'sendQKEY', 'notifySwitch'],
-      ['notifySwitch'],
-      ['drainToNew', 'sendQTEST', 'notifySwitch'],
-      ['removeOld', 'notifySwitch'],
+      ['storeQueue', 'sendQKEY', 'notifySwitch: started'],
+      ['notifySwitch: confirmed'],
+      ['drainToNew', 'sendQTEST', 'notifySwitch: secured'],
+      ['removeOld', 'notifySwitch: completed'],
     ])
   })
 
   it('B71 another QADD replaces the queue that was offered before; the same one again is answered with QKEY again', () => {
     expect(snd('sendingQKEY', offered)).toEqual({
       to: 'sendingQKEY',
-      intents: ['storeQueue', 'sendQKEY', 'notifySwitch'],
+      intents: ['storeQueue', 'sendQKEY', 'notifySwitch: started'],
     })
     expect(snd('sendingQKEY', { type: 'queue.offered', queue: 'known' }).intents).toEqual(['sendQKEY'])
     expect(snd('sendingQTEST', offered)).toEqual({ to: 'sendingQTEST', intents: ['queueError'] })
     expect(snd('idle', { type: 'queue.offered', queue: 'known' }).intents).toEqual(['queueError'])
+  })
+
+  it('B70 QUSE without a switch is a queue error and starts none', () => {
+    expect(snd('idle', { type: 'queue.used' })).toEqual({ to: 'idle', intents: ['queueError'] })
   })
 
   it('B72 QKEY counts only while QADD is being sent; after an abort it is a queue error; the same key again changes nothing', () => {

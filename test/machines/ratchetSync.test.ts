@@ -66,7 +66,12 @@ describe('ratchetSync', () => {
   })
 
   it('B85 a restored backup requires a synchronisation', () => {
-    for (const state of states) expect(after(state, { type: 'backup.restored' }).to).toBe('required')
+    for (const state of states) {
+      expect(after(state, { type: 'backup.restored' })).toEqual({
+        to: 'required',
+        intents: state === 'required' ? [] : ['notifySync'],
+      })
+    }
   })
 
   it('B81 two parties that start at once converge: one makes the receiving, the other the sending ratchet, and EREADY ends it', () => {

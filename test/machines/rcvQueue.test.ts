@@ -1,3 +1,4 @@
+import { initialTransition } from 'xstate'
 import { describe, expect, it } from 'vitest'
 import { type RcvQueueEvent, rcvQueueMachine } from '../../machines/index.js'
 import { decided } from './decisions.js'
@@ -27,6 +28,11 @@ const table = (
   )
 
 describe('rcvQueue', () => {
+  it('B30 a queue begins without a secret, and its sender can secure it', () => {
+    const [start] = initialTransition(rcvQueueMachine)
+    expect([start.value, start.context]).toEqual(['new', { secret: false, securable: true }])
+  })
+
   it('B30 handshake (no secret, a key): confirmation or invitation', () => {
     expect(table('new', false, true)).toEqual({
       confirmation: 'processConfirmation → new',

@@ -12,14 +12,21 @@ const start = (subscriptions: boolean) => {
   const connect = controlledWork<void>(clock)
   const resubscribe = controlledWork<void>(clock)
   const did: string[] = []
+  const routers: string[] = []
   let has = subscriptions
   let offline = false
   let suspended = false
   let idle = false
   const machine = routerSessionMachine.provide({
     actors: {
-      connect: fromPromise<void, { router: string }>(() => connect.run()),
-      resubscribe: fromPromise<void, { router: string }>(() => resubscribe.run()),
+      connect: fromPromise<void, { router: string }>(({ input }) => {
+        routers.push(`connect ${input.router}`)
+        return connect.run()
+      }),
+      resubscribe: fromPromise<void, { router: string }>(({ input }) => {
+        routers.push(`resubscribe ${input.router}`)
+        return resubscribe.run()
+      }),
     },
     actions: {
       rejectWaiting: () => did.push('reject'),
@@ -41,6 +48,7 @@ const start = (subscriptions: boolean) => {
     connect,
     resubscribe,
     did,
+    routers,
     subscriptions: (now: boolean) => (has = now),
     offline: (now: boolean) => (offline = now),
     suspended: (now: boolean) => (suspended = now),
@@ -50,7 +58,7 @@ const start = (subscriptions: boolean) => {
 
 describe('routerSession', () => {
   it('B66 connects when it is needed and not before, once for everybody who needs it', async () => {
-    const { state, send, connect, did, clock } = start(true)
+    const { state, send, connect, did, clock, routers } = start(true)
     expect(state()).toBe('closed')
     await clock.advance(3_600_000)
     expect(connect.calls()).toBe(0)
@@ -60,6 +68,17 @@ describe('routerSession', () => {
     await connect.end()
     expect(state()).toBe('open.watched')
     expect(did).toEqual(['resolve'])
+    expect(routers).toEqual(['connect r1', 'resubscribe r1'])
+  })
+
+  it('B69 an open session that is released is closed, whatever is subscribed, and does not come back by itself', async () => {
+    const { state, send, connect, did, clock } = start(true)
+    send({ type: 'session.needed' })
+    await connect.end()
+    send({ type: 'session.released' })
+    expect(state()).toBe('closed')
+    expect(did).toEqual(['resolve', 'close'])
+    expect(clock.pendingTimers).toBe(0)
   })
 
   it('B66 a lost session comes back by itself: 2 s, growing by half after 10 s, to 180 s', async () => {
@@ -200,7 +219,7 @@ describe('routerSession', () => {
     expect(state()).toBe('reconnecting')
     const attempts: number[] = []
     for (let index = 0; index < 3; index++) {
-      while (connect.open() === 0) await clock.next()
+      while (connect.open() === 0) expect(await clock.next()).toBe(true)
       attempts.push(clock.now())
       await connect.fail()
     }
@@ -219,6 +238,20 @@ describe('routerSession', () => {
     suspended(false)
     send({ type: 'network.online' })
     expect(connect.calls()).toBe(2)
+  })
+
+  it('B04 B68 a suspension that ends while the device is offline leaves the attempts of each half hour', async () => {
+    const { send, connect, clock, state, suspended, offline } = start(true)
+    send({ type: 'session.needed' })
+    await connect.end()
+    offline(true)
+    suspended(true)
+    send({ type: 'session.lost' })
+    await clock.advance(5 * 1_800_000)
+    expect([state(), connect.calls()]).toEqual(['offline', 1])
+    suspended(false)
+    await clock.advance(1_800_000)
+    expect([state(), connect.calls()]).toEqual(['connecting', 2])
   })
 
   it('B68 a delay that is under way when the device comes online is cut short and starts anew', async () => {

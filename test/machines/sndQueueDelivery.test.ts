@@ -107,7 +107,9 @@ describe('sndQueueDelivery', () => {
     const { work, send, state } = start()
     send({ type: 'queue.continued' })
     await work.fail()
-    expect(state()).toBe('sending')
+    expect([state(), work.calls()]).toEqual(['sending', 2])
+    await work.fail()
+    expect([state(), work.calls()]).toEqual(['waiting.fast', 2])
   })
 
   it('B45 QCONT is remembered past messages that go out, and forgotten when nothing waits', async () => {
@@ -159,6 +161,53 @@ describe('sndQueueDelivery', () => {
     send({ type: 'delivery.suspended' })
     await work.end('sent')
     expect(state()).toBe('suspended')
+  })
+
+  it('B04 B05 a suspension during an attempt waits for its end, however it ends; the next one begins after the resume', async () => {
+    for (const end of ['sent', 'dropped', 'retryFast', 'retrySlow', 'offline', 'error'] as const) {
+      const { work, send, state, clock, context } = start()
+      send({ type: 'delivery.suspended' })
+      expect([state(), work.open()], end).toEqual(['sending', 1])
+      send({ type: 'queue.continued' })
+      await (end === 'error' ? work.fail() : work.end(end))
+      expect([state(), work.calls(), clock.pendingTimers], end).toEqual(['suspended', 1, 0])
+      expect(context(), end).toMatchObject({ stopping: false, continued: false })
+      send({ type: 'delivery.resumed' })
+      await work.end('sent')
+      expect([state(), work.calls()], end).toEqual(['sending', 3])
+      await work.end('retrySlow')
+      expect(state(), end).toBe('waiting.slow')
+    }
+  })
+
+  it('B04 a suspension that is taken back during an attempt has stopped nothing', async () => {
+    for (const end of ['sent', 'error'] as const) {
+      const { work, send, state } = start()
+      send({ type: 'delivery.suspended' })
+      send({ type: 'delivery.resumed' })
+      await (end === 'error' ? work.fail() : work.end(end))
+      expect(state()).toBe(end === 'error' ? 'waiting.fast' : 'sending')
+    }
+  })
+
+  it('B04 B48 a worker that was suspended when nothing was left goes on with the next message', async () => {
+    const { work, send, state } = start()
+    send({ type: 'delivery.suspended' })
+    await work.end('empty')
+    expect(state()).toBe('idle')
+    send({ type: 'delivery.added' })
+    await work.end('sent')
+    expect([state(), work.calls()]).toEqual(['sending', 3])
+  })
+
+  it('B68 the delay starts again when the device comes online, wherever the worker waits for the network', async () => {
+    for (const outcome of ['retryFast', 'offline'] as const) {
+      const { work, send, clock } = start()
+      await delaysBetween<DeliveryOutcome>(clock, work, 'retryFast', 8)
+      await work.end(outcome)
+      send({ type: 'network.online' })
+      expect(await delaysBetween<DeliveryOutcome>(clock, work, 'retryFast', 1)).toEqual([2000])
+    }
   })
 
   it('B68 offline, no attempt is made until the device is online, and then at once; what was slow or new does not matter', async () => {

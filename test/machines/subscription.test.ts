@@ -50,6 +50,15 @@ describe('subscription', () => {
     }
   })
 
+  it('B60 a queue that is gone is not subscribed any more, and that is told of whatever was asked of it', () => {
+    for (const state of ['getting', 'pending', 'active']) {
+      expect(decided(subscriptionMachine, state, { type: 'queue.deleted' })).toEqual({
+        to: 'removed',
+        intents: ['notifyDeleted'],
+      })
+    }
+  })
+
   it('B60 UP and DOWN alternate, whatever happens: no UP without a DOWN, END or deletion before, no DOWN without an UP', () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...events), { maxLength: 80 }), sequence => {
@@ -84,6 +93,8 @@ describe('subscription', () => {
       ['active', failed(false, false)],
       ['removed', confirmed(true)],
       ['removed', failed(true, false)],
+      ['getting', confirmed(true)],
+      ['getting', failed(true, false)],
     ]
     for (const [state, event] of ignored) {
       expect(decided(subscriptionMachine, state, event)).toEqual({ to: state, intents: ['countIgnored'] })

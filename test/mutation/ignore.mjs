@@ -1,7 +1,7 @@
 /**
  * What is not mutated, since it decides nothing. In machines:
  * - words for people: descriptions, `meta` (spec and ignores; that each state × event pair has its reason is held by
- *   test/machines/totality.test.ts), ids, the names of stubs, and constants that only `meta` uses;
+ *   test/machines/totality.test.ts), the reasons of refusals, ids, the names of stubs, and constants that only `meta` uses;
  * - what the compiler refuses: lists of intents and stubs that lack one, and guards and actions that do not ask for the event whose
  *   fields they read (`event.type === '…' &&`, `event.type === '…' ? … : {}`).
  */
@@ -31,7 +31,7 @@ import { declareValuePlugin, PluginKind } from '@stryker-mutator/api/plugin'
  * @typedef {{ node: Node, parentPath: Path | null, scope: { getBinding(name: string): { referencePaths: Path[] } | undefined } }} Path
  */
 
-const words = new Set(['description', 'meta', 'id'])
+const words = new Set(['description', 'meta', 'id', 'reason'])
 
 /** @param {Node | undefined} key */
 const nameOf = key => (key?.type === 'Identifier' ? key.name : key?.type === 'StringLiteral' ? key.value : undefined)
@@ -40,14 +40,19 @@ const nameOf = key => (key?.type === 'Identifier' ? key.name : key?.type === 'St
 const isProperty = ({ node }, name) => node.type === 'ObjectProperty' && nameOf(node.key) === name
 
 /** @param {Path} path */
-const isWord = ({ node }) => node.type === 'ObjectProperty' && words.has(String(nameOf(node.key)))
+const isWord = ({ node }) => {
+  if (node.type === 'ObjectExpression') return (node.properties ?? []).map(({ key }) => nameOf(key)).join() === 'reason'
+  return node.type === 'ObjectProperty' && words.has(String(nameOf(node.key)))
+}
 
 /** @param {Node} node @param {string} name */
 const isCallOf = (node, name) => node.type === 'CallExpression' && node.callee?.name === name
 
-/** @param {Path} path */
-const isStubName = ({ node, parentPath }) =>
-  node.type === 'StringLiteral' && parentPath !== null && isCallOf(parentPath.node, 'stub')
+/** `stub('connect')`, `refuse('…')`. @param {Path} path */
+const isSaid = ({ node, parentPath }) =>
+  node.type === 'StringLiteral' &&
+  parentPath !== null &&
+  (isCallOf(parentPath.node, 'stub') || isCallOf(parentPath.node, 'refuse'))
 
 /** @param {Path | null} path @returns {boolean} */
 const isInWord = path => path !== null && (isWord(path) || isInWord(path.parentPath))
@@ -70,7 +75,7 @@ const isStub = node => {
 const isListOfStubs = ({ node, parentPath }) =>
   node.type === 'ObjectExpression' &&
   parentPath !== null &&
-  (isProperty(parentPath, 'actions') || isProperty(parentPath, 'actors')) &&
+  ['actions', 'actors', 'guards'].some(name => isProperty(parentPath, name)) &&
   (node.properties ?? []).every(({ value }) => isStub(/** @type {Node} */ (value)))
 
 /** @param {Path | null} path @returns {boolean} */
@@ -96,7 +101,7 @@ export const strykerPlugins = [
     /** @param {object} babelPath */
     shouldIgnore(babelPath) {
       const path = /** @type {Path} */ (babelPath)
-      if (isWord(path) || isStubName(path) || isWordConstant(path)) return 'words for people'
+      if (isWord(path) || isSaid(path) || isWordConstant(path)) return 'words for people'
       if (isListOfStubs(path) || isNarrowing(path)) return 'the compiler refuses it'
       return undefined
     },
