@@ -1,6 +1,6 @@
 import { allowed, answered, confirmed, inviting, rcv, replying, requesting } from './connectionInitiator.js'
 import { greeting, joined, securing, snd } from './connectionJoiner.js'
-import { connection, ignored, refuse, refused } from './connectionSetup.js'
+import { connection, ignored, refuse, refused, unsynchronized } from './connectionSetup.js'
 
 const isDeleted = refuse('the connection is deleted')
 const deleted = {
@@ -110,7 +110,7 @@ export const connectionMachine = connection.createMachine({
     connected: {
       description: 'Duplex: both parties send and receive.',
       meta: {
-        spec: ['B11', 'B12', 'B31', 'B32', 'B40', 'B47'],
+        spec: ['B11', 'B12', 'B31', 'B32', 'B40', 'B47', 'B84'],
         ignores: {
           'reply.created': 'a repeated answer for the same queue',
           'confirmation.received':
@@ -128,7 +128,7 @@ export const connectionMachine = connection.createMachine({
         },
       },
       on: {
-        'message.send': { actions: ['acceptMessage'] },
+        'message.send': [unsynchronized, { actions: ['acceptMessage'] }],
         'message.received': { actions: ['deliverMessage'] },
         ...refused,
       },

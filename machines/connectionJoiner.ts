@@ -1,4 +1,4 @@
-import { connection, ignored, refuse, refused } from './connectionSetup.js'
+import { connection, ignored, refuse, refused, unsynchronized } from './connectionSetup.js'
 
 const notCreated = refuse('the connection was joined, not created')
 const alreadyInfo = 'the first one was processed: rcvQueue re-acknowledges a repeated one'
@@ -62,6 +62,7 @@ export const joined = connection.createStateConfig({
     'connection.allow': notCreated,
     // The initiator's ratchet exists from its confirmation on, so messages may follow at once (B13).
     'message.send': [
+      unsynchronized,
       { guard: 'early', actions: ['acceptMessage'] },
       refuse('the other party has not allowed the connection yet'),
     ],

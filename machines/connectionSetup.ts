@@ -34,8 +34,11 @@ export type ConnectionEvent =
   | { type: 'hello.refused' }
   /** A router refused a step of the handshake for good: it is told as ERR, and its command is gone. */
   | { type: 'step.failed' }
-  /** The user sends a message. `early`: the other party can take it before it allows the connection (agent version 7). */
-  | { type: 'message.send'; early: boolean }
+  /**
+   * The user sends a message. `early`: the other party can take it before it allows the connection (agent version 7). `synchronized`: the
+   * ratchet allows sending.
+   */
+  | { type: 'message.send'; early: boolean; synchronized: boolean }
   /** A message was decrypted. */
   | { type: 'message.received' }
   /** OFF is wanted at the routers. `receives`: the routers have made queues of this connection. */
@@ -96,6 +99,7 @@ export const connection = setup({
     plainInfo: ({ event }) => event.type === 'confirmation.received' && event.form === 'info' && !event.senderKey,
     infoWithKey: ({ event }) => event.type === 'confirmation.received' && event.form === 'info' && event.senderKey,
     early: ({ event }) => event.type === 'message.send' && event.early,
+    unsynchronized: ({ event }) => event.type === 'message.send' && !event.synchronized,
     fast: ({ event }) => event.type === 'confirmation.sent' && event.secured,
     receives: ({ event }) => event.type === 'connection.suspend' && event.receives,
     waiting: ({ event }) => event.type === 'connection.delete' && event.waiting,
@@ -104,6 +108,12 @@ export const connection = setup({
 
 /** A transition that only says no, and why. */
 export const refuse = (reason: string) => ({ actions: [{ type: 'refuse' as const, params: { reason } }] })
+
+/** A message of the user while the ratchet must be, or is being, synchronised: it could not be read (B84). */
+export const unsynchronized = {
+  guard: 'unsynchronized' as const,
+  ...refuse('the ratchet is not synchronised: RSYNC tells when messages can be sent again'),
+}
 
 /** Reasons that several states have in common, by what they say of the connection. */
 export const ignored = {

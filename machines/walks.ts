@@ -88,7 +88,7 @@ const connectionEvents: Variants<ConnectionEvent> = {
   'hello.sent': [{ type: 'hello.sent' }],
   'hello.refused': [{ type: 'hello.refused' }],
   'step.failed': [{ type: 'step.failed' }],
-  'message.send': perFlag(early => [{ type: 'message.send', early }]),
+  'message.send': perFlag(early => perFlag(synchronized => [{ type: 'message.send', early, synchronized }])),
   'message.received': [{ type: 'message.received' }],
   'connection.suspend': perFlag(receives => [{ type: 'connection.suspend', receives }]),
   'connection.delete': perFlag(waiting => [{ type: 'connection.delete', waiting }]),

@@ -45,6 +45,8 @@ export interface Arrival {
   readonly opened: OpenedEnvelope
   /** The message inside, where the rcvQueue machine took it for one of the ratchet. */
   readonly decrypted?: DecryptedMessage
+  /** Whether the ratchet key that it brings was processed before; undefined when it brings none. */
+  readonly keyKnown?: boolean | undefined
   /** The sent messages that its receipts are about. */
   readonly receipted: readonly SndMessageRow[]
   /** What waits for the queue that its QUSE replaces. */

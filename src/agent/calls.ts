@@ -32,6 +32,7 @@ import { storeCall } from './storeCall.js'
 import { subscribe } from './subscribe.js'
 import { suspendConnection } from './suspendConnection.js'
 import { abortSwitch, switchConnection } from './switchConnection.js'
+import { synchronizeRatchet } from './synchronizeRatchet.js'
 import { testRouter } from './testRouter.js'
 import { createUser, deleteUser, listUsers, setConnectionUser, setRouters, setUserHidden } from './users.js'
 
@@ -126,6 +127,7 @@ export const handlers: Handlers = {
   suspendConnection,
   switchConnection,
   abortSwitch,
+  synchronizeRatchet,
   abandonRouter,
   inspectConnection,
   listConnections,

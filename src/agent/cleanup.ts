@@ -1,8 +1,8 @@
 import { type Actor, createActor, fromPromise } from 'xstate'
 import { cleanupMachine } from '../../machines/cleanup.js'
-import { connections, rcvQueues } from '../store/agent/connections.js'
+import { connections, ratchetKeyHashes, rcvQueues } from '../store/agent/connections.js'
 import { deliveries, rcvMessages, sndMessages } from '../store/agent/messages.js'
-import { type Change, remove } from '../store/index.js'
+import { type Change, remove, removeWhere } from '../store/index.js'
 import type { AgentContext } from './context.js'
 import { errorFact } from './events.js'
 import { connectionGone } from './finishDeletion.js'
@@ -60,6 +60,10 @@ const sentMessages: Step = async (context, expiredAt) => {
   }
 }
 
+/** Keys of ratchet synchronisations: one that is as old does not come again. */
+const ratchetKeys: Step = (context, expiredAt) =>
+  commit(context, 'ratchetKeys', [removeWhere(ratchetKeyHashes, { createdAt: { lt: expiredAt } })])
+
 /** Deleted connections of which nothing is left at any router. */
 const deletedConnections: Step = async context => {
   const rows = await context.store.find(connections, { where: { status: 'deleted' }, limit: batchLength })
@@ -95,6 +99,7 @@ const steps: Readonly<Record<string, Step>> = {
   deletedUsers,
   receivedMessages,
   sentMessages,
+  ratchetKeys,
   statistics: savedStatistics,
 }
 

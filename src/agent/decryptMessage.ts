@@ -4,6 +4,7 @@ import {
   decodeRatchetState,
   decrypt,
   encodeRatchetState,
+  type RatchetState,
   type SkippedChange,
   type SkippedKey,
 } from '../ratchet/index.js'
@@ -17,7 +18,8 @@ import { type ConnectionRow, skippedKeysOf } from './rows.js'
 /** A message of the double ratchet, as far as it could be read. */
 export type DecryptedMessage = {
   readonly encryptedHash: Bytes
-  /** The ratchet afterwards, and what else of it changes. */
+  /** The ratchet before; afterwards, and what else of it changes. */
+  readonly before: RatchetState
   readonly ratchet: Bytes
   readonly ratchetChanges: readonly Change[]
 } & (
@@ -51,6 +53,7 @@ export const decryptMessage = async ({ context, state, connection, opened }: Arr
   const decryption = await decrypt(before, skipped, envelope.encryptedMessage, { kem: context.kem })
   const { result, state: after, skippedChange, pqEncrypted: pqEncryption } = decryption
   const common = {
+    before,
     encryptedHash: encryptedHashOf(envelope.encryptedMessage),
     ratchet: after === before ? connection.ratchet : encodeRatchetState(after),
     ratchetChanges: [

@@ -166,6 +166,47 @@ export const enqueueConfirmation = (
   })
 }
 
+export interface RatchetKeyOptions {
+  /** The highest version that this side speaks. */
+  readonly agentVersion: number
+  /** ms since 1970. */
+  readonly now: number
+  readonly idempotencyKey?: string | undefined
+}
+
+/**
+ * Enqueues this side’s key of a synchronisation on the first queue, and a copy on the others: not encrypted by a ratchet, numbered like any
+ * message (B80). What waits before it was encrypted for the old ratchet.
+ */
+export const enqueueRatchetKey = (
+  connection: ConnectionRow,
+  [queue, ...siblings]: readonly [SndQueueRow, ...SndQueueRow[]],
+  e2e: E2eParams,
+  { agentVersion, now, idempotencyKey }: RatchetKeyOptions,
+): Required<Effects> => {
+  const info = encodeAgentMessage({ type: 'ratchetInfo', info: Buffer.alloc(0) })
+  const { changes, wake, messageId } = enqueued(connection, queue, {
+    type: 'RATCHET_INFO',
+    plaintext: info,
+    ratchet: encodeRatchetState(ratchetOf(connection)),
+    pqEncrypted: false,
+    body: null,
+    bodyId: null,
+    header: null,
+    paddedLength: 0,
+    encrypted: encodeAgentEnvelope({ type: 'ratchetKey', agentVersion, e2e, info }),
+    notify: true,
+    idempotencyKey: idempotencyKey ?? null,
+    now,
+  })
+  const { connectionId } = connection
+  const copies = siblings.map(({ queueId }) =>
+    insert(deliveries, { queueId, messageId, connectionId, warned: null, sent: false, createdAt: now }),
+  )
+  const woken = siblings.map(({ queueId }): Wake => ({ worker: 'delivery', key: queueId }))
+  return { changes: [...changes, ...copies], events: [], wakes: [wake, ...woken] }
+}
+
 const ratchetOf = (connection: ConnectionRow) => {
   if (connection.ratchet !== null) return decodeRatchetState(connection.ratchet)
   throw new CallError('CONN_NO_RATCHET', 'the connection has no ratchet yet', { field: connection.connectionId })

@@ -1,3 +1,4 @@
+import { CallError } from '../errors.js'
 import { type Effects, follow } from '../runtime/follow.js'
 import type { Read, UnitState } from '../runtime/unit.js'
 import type { EventRow } from '../runtime/writer.js'
@@ -12,6 +13,7 @@ import { decideConnection } from './decideConnection.js'
 import type { DecryptedMessage } from './decryptMessage.js'
 import { checkReceiptInfoLength } from './limits.js'
 import { encodeContent, enqueueMessage, type SndMessageRow } from './outgoing.js'
+import { isSynchronized } from './ratchetSync.js'
 import { eventOf, findConnection, usedSndQueue } from './rows.js'
 
 type RcvMessageRow = Row<typeof rcvMessages>
@@ -77,8 +79,11 @@ export const sendReceipt = (state: UnitState, message: RcvMessageRow, info: Uint
   const connection = findConnection(state, connectionId)
   if (connection === undefined || message.state !== 'received' || connection.agentVersion < versionReceipts) return {}
   checkReceiptInfoLength(info.length, connection)
+  const synchronized = isSynchronized(connection)
+  // A receipt left out would be lost: acknowledging without it, or later with it, is for the application to say (B84).
+  if (!synchronized) throw receiptProhibited(connectionId)
   const early = connection.agentVersion >= versionRatchetOnConfirmation
-  return follow(decideConnection(state, connection, { type: 'message.send', early }), {
+  return follow(decideConnection(state, connection, { type: 'message.send', early, synchronized }), {
     acceptMessage: () => {
       const receipts = [{ messageId: senderMessageId, hash: internalHash, info }]
       const options = { now: state.now, notify: false }
@@ -93,6 +98,12 @@ export const sendReceipt = (state: UnitState, message: RcvMessageRow, info: Uint
     refuse: () => ({}),
   })
 }
+
+const receiptProhibited = (connectionId: string): CallError =>
+  new CallError('CMD_PROHIBITED', 'no receipt can be sent while the ratchet is not synchronised', {
+    field: connectionId,
+    hint: 'acknowledge without a receipt, or after RSYNC has said ok',
+  })
 
 /** The messages that receipts among these events have found well received. */
 export const readConfirmed = async (

@@ -13,11 +13,12 @@ import { errorFact } from './events.js'
 import { openDelivered, openSent } from './incoming.js'
 import { type DeliveryRow, encodeContent, enqueueMessage } from './outgoing.js'
 import { isSecurable } from './queues.js'
-import { isSynchronized } from './rotation.js'
+import { isSynchronized, undecryptable } from './ratchetSync.js'
 import { decideRcvSwitch, rcvSwitchOf, rcvSwitchTo } from './rcvSwitch.js'
 import { receiveConfirmation } from './receiveConfirmation.js'
 import { receiveInvitation } from './receiveInvitation.js'
 import { receiveMessage } from './receiveMessage.js'
+import { readKnownKey, receiveRatchetKey } from './receiveRatchetKey.js'
 import { readReceipted } from './receipts.js'
 import {
   type ConnectionRow,
@@ -100,10 +101,11 @@ const open = async (
     if (error instanceof KemError) throw error
     return { type: 'failed', connection, error }
   }
-  if (!force && comesLater(arrival)) return { type: 'held' }
+  const keyKnown = await readKnownKey(read, arrival)
+  if (!force && comesLater({ ...arrival, keyKnown })) return { type: 'held' }
   const receipted = await readReceipted(read, connectionId, arrival.decrypted)
   const waiting = await readWaiting(read, arrival)
-  return { type: 'arrived', arrival: { ...arrival, receipted, waiting }, decision }
+  return { type: 'arrived', arrival: { ...arrival, keyKnown, receipted, waiting }, decision }
 }
 
 const arrived = async (message: DeliveredMessage, opened: Opened): Promise<Outcome<Received>> => {
@@ -146,10 +148,7 @@ const follow = (arrival: Arrival, decision: Decision): Step | Promise<Step> => {
       return { ...acknowledged(), received: envelope }
     }
     case 'processRatchetKey':
-      throw new CallError('AGENT_UNSUPPORTED', 'the other party wants to synchronise the ratchet', {
-        field: arrival.connection.connectionId,
-        hint: 'ratchet synchronisation comes with a later version',
-      })
+      return receiveRatchetKey(arrival)
     default:
       throw new CallError('AGENT_PROHIBITED', String(intent?.params['reason'] ?? 'unexpected message'), {
         field: arrival.queue.queueId,
@@ -158,9 +157,11 @@ const follow = (arrival: Arrival, decision: Decision): Step | Promise<Step> => {
 }
 
 // Both queues of a rotation are read from QUSE on, and each may have messages that the other one has not: the numbers of the sender tell
-// which comes next (B78).
-const comesLater = ({ state, connection, queue, decrypted }: Arrival): boolean => {
-  if (decrypted?.type !== 'message' || decrypted.message.id <= connection.lastExternalId + 1) return false
+// which comes next (B78). A ratchet key says no number, and what was encrypted before it can be decrypted only before it: it waits
+// until both queues are read as far.
+const comesLater = ({ state, connection, queue, decrypted, keyKnown }: Arrival): boolean => {
+  const isNext = decrypted?.type !== 'message' || decrypted.message.id <= connection.lastExternalId + 1
+  if (isNext && keyKnown !== false) return false
   const rotation = rcvSwitchOf(state, connection)
   if (rotation === undefined || rotation.old.switchStatus !== 'sendingQUSE') return false
   return queue.queueId === rotation.old.queueId || queue.queueId === rotation.fresh.queueId
@@ -199,7 +200,7 @@ const queueDrained = ({ state, connection, queue }: Extract<Opened, { type: 'dra
 
 /**
  * A message that the ratchet has seen (B34): one that the application has acknowledged is acknowledged to the router again; one that it
- * has not is in the log still, so nothing is added and no ACK goes out; an unknown one is an error.
+ * has not is in the log still, so nothing is added and no ACK goes out; an unknown one could not be decrypted (B36).
  */
 const settleSuspect = (
   context: AgentContext,
@@ -215,8 +216,8 @@ const settleSuspect = (
     compute: (state, [known]): Outcome<Received> => {
       if (known === undefined) {
         const connection = findConnection(state, connectionId)
-        const events = connection === undefined ? [] : [eventOf(connection, 'ERR', { error: errorFact(error) })]
-        return { result: { type: 'acknowledge' }, events }
+        const told = connection === undefined ? {} : undecryptable(state, connection, error)
+        return { result: { type: 'acknowledge' }, ...told }
       }
       // The same message under another id of the router is a copy that the sender sent twice: its first one waits.
       const same = Buffer.compare(known.brokerId, message.messageId) === 0

@@ -12,26 +12,29 @@ import { complete, decideConnection, statusChange } from './decideConnection.js'
 import type { DecryptedMessage } from './decryptMessage.js'
 import { errorFact } from './events.js'
 import { enqueueHello } from './outgoing.js'
-import { ratchetWorks } from './ratchetSync.js'
+import { undecryptable } from './ratchetSync.js'
 import { receiveQkey } from './rcvSwitch.js'
 import { receiptEffects } from './receipts.js'
 import { type ConnectionRow, eventOf, usedSndQueue, sndQueuesOf } from './rows.js'
 import { receiveQadd, receiveQuse } from './sndSwitch.js'
+import { ratchetWorks } from './syncEnded.js'
 
 /** A message of the double ratchet: decrypted, numbered, checked and stored in one commit (B32). */
 export const receiveMessage = (arrival: Arrival): Step => {
-  const { connection, decrypted } = arrival
+  const { state, connection, decrypted } = arrival
   if (decrypted === undefined) throw new InternalError('the message was not decrypted')
   const { encryptedHash, ratchet, ratchetChanges } = decrypted
   switch (decrypted.type) {
     case 'suspect':
       return { ...acknowledged(), received: { type: 'suspect', encryptedHash, error: decrypted.error } }
     // A protocol failure is a result: what the ratchet has learned is kept, the error is told, the message acknowledged.
-    case 'undecrypted':
+    case 'undecrypted': {
+      const { changes, events } = undecryptable(state, connection, decrypted.error)
       return acknowledged({
-        changes: [...ratchetChanges, patchConnection(connection, { ratchet })],
-        events: [eventOf(connection, 'ERR', { error: errorFact(decrypted.error) })],
+        changes: [...ratchetChanges, patchConnection(connection, { ratchet }), ...changes],
+        events,
       })
+    }
     case 'unreadable': {
       const { agentVersion, error } = decrypted
       return acknowledged({
@@ -48,7 +51,7 @@ export const receiveMessage = (arrival: Arrival): Step => {
 type ReadMessage = Extract<DecryptedMessage, { type: 'message' }>
 
 const numberedStep = (arrival: Arrival, decrypted: ReadMessage): Step => {
-  const { state, connection, queue, message } = arrival
+  const { context, state, connection, queue, message } = arrival
   const { id, content } = decrypted.message
   const messageId = connection.lastMessageId + 1
   const internalHash = sha256(decrypted.plaintext)
@@ -60,13 +63,17 @@ const numberedStep = (arrival: Arrival, decrypted: ReadMessage): Step => {
     lastExternalId: id,
     lastReceiveHash: internalHash,
   }
-  const after = { ...connection, ...next }
+  const { connection: after, effects: sync } = ratchetWorks(
+    context,
+    state,
+    { ...connection, ...next },
+    decrypted.before,
+  )
   const step =
     content.type === 'HELLO'
       ? helloStep(arrival, after, decrypted.pqEncryption)
       : (rotationStep(arrival, after, content) ?? contentStep(arrival, decrypted, messageId))
   const kept = step.received.type === 'keep'
-  const sync = ratchetWorks(state, connection)
   const changes: Change[] = [
     ...decrypted.ratchetChanges,
     patchConnection(connection, next),
@@ -86,8 +93,9 @@ const numberedStep = (arrival: Arrival, decrypted: ReadMessage): Step => {
   ]
   return {
     ...step,
-    changes: [...changes, ...(sync.changes ?? []), ...step.changes],
-    events: [...(sync.events ?? []), ...step.events],
+    changes: [...changes, ...sync.changes, ...step.changes],
+    events: [...sync.events, ...step.events],
+    wakes: [...sync.wakes, ...step.wakes],
   }
 }
 
@@ -158,6 +166,9 @@ const contentStep = (arrival: Arrival, decrypted: ReadMessage, messageId: number
         wakes: [{ worker: 'continue', key: queue.queueId }],
       })
     }
+    // What it says is known by then: it was decrypted with the new ratchet.
+    case 'EREADY':
+      return acknowledged()
     default:
       return acknowledged({
         events: [errorEvent(connection, 'AGENT_UNSUPPORTED', `the other party sent ${content.type}`)],

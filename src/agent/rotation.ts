@@ -1,4 +1,3 @@
-import { isSendProhibited } from '../../machines/ratchetSync.js'
 import type { Effects } from '../runtime/follow.js'
 import type { UnitState } from '../runtime/unit.js'
 import type { MessageContent } from '../smp/protocol/agentMessage.js'
@@ -6,6 +5,7 @@ import { parseRouterAddress } from '../smp/protocol/routerAddress.js'
 import { sameQueue, type SenderQueue } from '../smp/protocol/queueInfo.js'
 import type { Change, Json } from '../store/index.js'
 import { encodeContent, enqueueMessage } from './outgoing.js'
+import { isSynchronized } from './ratchetSync.js'
 import { type ConnectionRow, eventOf, type RcvQueueRow, type SndQueueRow, usedSndQueue } from './rows.js'
 
 /** What both parties of a queue rotation share. */
@@ -25,9 +25,6 @@ export const switchEvent = (
   router: string,
   more: { readonly [key: string]: Json } = {},
 ) => eventOf(connection, 'SWITCH', { direction, phase, router, ...more })
-
-/** Whether the ratchet allows this side to say anything now (B76). */
-export const isSynchronized = ({ ratchetSync }: ConnectionRow): boolean => !isSendProhibited(ratchetSync)
 
 /**
  * Enqueues a message of a rotation on the queue in use, or on the one that is named. While the ratchet is being synchronised nothing is

@@ -16,6 +16,7 @@ import {
   enqueueMessage,
 } from './outgoing.js'
 import { isSecurable } from './queues.js'
+import { isSynchronized } from './ratchetSync.js'
 import { type ConnectionRow, usedSndQueue, rcvQueuesOf, requireConnection, sndQueuesOf } from './rows.js'
 
 /**
@@ -51,7 +52,8 @@ export const sendMessage = (
 /** Whether the connection machine accepts a message of the user. Throws CallError `CMD_PROHIBITED`. */
 export const checkCanSend = (state: UnitState, connection: ConnectionRow): void => {
   const early = sendsEarly(state, connection)
-  follow(decideConnection(state, connection, { type: 'message.send', early }), {
+  const synchronized = isSynchronized(connection)
+  follow(decideConnection(state, connection, { type: 'message.send', early, synchronized }), {
     acceptMessage: () => ({}),
     ...refusal(connection.connectionId),
   })

@@ -152,10 +152,16 @@ const deliveryGone = (
   if (waitsElsewhere) return [remove(deliveries, { queueId, messageId })]
   const key = { connectionId, messageId }
   const gone = keepRow
-    ? patch(sndMessages, key, { header: null, ...(bodyId === null ? { body: null } : { bodyId: null }) })
+    ? patch(sndMessages, key, {
+        header: null,
+        encrypted: null,
+        ...(bodyId === null ? { body: null } : { bodyId: null }),
+      })
     : remove(sndMessages, key)
   return [remove(deliveries, { queueId, messageId }), gone, ...(bodyId === null ? [] : [bodyReleased(bodyId)])]
 }
+
+const keptTypes: ReadonlySet<string> = new Set(['A_MSG', 'RATCHET_INFO'])
 
 interface Attempt extends AttemptResult {
   readonly item: QueuedDelivery
@@ -245,7 +251,7 @@ class Settlement {
     }
   }
 
-  // A user’s message keeps its row for the receipt and for repeated calls under its idempotency key; its body is not needed any more.
+  // What a call has sent keeps its row, for the receipt and for repeated calls under its idempotency key; its body is not needed any more.
   #finish({ delivery, message }: QueuedDelivery | Expired): void {
     const other = this.#elsewhere.waiting.get(delivery.messageId)
     const isSent = this.#error === undefined
@@ -256,7 +262,7 @@ class Settlement {
       if (!waitsElsewhere) this.changes.push(remove(deliveries, key))
       else if (isSent) this.changes.push(patch(deliveries, key, { sent: true }))
     }
-    this.changes.push(...deliveryGone(delivery, message, { keepRow: message.type === 'A_MSG', waitsElsewhere }))
+    this.changes.push(...deliveryGone(delivery, message, { keepRow: keptTypes.has(message.type), waitsElsewhere }))
   }
 
   #dropExpired(): void {

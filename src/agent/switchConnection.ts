@@ -4,7 +4,7 @@ import type { Outcome, UnitState } from '../runtime/unit.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import type { AgentContext } from './context.js'
 import { newRcvQueue } from './queues.js'
-import { isSynchronized } from './rotation.js'
+import { isSynchronized } from './ratchetSync.js'
 import { decideRcvSwitch, rcvSwitchOf } from './rcvSwitch.js'
 import { type ConnectionRow, type RcvQueueRow, rcvQueuesOf, requireConnection, sndQueuesOf } from './rows.js'
 

@@ -38,8 +38,9 @@ const events: readonly ConnectionEvent[] = [
   { type: 'hello.sent' },
   { type: 'hello.refused' },
   { type: 'step.failed' },
-  { type: 'message.send', early: true },
-  { type: 'message.send', early: false },
+  { type: 'message.send', early: true, synchronized: true },
+  { type: 'message.send', early: false, synchronized: true },
+  { type: 'message.send', early: true, synchronized: false },
   { type: 'message.received' },
   { type: 'connection.suspend', receives: true },
   { type: 'connection.suspend', receives: false },
@@ -145,7 +146,7 @@ describe('connection', () => {
   it('B12 no message of the user is taken before the legacy handshake is complete', () => {
     for (const state of ['answered', 'replying', 'securing', 'greeting']) {
       for (const early of [false, true]) {
-        const { to, intents } = decided(connectionMachine, state, { type: 'message.send', early })
+        const { to, intents } = decided(connectionMachine, state, { type: 'message.send', early, synchronized: true })
         expect([to, intents]).toEqual([state, [expect.stringMatching(/^refuse: \S/)]])
       }
     }
@@ -206,7 +207,8 @@ describe('connection', () => {
   })
 
   it('B13 the joiner sends before CON where the other party can decrypt it; the initiator never does', () => {
-    const send = (state: string, early: boolean) => decided(connectionMachine, state, { type: 'message.send', early })
+    const send = (state: string, early: boolean) =>
+      decided(connectionMachine, state, { type: 'message.send', early, synchronized: true })
     expect(send('joined', true)).toEqual({ to: 'joined', intents: ['acceptMessage'] })
     for (const state of ['new', 'rcv', 'confirmed', 'allowed', 'snd', 'deleted', 'joined']) {
       for (const early of state === 'joined' ? [false] : [false, true]) {
@@ -214,6 +216,13 @@ describe('connection', () => {
       }
     }
     for (const early of [false, true]) expect(send('connected', early).intents).toEqual(['acceptMessage'])
+  })
+
+  it('B84 no message of the user is taken while the ratchet is not synchronised', () => {
+    for (const state of ['joined', 'connected']) {
+      const { to, intents } = decided(connectionMachine, state, { type: 'message.send', early: true, synchronized: false })
+      expect([to, intents]).toEqual([state, [expect.stringMatching(/^refuse: the ratchet is not synchronised/)]])
+    }
   })
 
   it('B14 a confirmation without a sender key completes the joiner at once, receiving secured before it is told', () => {

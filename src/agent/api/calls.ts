@@ -15,6 +15,7 @@ import {
   pqSchema,
   userIdSchema,
 } from './schemas.js'
+import { syncCalls } from './syncCalls.js'
 import { userCalls } from './userCalls.js'
 
 const nothing = z.strictObject({})
@@ -295,6 +296,7 @@ export const directCalls = {
     nothing,
   ),
   ...rotationCalls,
+  ...syncCalls,
   ...userCalls,
   ...operationCalls,
 } as const

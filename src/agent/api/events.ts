@@ -127,8 +127,8 @@ export type EventPayload =
   | { readonly type: 'DELD' }
   /** The other party's queue takes messages again. */
   | { readonly type: 'QCONT' }
-  /** How the two ratchets fit: `ok` when messages are decrypted again. */
-  | { readonly type: 'RSYNC'; readonly state: RatchetSyncState }
+  /** How the two ratchets fit: `ok` when messages are decrypted again. `error`: what led to `allowed` or `required`. */
+  | { readonly type: 'RSYNC'; readonly state: RatchetSyncState; readonly error?: ErrorFact }
   | { readonly type: 'DEL_RCVQ'; readonly router: string; readonly error?: ErrorFact }
   | { readonly type: 'DEL_CONN' }
   /** A deleted user is gone with all of its connections. */

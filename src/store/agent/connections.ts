@@ -114,6 +114,13 @@ export const skippedKeys = defineTable(
   { key: ['connectionId', 'headerKey', 'messageNumber'], aggregate: 'connectionId' },
 )
 
+/** Keys of the other party’s ratchet synchronisations that were processed: each is processed once (B82). */
+export const ratchetKeyHashes = defineTable(
+  'ratchet_key_hashes',
+  { connectionId: text, hash: bytes, createdAt: integer },
+  { key: ['connectionId', 'hash'], indexes: [['createdAt']] },
+)
+
 /** A confirmation that waits for allowConnection: what the reply needs. */
 export const confirmations = defineTable(
   'confirmations',
