@@ -162,9 +162,14 @@ export const receiveQuse = (
   waiting: readonly DeliveryRow[],
 ): Effects => {
   const rotation = usedSwitch(state, connection, queues[0]?.queue)
+  // Said again after a synchronisation, to a party that had heard it.
+  if (rotation === undefined && isUsed(state, connection, queues[0]?.queue)) return {}
   if (rotation === undefined) return { events: [queueError(connection, 'QUSE names a queue that is not being added')] }
   return decideSndSwitch(state, { ...rotation, waiting }, { type: 'queue.used' })
 }
+
+const isUsed = (state: UnitState, { connectionId }: ConnectionRow, queue: SenderQueue | undefined): boolean =>
+  queue !== undefined && named(sndQueuesOf(state, connectionId), queue)?.primary === true
 
 /** The rotation that a QUSE is about. */
 export const usedSwitch = (

@@ -76,10 +76,8 @@ const next = (before: Followed, more: Effects | ((connection: ConnectionRow) => 
 }
 
 /** A connection’s row as changes leave it. */
-export const connectionAfter = (connection: ConnectionRow, changes: readonly Change[]): ConnectionRow => {
-  let after = connection
-  for (const change of changes) {
-    if (change.op === 'patch' && change.table.name === connections.name) after = { ...after, ...change.set }
-  }
-  return after
-}
+export const connectionAfter = (connection: ConnectionRow, changes: readonly Change[]): ConnectionRow =>
+  Object.assign(
+    { ...connection },
+    ...changes.map(change => (change.op === 'patch' && change.table.name === connections.name ? change.set : {})),
+  ) as ConnectionRow

@@ -220,7 +220,11 @@ describe('connection', () => {
 
   it('B84 no message of the user is taken while the ratchet is not synchronised', () => {
     for (const state of ['joined', 'connected']) {
-      const { to, intents } = decided(connectionMachine, state, { type: 'message.send', early: true, synchronized: false })
+      const { to, intents } = decided(connectionMachine, state, {
+        type: 'message.send',
+        early: true,
+        synchronized: false,
+      })
       expect([to, intents]).toEqual([state, [expect.stringMatching(/^refuse: the ratchet is not synchronised/)]])
     }
   })

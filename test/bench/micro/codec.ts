@@ -95,7 +95,8 @@ const ratchetCases = (): Case[] => {
 const decisionCases = (): Case[] => [
   {
     name: 'decide: connection, message.send',
-    run: () => void decide(connectionMachine, 'connected', {}, { type: 'message.send', early: false, synchronized: true }),
+    run: () =>
+      void decide(connectionMachine, 'connected', {}, { type: 'message.send', early: false, synchronized: true }),
   },
   {
     name: 'decide: rcvQueue, message.arrived',
