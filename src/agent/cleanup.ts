@@ -93,6 +93,9 @@ const deletedUsers: Step = async context => {
 
 const savedStatistics: Step = context => commit(context, 'statistics', context.statistics.save())
 
+/** How far the database has come, for the day on which it is a restored backup (B85). */
+const sidecar: Step = ({ backup, runtime }) => backup.note(runtime.lastCursor)
+
 /** What is cleaned up, in order; each kind apart (B07). */
 const steps: Readonly<Record<string, Step>> = {
   deletedConnections,
@@ -101,6 +104,7 @@ const steps: Readonly<Record<string, Step>> = {
   sentMessages,
   ratchetKeys,
   statistics: savedStatistics,
+  sidecar,
 }
 
 /** The cleanup of an agent in the foreground: first after 30 s, then every 5 min, with 200 ms between two steps (B07). */

@@ -15,6 +15,7 @@ import type { Inbox } from './inbox.js'
 import type { Network } from './network.js'
 import type { Operations } from './operations.js'
 import type { PrivateRouting } from './privateRouting.js'
+import type { BackupWatch } from './restoredBackup.js'
 import type { Routers } from './routers.js'
 import type { Sessions } from './sessions.js'
 import type { Statistics } from './statistics.js'
@@ -57,6 +58,8 @@ export interface AgentContext {
   readonly users: Users
   readonly routers: Routers
   readonly statistics: Statistics
+  /** Knows whether the database is a restored backup. */
+  readonly backup: BackupWatch
   /** A session of the caller’s own, who closes it. */
   readonly connect: (router: string, timeoutMs: number) => Promise<RouterSession>
   /** Stores an event that belongs to no other change. Never throws. */

@@ -33,12 +33,14 @@ import { agentSuspended, type Operating, Operations } from './operations.js'
 import { checkOptions, configOf, networkConfigOf } from './options.js'
 import type { QueuedDelivery } from './outgoing.js'
 import { PrivateRouting } from './privateRouting.js'
+import { BackupWatch } from './restoredBackup.js'
 import { Routers } from './routers.js'
 import { eventOf, type RcvQueueRow } from './rows.js'
 import { sessionsListener } from './sessionEvents.js'
 import { Sessions } from './sessions.js'
 import { Statistics } from './statistics.js'
 import { Supervisor } from './supervisor.js'
+import { sidecarOf, tellRestored } from './tellRestored.js'
 import { removeUserIfEmpty, Users } from './users.js'
 
 export { maxInfoLength, maxMessageLength } from './limits.js'
@@ -64,6 +66,11 @@ export interface AgentOptions {
   readonly trace?: Trace
   /** Receiving only, for a process that lives for a moment: no cleanup, and statistics are neither restored nor saved (B01). */
   readonly background?: boolean
+  /**
+   * A file that holds how far the database has come, outside of it: with it a restored backup is noticed when the agent is opened
+   * (RESTORED). Default: beside the directory of an embedded database, as `<directory>.sidecar`; none for other stores.
+   */
+  readonly sidecar?: string
   readonly config?: Partial<AgentConfig>
   /** How the network is used at first; setNetworkConfig changes it. */
   readonly network?: Partial<NetworkConfig>
@@ -218,6 +225,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     users,
     routers: userRouters,
     statistics,
+    backup: new BackupWatch(sidecarOf(options), store.epoch, log),
     connect,
     publish,
     creating: new Map(),
@@ -285,6 +293,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     log.error({ code: error.code }, 'another process has taken the store: nothing can be stored any more')
     eventLog.fail(error)
   })
+  await tellRestored(context)
   await context.resumeWork()
   const host = {
     store,
@@ -324,6 +333,7 @@ const closeAgent = async (
   await delivered
   if (!background) await saveStatistics(context)
   await runtime.close()
+  await context.backup.note(runtime.lastCursor)
   await store.close()
 }
 

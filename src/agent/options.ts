@@ -77,6 +77,7 @@ const optionsSchema = z.strictObject({
   logger: withMethods('debug', 'info', 'warn', 'error').optional(),
   trace: aFunction.optional(),
   background: z.boolean().optional(),
+  sidecar: z.string().min(1).optional(),
   config: configSchema.partial().optional(),
   network: networkConfigSchema.partial().optional(),
   channels: z.array(withMethods('start')).optional(),

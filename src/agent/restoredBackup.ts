@@ -37,15 +37,16 @@ export class BackupWatch {
   }
 
   /**
-   * Compares the database with what is known of it; the changes note its identity for the next time. Throws ConfigError
+   * Compares the database with what is known of it, and writes nothing: the changes note its identity for the next time. Throws ConfigError
    * `CONFIG_SIDECAR` for a file that cannot be read or is none of this kind.
    */
   async check(store: Store, cursor: number): Promise<{ reason: RestoredReason | undefined; changes: Change[] }> {
     const [before, identity] = await Promise.all([this.#read(), this.#identity(store)])
     // Opening has raised the epoch by one.
     const now = { epoch: this.#epoch - 1, cursor }
-    const reason = before !== undefined && isBehind(now, before) ? 'sidecar' : identity.reason
-    await this.note(cursor)
+    // A database that is opened for the first time is a new one, whatever was there before.
+    const isOld = now.epoch > 0 && before !== undefined && isBehind(now, before)
+    const reason = isOld ? 'sidecar' : identity.reason
     return { reason, changes: identity.changes }
   }
 

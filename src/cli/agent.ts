@@ -21,6 +21,7 @@ interface Options {
   readonly router: readonly string[]
   readonly consumer: string
   readonly maxUnreadEvents?: number
+  readonly sidecar?: string
   readonly trace?: string
   readonly visualizer?: number
   readonly logLevel: string
@@ -36,6 +37,7 @@ export const agentCommand = (): Command =>
     .option('--router <address>', 'smp:// address on which queues are made (repeatable)', collect, [])
     .option('--consumer <name>', 'name under which events are read and acknowledged', 'default')
     .option('--max-unread-events <n>', 'stop receiving while so many events are unacknowledged (100000)', eventCount)
+    .option('--sidecar <file>', 'note here how far the database has come, to notice a restored backup (<dir>.sidecar)')
     .option('--trace <file>', 'append every unit of work and transition to this file, as JSON lines')
     .option(
       '--visualizer <port>',
@@ -82,7 +84,7 @@ const runAgent = async (store: AgentOptions['store'], options: Options): Promise
 
 const serveAgent = async (
   store: AgentOptions['store'],
-  { router, consumer, maxUnreadEvents, visualizer }: Options,
+  { router, consumer, maxUnreadEvents, sidecar, visualizer }: Options,
   logger: Logger,
   trace: TraceFile | undefined,
   stop: AbortSignal,
@@ -95,6 +97,7 @@ const serveAgent = async (
     store,
     routers: router,
     logger,
+    ...(sidecar === undefined ? {} : { sidecar }),
     ...(maxUnreadEvents === undefined ? {} : { config: { maxUnreadEvents } }),
     ...(record === undefined ? {} : { trace: record }),
   })

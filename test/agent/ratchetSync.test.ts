@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Router } from '../../src/router/router.js'
 import { connections, ratchetKeyHashes, skippedKeys } from '../../src/store/agent/connections.js'
@@ -245,6 +248,35 @@ describe('ratchet synchronisation', { timeout: 60_000 }, () => {
       await say(bob, 'heard')
       await world.until(() => texts(atAlice).includes('heard') && texts(atBob).includes('heard'), 'an exchange')
       await exchange()
+    }
+  })
+
+  it('B85 a sidecar tells of a restored backup at the start: every ratchet is required, nothing is sent before', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'duologue-sidecar-'))
+    const sidecar = join(directory, 'bob.sidecar')
+    try {
+      bob = await world.startAgent('bob', [router], { store: { open: bob.crash() }, sidecar })
+      await bob.agent.subscribe({})
+      const restore = await backupOf(bob.store)
+      await exchange()
+      await bob.agent.close()
+      // An orderly restart is none.
+      bob = await world.startAgent('bob', [router], { store: { open: bob.store.reopen() }, sidecar })
+      await world.clock.advance(1_000)
+      expect(bob.events.map(event => event.type)).not.toContain('RESTORED')
+      await bob.agent.close()
+      bob = await world.startAgent('bob', [router], { store: { open: await restore() }, sidecar })
+      expect(await bob.next('RESTORED')).toMatchObject({ reason: 'sidecar' })
+      expect(await bob.next('RSYNC')).toMatchObject({ state: 'required', connectionId: ids.joinerId })
+      await expect(say(bob, 'refused')).rejects.toMatchObject({ code: 'CMD_PROHIBITED' })
+      await synchronize(bob, false)
+      await bob.agent.subscribe({})
+      await bothOk()
+      const [atAlice, atBob] = [reading(alice), reading(bob)]
+      await Promise.all([say(alice, 'heard'), say(bob, 'heard')])
+      await world.until(() => texts(atAlice).includes('heard') && texts(atBob).includes('heard'), 'an exchange')
+    } finally {
+      await rm(directory, { recursive: true })
     }
   })
 

@@ -173,7 +173,6 @@ describe('B31 who acknowledges to the router', () => {
     ['an envelope of no kind', ({ peer }) => peer.seal(Buffer.from('\0\x07Xabc', 'latin1'))],
     ['an empty envelope', ({ peer }) => peer.seal(Buffer.alloc(0))],
     ['a ratchet message of random bytes', ({ peer }) => peer.seal(envelope(randomBytes(300)))],
-    ['a truncated ratchet message', ({ peer }) => peer.seal(peer.message('cut').subarray(0, 200))],
     ['a decrypted text that is no agent message', ({ peer }) => peer.seal(peer.encrypted(Buffer.from('?!')))],
     [
       'connection info as a message',
@@ -190,6 +189,19 @@ describe('B31 who acknowledges to the router', () => {
     expect(acks()).toBe(before + 1)
     await friend.peer.say('fine')
     expect(textOf((await alice.next('MSG')).body)).toBe('fine')
+  })
+
+  it('B31 B36 a truncated ratchet message is reported and acknowledged, and the next message arrives', async () => {
+    const friend = await world.befriend(alice)
+    const before = acks()
+    await friend.peer.send(friend.peer.seal(friend.peer.message('cut').subarray(0, 200)))
+    const { state, error } = await alice.next('RSYNC', friend.connectionId)
+    expect([state, error?.code]).toEqual(['allowed', 'CRYPTO_AES'])
+    await world.clock.settle()
+    expect(acks()).toBe(before + 1)
+    await friend.peer.say('fine')
+    expect(textOf((await alice.next('MSG')).body)).toBe('fine')
+    expect((await alice.next('RSYNC', friend.connectionId)).state).toBe('ok')
   })
 
   it('B31 a body that the router itself sealed wrongly is reported and acknowledged too', async () => {

@@ -30,6 +30,7 @@ const eventTypes: Record<EventType, true> = {
   DELD: true,
   QCONT: true,
   RSYNC: true,
+  RESTORED: true,
   SWITCH: true,
   DEL_RCVQ: true,
   DEL_CONN: true,

@@ -8,6 +8,9 @@ export const backupOf = async (store: Store): Promise<() => Promise<MemoryStore>
   return async () => {
     const restored = openMemoryStore()
     await restored.commit(rows.flatMap(one => one.rows.map(row => insert(one.table, row as never))))
-    return restored
+    // A backup has the epoch of its owner, and opening it raises that.
+    let opened = restored
+    while (opened.epoch <= store.epoch) opened = opened.reopen()
+    return opened
   }
 }

@@ -129,6 +129,11 @@ export type EventPayload =
   | { readonly type: 'QCONT' }
   /** How the two ratchets fit: `ok` when messages are decrypted again. `error`: what led to `allowed` or `required`. */
   | { readonly type: 'RSYNC'; readonly state: RatchetSyncState; readonly error?: ErrorFact }
+  /**
+   * The database is a restored backup, or was moved. `sidecar`: this agent had come further than its rows, and every ratchet must be
+   * synchronised (RSYNC `required`). `systemId`, `timeline`: it is in another Postgres, or that was recovered.
+   */
+  | { readonly type: 'RESTORED'; readonly reason: 'sidecar' | 'systemId' | 'timeline' }
   | { readonly type: 'DEL_RCVQ'; readonly router: string; readonly error?: ErrorFact }
   | { readonly type: 'DEL_CONN' }
   /** A deleted user is gone with all of its connections. */
