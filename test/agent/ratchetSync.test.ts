@@ -153,6 +153,20 @@ describe('ratchet synchronisation', { timeout: 60_000 }, () => {
     await exchange()
   })
 
+  it('B19 B80 with pq the new ratchet uses the KEM, as far as both sides wish it', async () => {
+    const call = { connectionId: ids.initiatorId, force: true, pq: true }
+    await alice.agent.synchronizeRatchet(call)
+    await bothOk()
+    await exchange()
+    const since = { alice: states(alice).length, bob: states(bob).length }
+    await bob.agent.synchronizeRatchet({ ...call, connectionId: ids.joinerId })
+    await bothOk(since)
+    for (let n = 0; n < 4; n++) await exchange()
+    const [last] = [alice, bob].map(side => side.events.findLast(event => event.type === 'MSG'))
+    expect(last).toMatchObject({ pqEncryption: true })
+    expect([...errors(alice), ...errors(bob)]).toEqual([])
+  })
+
   it('B84 messages and receipts are refused until it is ok, and nothing is queued', async () => {
     await say(bob, 'before')
     const { messageId } = await alice.next('MSG')
