@@ -49,6 +49,8 @@ describe('B21 the list of asynchronous calls', () => {
     prepareConnectionToJoin: 'its answer is the id that is wanted at once, and needs no network',
     prepareConnectionToAccept: 'its answer is the id that is wanted at once, and needs no network',
     inspectConnection: 'reads',
+    countActors: 'reads',
+    listActors: 'reads',
     listConnections: 'reads',
     registerConsumer: 'changes nothing but the log of this agent',
     readEvents: 'reads',
