@@ -45,7 +45,7 @@ describe('B49 what is only away is waited for, whatever the fallback', () => {
     expect(told(alice, 'MERR', 'ERR')).toEqual([])
   })
 
-  it('B49 of two proxies one is down: the next attempt goes through the other', async () => {
+  it('B49 of two proxies one goes down: the next message goes through the other, without a failed attempt', async () => {
     const other = await world.newRouter()
     const settings = [storing(home), proxying(proxy), proxying(other)]
     const { alice, bob, atAlice, atBob } = await world.connected({ proxyFallback: 'prohibit' }, settings)
@@ -58,7 +58,7 @@ describe('B49 what is only away is waited for, whatever the fallback', () => {
     const before = world.clock.now()
     await say(alice, atAlice, 'one', 'two')
     expect(await hear(bob, atBob, 2)).toEqual(['one', 'two'])
-    expect(world.clock.now() - before).toBeLessThan(5_000)
+    expect(world.clock.now() - before).toBeLessThan(1_000)
     expect(proxiesOf(alice)).toEqual([down.address, up.address, up.address])
     expect(world.blocksTo(relay)).toBeUndefined()
   })

@@ -150,9 +150,9 @@ const fullLoads = [
 ]
 // Every run is made twice, and the slower way of the two counts for the deadline.
 const privateLoads = [
-  { connections: 100, messages: 40 },
-  { connections: 10, messages: 150 },
-  { connections: 1, messages: 500 },
+  { connections: 100, messages: 20 },
+  { connections: 10, messages: 60 },
+  { connections: 1, messages: 200 },
 ]
 const quickLoads = [
   { connections: 100, messages: 5 },
