@@ -161,7 +161,9 @@ const deliveryGone = (
   return [remove(deliveries, { queueId, messageId }), gone, ...(bodyId === null ? [] : [bodyReleased(bodyId)])]
 }
 
-const keptTypes: ReadonlySet<string> = new Set(['A_MSG', 'RATCHET_INFO'])
+// A user’s message keeps its row for the receipt, and any other for repeated calls under its idempotency key.
+const keepsRow = ({ type, ...message }: Pick<SndMessageRow, 'type'> & Partial<SndMessageRow>): boolean =>
+  type === 'A_MSG' || (message.idempotencyKey ?? null) !== null
 
 interface Attempt extends AttemptResult {
   readonly item: QueuedDelivery
@@ -262,7 +264,7 @@ class Settlement {
       if (!waitsElsewhere) this.changes.push(remove(deliveries, key))
       else if (isSent) this.changes.push(patch(deliveries, key, { sent: true }))
     }
-    this.changes.push(...deliveryGone(delivery, message, { keepRow: keptTypes.has(message.type), waitsElsewhere }))
+    this.changes.push(...deliveryGone(delivery, message, { keepRow: keepsRow(message), waitsElsewhere }))
   }
 
   #dropExpired(): void {
