@@ -16,7 +16,7 @@ afterEach(() => rm(directory, { recursive: true, force: true }))
 
 const machines = Object.keys({ ...protocolMachines, ...workerMachines })
 
-describe('duologue visualize', () => {
+describe('duologue visualize', { timeout: 120_000 }, () => {
   it('--out writes the page, and every machine as Mermaid, SCXML and JSON', async () => {
     const out = join(directory, 'charts')
     const { code, stdout } = await runCli(['visualize', '--out', out, '--json'])
@@ -58,7 +58,7 @@ describe('duologue visualize', () => {
   })
 })
 
-describe('duologue agent --visualizer', () => {
+describe('duologue agent --visualizer', { timeout: 120_000 }, () => {
   const router = `smp://${'A'.repeat(43)}=@127.0.0.1:1`
 
   /** An agent as a process, from its first line on stderr to the end of its input. */
@@ -105,7 +105,7 @@ describe('duologue agent --visualizer', () => {
   })
 })
 
-describe('duologue review', () => {
+describe('duologue review', { timeout: 120_000 }, () => {
   it('prints every machine with what is open, and paints coverage when there is a test run', async () => {
     const coverage = join(directory, 'transitions.json')
     const taken = { connection: { 'new | queue.created | 0': 4 } }

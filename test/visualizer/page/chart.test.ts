@@ -1,10 +1,17 @@
 import { readFileSync } from 'node:fs'
-import type { Page } from 'playwright-core'
+import { availableParallelism, loadavg } from 'node:os'
+import type { CDPSession, Page } from 'playwright-core'
 import { expect, it } from 'vitest'
 import { chartOf } from '../../../src/visualizer/model/chart.js'
 import { scxmlOf } from '../../../src/visualizer/model/exports/scxml.js'
 import { machines } from '../../../src/visualizer/model/machines.js'
 import { button, describePage } from './harness.js'
+
+/** How long the page's main thread has been at work, in ms of its own. */
+const threadMs = async (session: CDPSession): Promise<number> => {
+  const { metrics } = await session.send('Performance.getMetrics')
+  return 1_000 * (metrics.find(({ name }) => name === 'ThreadTime')?.value ?? Number.NaN)
+}
 
 /** Boxes of states and labels of edges that cover each other. */
 const overlapping = `(() => {
@@ -106,17 +113,27 @@ describePage('Chart', ({ visit, fixture }) => {
       return named === undefined ? 0 : chartOf(named.machine).transitions.length
     }
     const largest = machines.map(({ name }) => name).reduce((a, b) => (size(a) >= size(b) ? a : b))
-    // One run below the limit shows that it can be done; others may be at work on the machine.
-    let fastest = Number.POSITIVE_INFINITY
-    for (let run = 0; run < 15 && fastest >= 1_000; run++) {
-      const page = await visit(`#/${largest}`)
-      await page.waitForFunction('performance.getEntriesByName("chart drawn").length > 0')
-      const drawn = await page.evaluate<number>('performance.getEntriesByName("chart drawn")[0].startTime')
-      expect(drawn).toBeGreaterThan(0)
-      fastest = Math.min(fastest, drawn)
+    let [fastest, leastWork] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
+    // One run below the limit shows that it can be done.
+    for (let run = 0; run < 3 && fastest >= 1_000; run++) {
+      const page = await visit('#/live', { ready: '.ready' })
+      const metrics = await page.context().newCDPSession(page)
+      await metrics.send('Performance.enable', { timeDomain: 'threadTicks' })
+      await page.goto('about:blank')
+      const before = await threadMs(metrics)
+      await page.goto(`${fixture().host.url}#/${largest}`)
+      await page.waitForFunction(() => performance.getEntriesByName('chart drawn').length > 0)
+      fastest = Math.min(
+        fastest,
+        await page.evaluate<number>('performance.getEntriesByName("chart drawn")[0].startTime'),
+      )
+      leastWork = Math.min(leastWork, (await threadMs(metrics)) - before)
       await page.close()
     }
-    expect(fastest).toBeLessThan(1_000)
+    expect(leastWork).toBeGreaterThan(0)
+    // Where others keep the processors busy, a second on the clock says nothing: then a second of work is what counts.
+    const isOverloaded = (loadavg()[0] ?? 0) > availableParallelism()
+    expect(isOverloaded ? Math.min(fastest, leastWork) : fastest).toBeLessThan(1_000)
   })
 })
 
