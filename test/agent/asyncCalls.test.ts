@@ -52,8 +52,6 @@ describe('B21 the list of asynchronous calls', () => {
     countActors: 'reads',
     listActors: 'reads',
     listConnections: 'reads',
-    countActors: 'reads',
-    listActors: 'reads',
     registerConsumer: 'changes nothing but the log of this agent',
     readEvents: 'reads',
     createUser: 'changes no connection',
