@@ -80,11 +80,8 @@ export class Party implements CueParty {
   }
 
   send(text: string): void {
-    if (isSendProhibited(this.#sync.state)) {
-      this.#actors.told('ERR', 'the ratchet is not synchronized')
-      return
-    }
-    this.#decide({ type: 'message.send', early: true }, () => this.#sending.enqueue('A_MSG', text))
+    const synchronized = !isSendProhibited(this.#sync.state)
+    this.#decide({ type: 'message.send', early: true, synchronized }, () => this.#sending.enqueue('A_MSG', text))
   }
 
   enqueue(messageType: string): void {
