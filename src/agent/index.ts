@@ -12,4 +12,4 @@ export type {
 } from './api/events.js'
 export type { AgentConfig } from './config.js'
 export type { Logger } from './context.js'
-export { type AgentOptions, maxInfoLength, maxMessageLength, openAgent } from './openAgent.js'
+export { type AgentOptions, maxInfoLength, maxMessageLength, maxPqMessageLength, openAgent } from './openAgent.js'

@@ -3,6 +3,7 @@ import { EncodeError } from '../errors.js'
 import { encodeMessageContent, type MessageContent } from '../smp/protocol/agentMessage.js'
 import { paddedInfoLength, paddedMessageLength } from '../smp/protocol/agentEnvelope.js'
 import { encodeNumber } from '../smp/protocol/fields.js'
+import { defaultConfig } from './config.js'
 
 /** What the limits of a connection depend on: with a KEM, its keys take room that messages then do not have. */
 export interface Encryption {
@@ -45,6 +46,8 @@ export const maxInfoLengthOf = ({ agentVersion, pqSupport }: Encryption): number
 const noKem: Encryption = { agentVersion: 0, pqSupport: false }
 /** The largest body of a message between agents without a KEM, in bytes: no connection carries a larger one. */
 export const maxMessageLength = maxMessageLengthOf(noKem)
+/** The same on a connection that is post-quantum, as connections are by default. */
+export const maxPqMessageLength = maxMessageLengthOf({ agentVersion: defaultConfig.agentVersions.max, pqSupport: true })
 export const maxInfoLength = maxInfoLengthOf(noKem)
 
 /** Refuses an oversized body before any number or ratchet step is spent (B47). Throws EncodeError `LARGE_MSG`. */

@@ -43,7 +43,7 @@ import { Supervisor } from './supervisor.js'
 import { sidecarOf, tellRestored } from './tellRestored.js'
 import { removeUserIfEmpty, Users } from './users.js'
 
-export { maxInfoLength, maxMessageLength } from './limits.js'
+export { maxInfoLength, maxMessageLength, maxPqMessageLength } from './limits.js'
 
 export interface AgentOptions {
   /** Where the rows are: a Postgres, a directory for the embedded database, memory (nothing survives), or an open store. */

@@ -60,10 +60,10 @@ const runDemo = async (options: Options, stop: AbortSignal): Promise<number> => 
   const progress = createProgress(process.stderr)
   const cleanup = createCleanup(stop)
   const run = async (): Promise<number> => {
-    const { maxMessageLength } = await import('../agent/openAgent.js')
-    const result = await converse(options, maxMessageLength, cleanup, progress)
+    const { maxPqMessageLength } = await import('../agent/openAgent.js')
+    const result = await converse(options, maxPqMessageLength, cleanup, progress)
     progress.done()
-    console.log(options.json === true ? resultJson(result) : resultTable(result, maxMessageLength))
+    console.log(options.json === true ? resultJson(result) : resultTable(result, maxPqMessageLength))
     return isPerfect(result) ? exitCodes.ok : exitCodes.failed
   }
   const outcome = await settle(Promise.race([run(), cleanup.interrupted]))

@@ -52,7 +52,7 @@ it('B20 a message that does not decrypt raises nothing', async () => {
   back()
   peer.agentVersion = 7
   await peer.say('not one')
-  await alice.next('ERR')
+  await alice.next('RSYNC')
   expect(await versionOf(alice)).toBe(6)
 })
 

@@ -87,7 +87,7 @@ const open = async () => {
     contestedQueues: new Set(),
     log: { debug: () => {}, error: () => {} },
     network: { online: true },
-    sessions: { request: () => router.answer() },
+    privateRouting: { send: async () => ({ response: await router.answer() }) },
   } as unknown as AgentContext)
   return { clock, add, router, workers }
 }

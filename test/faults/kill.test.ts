@@ -135,7 +135,7 @@ describe('kill -9 of agents and router at random moments', () => {
 const kinds: readonly HandshakeKind[] = ['fast', 'legacy', 'contact']
 
 /** Bodies of mixed sizes; every tenth may be nearly as large as a message can be. */
-const size = (n: number): number => (n * 7919) % (n % 10 === 0 ? 15_000 : 500)
+const size = (n: number): number => (n * 7919) % (n % 10 === 0 ? 13_000 : 500)
 
 /** A new world with a caller for each agent and somebody who kills. */
 const start = async (stores: [StoreKind, StoreKind], plan: { kills: number; spreadMs: number; hasty: number }) => {
