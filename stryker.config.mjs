@@ -6,6 +6,7 @@ export default {
   vitest: { configFile: 'test/mutation/vitest.config.ts', related: false },
   plugins: ['@stryker-mutator/vitest-runner', './test/mutation/ignore.mjs'],
   ignorers: ['undecided'],
+  mutator: { excludedMutations: (process.env['MUTATION_EXCLUDED'] ?? '').split(',').filter(name => name !== '') },
   coverageAnalysis: 'perTest',
   concurrency: 2,
   // A machine that does other work too must not make slow tests look like killed mutants.

@@ -55,7 +55,7 @@ const run = (part, concurrency) =>
     spawn(process.execPath, [stryker, 'run', ...options], {
       cwd: root,
       stdio: 'inherit',
-      env: { ...process.env, MUTATION_TESTS: part.tests.join(',') },
+      env: { ...process.env, MUTATION_TESTS: part.tests.join(','), MUTATION_EXCLUDED: (part.excluded ?? []).join(',') },
     }).on('exit', code => (code === 0 ? resolve() : reject(new Error(`Stryker ended with ${code} in ${part.name}`))))
   })
 

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
  * @typedef {object} Part
  * @property {string} name
  * @property {readonly string[]} mutate files, from the root
+ * @property {readonly string[]} [excluded] mutators that are not applied
  * @property {readonly string[]} tests test files, from the root, in the order in which they run
  */
 
@@ -20,6 +21,7 @@ export const leftOut = {
   'machines/behaviours.ts': 'the list of rows: titles and owners',
   'machines/index.ts': 'exports',
   'machines/stub.ts': 'what a machine names and nobody provides',
+  'machines/walks.ts': 'events in every variant, for the tests and pictures of the machines',
   'src/agent/config.ts': 'values of the reference',
   'src/agent/context.ts': 'types',
   'src/agent/events.ts': 'rows of the event log in the form of the API',
@@ -71,6 +73,8 @@ export const parts = () => [
   ...machineParts(),
   {
     name: 'src-agent',
+    // An empty word or object where one of a union or some fields are asked for: the compiler refuses it nearly everywhere.
+    excluded: ['StringLiteral', 'ObjectLiteral'],
     mutate: list('src/agent', '.ts').filter(decides),
     tests: list('test/agent', '.test.ts').filter(file => !slow.test(file)),
   },
