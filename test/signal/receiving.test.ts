@@ -29,7 +29,10 @@ const textOf = (event: { readonly body: Uint8Array }): string => Buffer.from(eve
 const toBot = () => ({ serviceId: bot.account.aci, deviceId: bot.account.deviceId })
 /** Every device of the bot’s account that the server wants a message for. */
 const others = { others: [1] }
-const say = (device: RawDevice, text: string, timestamp = Date.now()) =>
+/** A device never uses a timestamp twice: it names the message, and a second one is taken for a repeat (S12). */
+let lastTimestamp = 0
+const nextTimestamp = (): number => (lastTimestamp = Math.max(Date.now(), lastTimestamp + 1))
+const say = (device: RawDevice, text: string, timestamp = nextTimestamp()) =>
   device.send(toBot(), { dataMessage: { body: text, timestamp } }, { timestamp, ...others })
 const message = (text: string) => bot.next('MSG', event => textOf(event) === text)
 
