@@ -1,6 +1,7 @@
 /** What becomes of a message that the router does not take, by its type and by the router's answer, and of those behind it. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type SentMessageType, sentMessageTypes } from '../../machines/sndQueue.js'
+import { defaultConfig } from '../../src/agent/config.js'
 import type { AgentConfig, AgentEvent } from '../../src/index.js'
 import type { Response } from '../../src/smp/protocol/responses.js'
 import { parseRouterAddress } from '../../src/smp/protocol/routerAddress.js'
@@ -34,8 +35,13 @@ const connect = async () => {
 const restart = async (config: Partial<AgentConfig> = {}) => {
   alice = await world.start('alice', { store: { open: alice.crash() }, config })
 }
-/** Two days of attempts take long even without waiting: what does not need them uses a shorter time. */
-const shortly = { messageTimeoutMs: 2 * hour }
+/** Days of attempts take long even without waiting: hours stand for them. */
+const shortly = { messageTimeoutMs: 2 * hour, quotaTimeoutMs: 7 * hour }
+
+it('B41 B43 messages wait for 2 days, for a full queue 7', () => {
+  const twoDays = { messageTimeoutMs: 2 * day, helloTimeoutMs: 2 * day }
+  expect(defaultConfig).toMatchObject({ ...twoDays, quotaTimeoutMs: 7 * day })
+})
 /** Stops alice, stores a message of a type for the connection, and starts her again. */
 const restartWith = async (type: SentMessageType): Promise<number> => {
   const store = alice.crash()
@@ -87,17 +93,19 @@ describe('B41 a full queue', () => {
     expect(failures()).toEqual([])
   })
 
-  it('B41 past 7 days the message and all expired behind it are dropped: MERR, then MERRS; what is younger goes on', async () => {
+  it('B41 past its time the message and all expired behind it are dropped: MERR, then MERRS; what is younger goes on', async () => {
     await connect()
     const bobsRows = bob.crash()
+    await restart(shortly)
     answerSends(errorAnswer('QUOTA'))
     const head = await send('head')
     const behind = [await send('two'), await send('three')]
-    await world.clock.advance(day)
+    await world.clock.advance(3 * hour)
     const young = await send('four')
-    await world.clock.advance(6 * day - minute)
+    await world.clock.advance(4 * hour - minute)
     expect(failures()).toEqual([])
-    await world.clock.advance(6 * hour + minute)
+    // The next attempt shows it.
+    await world.clock.advance(3 * hour)
     const error = { code: 'QUOTA', message: expect.any(String) }
     expect(failures()).toEqual([
       { ...common(), type: 'MERR', messageId: head, error: expect.objectContaining(error) },
@@ -105,7 +113,6 @@ describe('B41 a full queue', () => {
     ])
     expect((await alice.store.find(deliveries, {})).map(row => row.messageId)).toEqual([young])
     answerSends(undefined)
-    await world.clock.advance(6 * hour)
     expect((await alice.next('SENT', connectionId)).messageId).toBe(young)
     bob = await world.start('bob', { store: { open: bobsRows } })
     await bob.agent.subscribe({})
@@ -120,13 +127,13 @@ describe('B41 a full queue', () => {
     const messageId = await send('one')
     await alice.next('MWARN')
     for (let restarts = 0; restarts < 3; restarts++) {
-      await world.clock.advance(2 * day)
-      await restart()
+      await world.clock.advance(2 * hour)
+      await restart(shortly)
     }
-    await world.clock.advance(day - minute)
+    await world.clock.advance(hour - minute)
     expect(told('MWARN')).toHaveLength(1)
     expect(failures()).toEqual([])
-    await world.clock.advance(6 * hour)
+    await world.clock.advance(hour)
     expect(failures()).toMatchObject([{ type: 'MERR', messageId }])
   })
 
@@ -232,16 +239,17 @@ describe('B43 a router that cannot be reached', () => {
     expect(told('MWARN').at(-1)).toMatchObject({ messageId: next, error: { code: 'QUOTA' } })
   })
 
-  it('B43 past 2 days: MERR for the first, MERRS for all expired behind it, in bulk and from the rows', async () => {
+  it('B43 past its time: MERR for the first, MERRS for all expired behind it, in bulk and from the rows', async () => {
     await connect()
     await bob.agent.close()
+    await restart(shortly)
     world.network.setReachable(world.router.place, 'refuses')
     world.cut('alice')
     const ids: number[] = []
     for (let index = 0; index < 300; index++) ids.push(await send(`message ${index}`))
-    await world.clock.advance(day)
+    await world.clock.advance(hour)
     const young = await send('young')
-    await world.clock.advance(day - minute)
+    await world.clock.advance(hour - minute)
     expect(failures()).toEqual([])
     await world.clock.advance(5 * minute)
     expect(failures()).toMatchObject([
@@ -370,11 +378,15 @@ describe('B44 B48 what the router’s OK means for the other types', () => {
 describe('B45 QCONT', () => {
   it('B45 under a delay of 6 h: SENT at once, with QCONT, and nothing is sent twice', async () => {
     const { peer, connectionId, queue } = await world.befriend(alice)
+    const { max } = defaultConfig.slowRetry
+    expect(max).toBe(6 * hour)
+    await restart({ slowRetry: { initial: max, growAfter: minute, max } })
+    await alice.agent.subscribe({})
     answerSends(errorAnswer('QUOTA'))
     await alice.agent.sendMessage({ connectionId, body: 'one' })
-    await world.clock.advance(3 * day)
+    await world.clock.advance(max + minute)
     const attempts = sends()
-    expect((attempts.at(-1)?.at ?? 0) - (attempts.at(-2)?.at ?? 0)).toBe(6 * hour)
+    expect((attempts.at(-1)?.at ?? 0) - (attempts.at(-2)?.at ?? 0)).toBe(max)
     await world.clock.advance(hour)
     world.router.react = () => undefined
     const before = { at: world.clock.now(), sends: sends().length }
@@ -389,7 +401,7 @@ describe('B45 QCONT', () => {
     expect(told('QCONT', 'SENT').map(({ type }) => type)).toEqual(['QCONT', 'SENT'])
     // The peer's own SEND, and this one.
     expect(sends()).toHaveLength(before.sends + 2)
-    await world.clock.advance(day)
+    await world.clock.advance(max + minute)
     expect(sends()).toHaveLength(before.sends + 2)
   })
 
