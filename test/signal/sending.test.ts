@@ -406,7 +406,10 @@ describe('the trace of a send', () => {
     })
     expect(correlationId).toBe('corr-1')
     await bot.next('SENT', event => event.correlationId === correlationId)
-    const steps = bot.trace.filter(({ traceId, machine }) => traceId === 'corr-1' && machine === 'signalSend')
+    const traced = () => bot.trace.filter(({ traceId, machine }) => traceId === 'corr-1' && machine === 'signalSend')
+    // The transcript is an item of its own, which may be done before or after SENT is read.
+    await eventually('the transcript is traced', () => traced().some(({ event }) => event === 'sync'))
+    const steps = traced().filter(({ event }) => event !== 'sync')
     expect(steps.map(({ event }) => event)).toEqual([
       'queued',
       'probed',
