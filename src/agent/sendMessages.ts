@@ -27,14 +27,23 @@ export const sendMessages = (
     name: 'sendMessages',
     locks: items.map(({ connectionId }) => connectionId),
     load: read => readKnown(read, items),
-    compute: (state, known): Outcome<ResultOf<'sendMessages'>> => {
+    compute: async (state, known): Promise<Outcome<ResultOf<'sendMessages'>>> => {
       const batch = new Batch(state, known, context.config.e2eVersions.max)
       const accepted = items.map(item => batch.accept(item))
       const bodies = batch.storeBodies(() => newId(context.random))
-      const results = accepted.map(enqueue => enqueue())
+      const results: Result[] = []
+      for (const enqueue of accepted) {
+        if (results.length > 0 && results.length % ratchetsPerTurn === 0) await nextTurn()
+        results.push(enqueue())
+      }
       return { result: { results }, changes: [...bodies, ...batch.changes], wakes: batch.wakes }
     },
   })
+
+/** Ratchets that are advanced before the event loop gets its turn: about 5 ms. */
+const ratchetsPerTurn = 50
+
+const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 const keyOf = ({ connectionId, idempotencyKey }: Pick<Item, 'connectionId' | 'idempotencyKey'>): string =>
   `${connectionId} ${idempotencyKey}`

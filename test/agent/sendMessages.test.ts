@@ -441,6 +441,27 @@ describe('B46 repeated and interrupted calls', () => {
     expect(stored[0]?.filter(({ op, table }) => op === 'insert' && table.name === 'snd_messages')).toHaveLength(3)
     expect(stored[0]?.filter(({ op, table }) => op === 'insert' && table.name === 'snd_bodies')).toHaveLength(1)
   })
+
+  it('B46 a large call gives the event loop its turn between ratchets, and stays one unit of work', async () => {
+    await connect(1)
+    loseSends()
+    const commits = recordCommits(alice.store)
+    const turnsOf = async (count: number): Promise<number> => {
+      let turns = 0
+      let counting = true
+      const turn = (): void => {
+        turns++
+        if (counting) setImmediate(turn)
+      }
+      setImmediate(turn)
+      await send(Array.from({ length: count }, (_, n) => ({ connectionId: idAt(0), body: `${n}` })))
+      counting = false
+      return turns
+    }
+    const few = await turnsOf(1)
+    expect(await turnsOf(500)).toBeGreaterThanOrEqual(few + 9)
+    expect(commits.filter(changes => touches(changes, sndMessages, 'insert'))).toHaveLength(2)
+  })
 })
 
 describe('shared bodies in memory', () => {
