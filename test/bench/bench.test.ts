@@ -31,6 +31,14 @@ const results: Results = {
       proxiedPerSecond: figureOf([450]),
       ratio: 0.5,
     },
+    {
+      scenario: 'fan-out',
+      store: 'postgres',
+      connections: 300,
+      together: { ms: figureOf([150]), blockedMs: figureOf([6]) },
+      singly: { ms: figureOf([600]), blockedMs: figureOf([20]) },
+      ratio: 0.25,
+    },
   ],
   subscribe: [
     {
@@ -96,6 +104,7 @@ describe('the benchmark', () => {
     expect(asText(results)).toContain('memory, 10 connections')
     expect(asText(results)).toContain('pglite, 1,000 connections')
     expect(asText(results)).toMatch(/pglite, 10 connections +450 +450 +450 +900 +900 +900 +0\.5/)
+    expect(asText(results)).toMatch(/postgres, 300 connections +150 +150 +150 +6 +600 +600 +600 +20 +0\.25/)
     expect(asText(results)).toContain('Skipped: postgres')
     expect(JSON.parse(JSON.stringify(asJson(results, true)))).toMatchObject({ quick: true, endToEnd: results.endToEnd })
   })

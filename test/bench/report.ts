@@ -86,6 +86,11 @@ export const asText = (results: Results): string => {
       privateRows(results),
     ),
     section(
+      'One body of 15 KB to many connections: one call, in turns with one for each',
+      ['', 'ms', 'min', 'max', 'blocked ms', 'singly ms', 'min', 'max', 'blocked ms', 'ratio'],
+      fanOutRows(results),
+    ),
+    section(
       'Subscribing everything on one router, after a start',
       ['', 'ms', 'min', 'max', 'per second', 'CPU µs each', 'blocked ms', 'held bytes each', 'peak RSS MB'],
       subscribeRows(results),
@@ -152,6 +157,19 @@ const privateRows = ({ endToEnd }: Results): string[][] =>
     const { store, connections, proxiedPerSecond: proxied, directPerSecond: direct, ratio } = result
     const cells = [proxied.median, proxied.min, proxied.max, direct.median, direct.min, direct.max, ratio]
     return [[`${store}, ${connections} connections`, ...cells.map(figure)]]
+  })
+
+const fanOutRows = ({ endToEnd }: Results): string[][] =>
+  endToEnd.flatMap(result => {
+    if (result.scenario !== 'fan-out') return []
+    const { store, connections, ratio } = result
+    const cells = [result.together, result.singly].flatMap(({ ms, blockedMs }) => [
+      ms.median,
+      ms.min,
+      ms.max,
+      blockedMs.median,
+    ])
+    return [[`${store}, ${connections} connections`, ...[...cells, ratio].map(figure)]]
   })
 
 const subscribeRows = ({ subscribe }: Results): string[][] =>

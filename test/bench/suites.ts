@@ -1,4 +1,5 @@
 /** The suites of the benchmark, in the order in which they run; `--only` picks some of them. */
+import { fanOut } from './endToEnd/fanOut.js'
 import { type EndToEndResult, oneWay, pingPong, privateRouting } from './endToEnd/scenarios.js'
 import { openWorld, type StoreKind } from './endToEnd/world.js'
 import { type CommitFloor, pgliteCommits, postgresCommits } from './floor/commits.js'
@@ -21,7 +22,17 @@ export interface BenchOptions {
   readonly progress: (text: string) => void
 }
 
-export const suiteNames = ['micro', 'floor', 'postgres', 'pglite', 'private', 'subscribe', 'signal', 'memory'] as const
+export const suiteNames = [
+  'micro',
+  'floor',
+  'postgres',
+  'pglite',
+  'private',
+  'fan-out',
+  'subscribe',
+  'signal',
+  'memory',
+] as const
 export type SuiteName = (typeof suiteNames)[number]
 
 export interface Floor {
@@ -56,6 +67,7 @@ export const runSuites = async (options: BenchOptions): Promise<Results> => {
     endToEnd.push(...(await runEndToEnd(store, options)))
   }
   if (suites.has('private')) endToEnd.push(...(await runPrivate(reachable ? 'postgres' : 'pglite', options)))
+  if (suites.has('fan-out')) endToEnd.push(await runFanOut(reachable ? 'postgres' : 'pglite', options))
   const subscribe = suites.has('subscribe') ? await runSubscribe(options, reachable) : []
   const signal = suites.has('signal') ? await runSignalSuite(options, reachable) : undefined
   return { micro, floor, endToEnd, subscribe, ...(signal === undefined ? {} : { signal }), skipped }
@@ -137,6 +149,19 @@ const runPrivate = async (store: StoreKind, options: BenchOptions): Promise<EndT
     await world.close()
   }
   return results
+}
+
+const runFanOut = async (store: StoreKind, options: BenchOptions): Promise<EndToEndResult> => {
+  const { quick, effort, databaseUrl, profileDir, progress } = options
+  progress('fan-out: starting a router and two agents')
+  const world = await openWorld({ store, databaseUrl, profileDir })
+  try {
+    const connections = quick ? 50 : 300
+    progress(`fan-out: connections: ${connections}`)
+    return await fanOut(world, { store, connections, repeats: effort.repeats })
+  } finally {
+    await world.close()
+  }
 }
 
 /**

@@ -9,6 +9,8 @@ import { serveCalls } from '../processes.js'
 import {
   bodyOf,
   type Credit,
+  type FannedOut,
+  type FanOutParams,
   headerOf,
   monotonicMs,
   type OpenParams,
@@ -143,6 +145,39 @@ const send = ({ run, connectionIds, messages, bodyLength, window }: SendParams):
     connectionIds.forEach((_, index) => sendSome(index))
   })
 
+/** One body to every connection; answers when everything is stored. */
+const fanOut = async ({ run, connectionIds, bodyLength, together }: FanOutParams): Promise<FannedOut> => {
+  const body = bodyOf(run, 0, bodyLength)
+  const startedAt = monotonicMs()
+  const blockedMs = watchBlocking()
+  if (together) {
+    const items = connectionIds.map((connectionId, index) =>
+      index === 0 ? { connectionId, body, ref: 'all' } : { connectionId, ref: 'all' },
+    )
+    const { results } = await theAgent().sendMessages({ items })
+    const refused = results.filter(result => 'error' in result)
+    if (refused.length > 0) throw new Error(`${refused.length} messages were refused`)
+  } else await Promise.all(connectionIds.map(connectionId => theAgent().sendMessage({ connectionId, body })))
+  return { ms: monotonicMs() - startedAt, blockedMs: blockedMs() }
+}
+
+/** Watches the event loop until it is asked for the longest time, in ms, between two of its turns. */
+const watchBlocking = (): (() => number) => {
+  let last = monotonicMs()
+  let longest = 0
+  const look = (): void => {
+    const now = monotonicMs()
+    longest = Math.max(longest, now - last)
+    last = now
+  }
+  const timer = setInterval(look, 1)
+  return () => {
+    look()
+    clearInterval(timer)
+    return longest
+  }
+}
+
 /** Acknowledges every message of a run and counts; answers when all have arrived and every acknowledgement is answered. */
 const receive = ({ run, connectionIds, messages }: RunParams): Promise<ReceivedAll> =>
   orFailure(resolve => {
@@ -224,6 +259,6 @@ const answer = ({ bodyLength }: { readonly bodyLength: number }): void => {
 const credit = (given: Credit): void => onCredit(given)
 
 const served = serveCalls(
-  { open, sendPrivately, invite, join, untilConnected, send, receive, ping, answer, credit },
+  { open, sendPrivately, invite, join, untilConnected, send, fanOut, receive, ping, answer, credit },
   async () => agent?.close(),
 )

@@ -28,6 +28,19 @@ export interface Sent {
   readonly startedAt: number
 }
 
+/** One message on each connection, all with the same body: by one call, or by one for each. */
+export interface FanOutParams {
+  readonly run: number
+  readonly connectionIds: readonly string[]
+  readonly bodyLength: number
+  readonly together: boolean
+}
+
+export interface FannedOut {
+  readonly ms: number
+  readonly blockedMs: number
+}
+
 export interface ReceivedAll {
   readonly endedAt: number
   readonly arrived: number

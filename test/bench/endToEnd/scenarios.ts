@@ -1,6 +1,8 @@
 /** What is measured end to end, and that nothing was lost, delivered twice or out of order while it was. */
 import { type Figure, figureOf, quantile, round } from '../measure.js'
 import { cpuMs } from '../processes.js'
+import { checkArrived, deadline, nextRun } from './exchange.js'
+import type { FanOutResult } from './fanOut.js'
 import type { PingPong, ReceivedAll, RunParams, SendParams, Sent } from './protocol.js'
 import type { StoreKind, World } from './world.js'
 
@@ -39,7 +41,7 @@ export interface PrivateResult {
   readonly ratio: number
 }
 
-export type EndToEndResult = OneWayResult | PingPongResult | PrivateResult
+export type EndToEndResult = OneWayResult | PingPongResult | PrivateResult | FanOutResult
 
 export interface OneWayOptions {
   readonly store: StoreKind
@@ -51,7 +53,6 @@ export interface OneWayOptions {
 
 const bodyLength = 1024
 const window = 64
-let lastRun = 0
 
 /** Messages from alice to bob, as fast as the window lets them; a fifth as many before, to warm up. */
 export const oneWay = async (world: World, options: OneWayOptions): Promise<OneWayResult> => {
@@ -110,7 +111,7 @@ const run = async (
   ids: { readonly alice: string[]; readonly bob: string[] },
   messages: number,
 ): Promise<number> => {
-  const run = ++lastRun
+  const run = nextRun()
   const receiving = bob.call<ReceivedAll>('receive', { run, connectionIds: ids.bob, messages } satisfies RunParams)
   const sending = alice.call<Sent>('send', {
     run,
@@ -119,15 +120,10 @@ const run = async (
     bodyLength,
     window,
   } satisfies SendParams)
-  const [{ endedAt, arrived, duplicated, reordered }, { startedAt }] = await deadline(
-    Promise.all([receiving, sending]),
-    'an exchange',
-  )
+  const [received, { startedAt }] = await deadline(Promise.all([receiving, sending]), 'an exchange')
   const expected = messages * ids.bob.length
-  if (arrived !== expected || duplicated > 0 || reordered > 0) {
-    throw new Error(`of ${expected} messages ${arrived} arrived, ${duplicated} twice, ${reordered} out of order`)
-  }
-  return (expected * 1000) / (endedAt - startedAt)
+  checkArrived(received, expected)
+  return (expected * 1000) / (received.endedAt - startedAt)
 }
 
 /** A message and its answer, one at a time, on one connection. */
@@ -138,7 +134,7 @@ export const pingPong = async (
   const ids = await connections(1)
   await bob.call('answer', { bodyLength })
   const play = async (messages: number): Promise<readonly number[]> => {
-    const params = { run: ++lastRun, connectionIds: ids.alice, messages, bodyLength, window: 1 } satisfies SendParams
+    const params = { run: nextRun(), connectionIds: ids.alice, messages, bodyLength, window: 1 } satisfies SendParams
     const { roundTripMs } = await deadline(alice.call<PingPong>('ping', params), 'ping-pong')
     return roundTripMs
   }
@@ -152,20 +148,6 @@ export const pingPong = async (
     messages: rounds,
     p50Ms: figureOf(times.map(ms => quantile(ms, 0.5))),
     p99Ms: figureOf(times.map(ms => quantile(ms, 0.99))),
-  }
-}
-
-const deadlineMs = 180_000
-
-const deadline = async <T>(work: Promise<T>, what: string): Promise<T> => {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} took longer than ${deadlineMs / 1000} s`)), deadlineMs)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
   }
 }
 
