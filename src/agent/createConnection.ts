@@ -31,11 +31,11 @@ export const createConnection = async (
   params: ParsedParamsOf<'createConnection'>,
   calling: Calling,
 ): Promise<ResultOf<'createConnection'>> => {
-  const intent = await storeIntent(context, params, calling)
+  const { connection } = await storeIntent(context, params, calling)
   try {
-    return await makeQueue(context, intent, calling)
+    return await makeQueue(context, connection, calling)
   } catch (error) {
-    if (!comesBack(params, calling, error)) await forgetIntent(context, intent.connection.connectionId)
+    if (!comesBack(params, calling, error)) await forgetIntent(context, connection.connectionId)
     throw error
   }
 }
@@ -56,14 +56,37 @@ interface Intent {
 }
 
 // Calls that are repeated at the same moment share one NEW: the router would make a queue for each.
-const makeQueue = (context: AgentContext, intent: Intent, calling: Calling): Promise<ResultOf<'createConnection'>> => {
-  const { connectionId, link } = intent.connection
+const makeQueue = (
+  context: AgentContext,
+  { connectionId, link }: ConnectionRow,
+  calling: Calling,
+): Promise<ResultOf<'createConnection'>> => {
   if (link !== null) return Promise.resolve({ connectionId, link })
   const running = context.creating.get(connectionId)
   if (running !== undefined) return running
-  const making = requestQueue(context, intent, calling).finally(() => context.creating.delete(connectionId))
+  const making = makeOnce(context, connectionId, calling).finally(() => context.creating.delete(connectionId))
   context.creating.set(connectionId, making)
   return making
+}
+
+// The one that asks looks again: since it read the row, another one may have asked, and got its link.
+const makeOnce = async (
+  context: AgentContext,
+  connectionId: string,
+  calling: Calling,
+): Promise<ResultOf<'createConnection'>> => {
+  const { connection, queue } = await context.runtime.run({
+    name: 'createConnection.making',
+    locks: [connectionId],
+    compute: (state): Outcome<Intent> => {
+      const connection = requireConnection(state, connectionId)
+      const [queue] = rcvQueuesOf(state, connectionId)
+      if (queue === undefined || isDeleted(connection)) throw deletedMeanwhile()
+      return { result: { connection, queue } }
+    },
+  })
+  const { link } = connection
+  return link === null ? requestQueue(context, { connection, queue }, calling) : { connectionId, link }
 }
 
 const requestQueue = async (
@@ -84,10 +107,11 @@ const requestQueue = async (
   const link = await storeLink(context, connectionId, queue.queueId, response)
   if (link !== undefined) return { connectionId, link }
   abandonQueue(context, made)
-  throw new CallError('CONN_NOT_FOUND', 'the connection was deleted while it was being created', {
-    field: 'connectionId',
-  })
+  throw deletedMeanwhile()
 }
+
+const deletedMeanwhile = (): CallError =>
+  new CallError('CONN_NOT_FOUND', 'the connection was deleted while it was being created', { field: 'connectionId' })
 
 const storeIntent = async (
   context: AgentContext,

@@ -65,6 +65,29 @@ describe('createConnection', () => {
     await expectUsable((await first).link, (await first).connectionId)
   })
 
+  it('B15 repeated while the router answers and another commit holds the connection: one queue, one answer', async () => {
+    world.router.react = ({ command }) => (command.type === 'NEW' ? 'hold' : undefined)
+    const first = alice.agent.createConnection({ idempotencyKey })
+    await world.until(() => world.router.all('NEW').length === 1, 'NEW')
+    const { connectionId } = (await alice.agent.listConnections({})).connections[0] ?? { connectionId: '' }
+    const gate = commitGate(alice.store)
+    gate.close()
+    const other = alice.agent.abortSwitchAsync({ connectionId, correlationId: '1' })
+    await world.clock.settle()
+    expect(gate.waiting).toBe(1)
+    const second = alice.agent.createConnection({ idempotencyKey })
+    await world.clock.settle()
+    const [held] = world.router.all('NEW')
+    if (held !== undefined) world.router.release(held)
+    await world.clock.settle()
+    world.router.react = () => undefined
+    gate.open()
+    await other
+    expect(await second).toEqual(await first)
+    expect(world.router.all('NEW')).toHaveLength(1)
+    await expectUsable((await first).link, connectionId)
+  })
+
   it.each(['lose', 'loseAnswer'] as const)(
     'NEW without an answer (%s), then repeated: the same keys, a connection that works',
     async reaction => {
