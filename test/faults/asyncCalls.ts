@@ -46,10 +46,9 @@ export class AsyncCaller {
   get wrong(): string[] {
     return [...this.#asked].flatMap(([correlationId, asked]) => {
       const answers = this.answers.get(correlationId) ?? []
-      const different = new Set(answers.map(({ result }) => JSON.stringify(result)))
-      return different.size === 1 && answers.length <= asked
-        ? []
-        : [`${correlationId}: asked ${asked}, ${answers.length} answers, ${different.size} different`]
+      const different = new Set(answers.map(({ result }) => written(result)))
+      const told = `${correlationId}: asked ${asked}, ${answers.length} answers, ${different.size} different`
+      return different.size === 1 && answers.length <= asked ? [] : [[told, ...different].join(' ')]
     })
   }
 
@@ -79,6 +78,14 @@ export class AsyncCaller {
     this.#waiting.delete(what)
   }
 }
+
+// An event that is read back from a database has its keys in another order than one that is told at once.
+const written = (value: unknown): string =>
+  JSON.stringify(value, (_name, part: unknown) =>
+    part !== null && typeof part === 'object' && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  )
 
 export interface AsyncRound {
   readonly callers: readonly [AsyncCaller, AsyncCaller]
