@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { inlineKem, KEM_BYTES, ThreadKem, type ThreadKemOptions } from '../../src/crypto/index.js'
 
 const publicKey = Buffer.alloc(KEM_BYTES.publicKey, 1)
@@ -19,6 +19,7 @@ const open = (options: ThreadKemOptions = {}): ThreadKem => {
   return kem
 }
 afterEach(async () => {
+  vi.useRealTimers()
   for (const kem of opened.splice(0)) await kem.close()
 })
 
@@ -128,10 +129,17 @@ describe('a thread of the KEM that ends or hangs', () => {
   })
 
   it('starts again after a long silence of the thread', async () => {
+    // The deadline is the test's: however long the next thread takes to start, its own has not come.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     const { start, started } = threads('for (;;) {}')
     const kem = open({ keyPairsAhead: 0, deadlineMs: 200, start })
-    expect(await kem.decapsulate(ciphertext, privateKey)).toEqual(Buffer.of(2))
+    const secret = kem.decapsulate(ciphertext, privateKey)
+    vi.advanceTimersByTime(199)
+    expect(started()).toBe(1)
+    vi.advanceTimersByTime(1)
     expect(started()).toBe(2)
+    expect(await secret).toEqual(Buffer.of(2))
+    expect(vi.getTimerCount()).toBe(0)
   })
 
   it('gives up an operation that ended two threads, and does the others', async () => {
