@@ -1,4 +1,5 @@
 import type { Kem, Random } from '../crypto/index.js'
+import type { RatchetPorts } from '../ratchet/index.js'
 import type { Clock } from '../runtime/clock.js'
 import type { EventLog } from '../runtime/eventLog.js'
 import { type Logger, silentLogger, type Trace } from '../runtime/ports.js'
@@ -51,7 +52,8 @@ export interface AgentContext {
   readonly inbox: Inbox
   readonly clock: Clock
   readonly random: Random
-  readonly kem: Kem
+  /** The KEM, and the keys of the ratchet's turns. */
+  readonly ratchetPorts: Required<RatchetPorts> & { readonly kem: Kem }
   readonly log: Logger
   readonly operations: Operations
   readonly supervisor: Supervisor

@@ -50,7 +50,7 @@ export const decryptMessage = async ({ context, state, connection, opened }: Arr
   const { connectionId } = connection
   const skipped = skippedKeysOf(state, connectionId)
   const before = decodeRatchetState(connection.ratchet)
-  const decryption = await decrypt(before, skipped, envelope.encryptedMessage, { kem: context.kem })
+  const decryption = await decrypt(before, skipped, envelope.encryptedMessage, context.ratchetPorts)
   const { result, state: after, skippedChange, pqEncrypted: pqEncryption } = decryption
   const common = {
     before,

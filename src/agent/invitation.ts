@@ -13,11 +13,11 @@ import type { ConnectionRow, RcvQueueRow } from './rows.js'
  * agent’s versions have one. Throws KemError.
  */
 export const newX3dhKeys = async (
-  { config, kem }: Pick<AgentContext, 'config' | 'kem'>,
+  { config, ratchetPorts }: Pick<AgentContext, 'config' | 'ratchetPorts'>,
   withKem: boolean,
 ): Promise<Bytes> => {
   const use = withKem ? ({ kind: 'propose' } as const) : undefined
-  const { privateKeys } = await generateKemE2eParams(config.e2eVersions.max, use, { kem })
+  const { privateKeys } = await generateKemE2eParams(config.e2eVersions.max, use, ratchetPorts)
   return encodeE2ePrivateKeys(privateKeys)
 }
 

@@ -5,7 +5,6 @@ import {
   encodeRatchetState,
   type E2eParams,
   generateKemE2eParams,
-  generateX448,
   initSndRatchet,
   replyKem,
   x3dhJoiner,
@@ -136,15 +135,15 @@ const newKeys = async (context: AgentContext, target: JoinTarget, pqSupport: boo
 }
 
 const joinerRatchet = async (
-  { config, kem }: AgentContext,
+  { config, ratchetPorts }: AgentContext,
   offer: E2eParams,
   pqSupport: boolean,
 ): Promise<{ ratchet: Bytes; params: E2eParams }> => {
   const reply = replyKem(offer.version, offer.kem, pqSupport)
-  const { privateKeys, params } = await generateKemE2eParams(offer.version, reply, { kem })
+  const { privateKeys, params } = await generateKemE2eParams(offer.version, reply, ratchetPorts)
   const secrets = x3dhJoiner(privateKeys, offer)
   const versions = { current: offer.version, maxSupported: config.e2eVersions.max }
-  return { ratchet: encodeRatchetState(initSndRatchet(versions, offer.key2, generateX448(), secrets)), params }
+  return { ratchet: encodeRatchetState(initSndRatchet(versions, offer.key2, ratchetPorts.generate(), secrets)), params }
 }
 
 type Begun = (set: Partial<ConnectionRow>) => Change

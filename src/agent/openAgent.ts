@@ -1,6 +1,7 @@
 import { type Kem, type Random, systemRandom, ThreadKem } from '../crypto/index.js'
 import type { Operation } from '../../machines/agentOperations.js'
 import { asDuologueError, ConfigError, type StoreError } from '../errors.js'
+import { x448KeysFrom } from '../ratchet/index.js'
 import type { Channel, RunningChannel } from '../runtime/channel.js'
 import { type Clock, systemClock } from '../runtime/clock.js'
 import { EventLog } from '../runtime/eventLog.js'
@@ -213,7 +214,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     inbox: new Inbox(() => context),
     clock,
     random,
-    kem: options.kem ?? ownKem,
+    ratchetPorts: { kem: options.kem ?? ownKem, generate: x448KeysFrom(random) },
     log,
     operations,
     supervisor: new Supervisor({

@@ -12,8 +12,11 @@ export interface RatchetKeys {
 }
 
 /** New X3DH keys for a synchronisation, with a KEM key to propose where messages have room for one (B19). Throws KemError. */
-export const newRatchetKeys = ({ kem }: AgentContext, version: number, pqSupport: boolean): Promise<RatchetKeys> =>
-  generateKemE2eParams(version, pqSupport ? { kind: 'propose' } : undefined, { kem })
+export const newRatchetKeys = (
+  { ratchetPorts }: AgentContext,
+  version: number,
+  pqSupport: boolean,
+): Promise<RatchetKeys> => generateKemE2eParams(version, pqSupport ? { kind: 'propose' } : undefined, ratchetPorts)
 
 /** The keys that were stored when the synchronisation was started. */
 export const storedRatchetKeys = (version: number, privateKeys: E2ePrivateKeys): RatchetKeys => ({

@@ -62,7 +62,7 @@ const confirmedAtInitiator = async (
   }
   const own = decodeE2ePrivateKeys(connection.x3dhKeys)
   const versions = { current: e2e.version, maxSupported: max }
-  const secrets = await x3dhInitiator(own, e2e, context.kem)
+  const secrets = await x3dhInitiator(own, e2e, context.ratchetPorts.kem)
   const pqSupport = connection.pqSupport && versionsAllowKem(agentVersion, e2e.version)
   const ratchet = initRcvRatchet(versions, own.key2, secrets, pqSupport)
   const { plaintext, ratchet: nextRatchet } = await decryptInfo(context, ratchet, encryptedInfo)
@@ -163,12 +163,12 @@ const queueConfirmed = ({ queue, opened }: Arrival) => {
 }
 
 const decryptInfo = async (
-  { kem }: Arrival['context'],
+  { ratchetPorts }: Arrival['context'],
   ratchet: RatchetState,
   encryptedInfo: Bytes,
   skipped: Parameters<typeof decrypt>[1] = [],
 ): Promise<{ plaintext: Bytes; ratchet: RatchetState; pqEncryption: boolean }> => {
-  const { result, state, pqEncrypted } = await decrypt(ratchet, skipped, encryptedInfo, { kem })
+  const { result, state, pqEncrypted } = await decrypt(ratchet, skipped, encryptedInfo, ratchetPorts)
   if (!result.ok) throw result.error
   return { plaintext: result.plaintext, ratchet: state, pqEncryption: pqEncrypted }
 }

@@ -4,7 +4,6 @@ import {
   decodeE2ePrivateKeys,
   type E2eParams,
   encodeRatchetState,
-  generateX448,
   initRcvRatchet,
   initSndRatchet,
   type RatchetState,
@@ -77,7 +76,7 @@ export const receiveRatchetKey = async (arrival: Arrival): Promise<Step> => {
       return ratchet(initRcvRatchet(versions, own.privateKeys.key2, secrets, connection.pqSupport))
     },
     createSendingRatchet: () =>
-      ratchet(initSndRatchet(versions, e2e.key2, generateX448(), x3dhJoiner(own.privateKeys, e2e))),
+      ratchet(initSndRatchet(versions, e2e.key2, context.ratchetPorts.generate(), x3dhJoiner(own.privateKeys, e2e))),
     sendEREADY: () => on(sayReady(state, row, connection.lastExternalId)),
     notifySync: () => ({ events: [syncEvent(connection, decision.to)] }),
     notifySyncError: () => ({ events: [syncEvent(connection, decision.to, startedAnew(connection))] }),

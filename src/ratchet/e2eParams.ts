@@ -1,4 +1,4 @@
-import { type Kem, type KeyPair, encodePublicKey, generateKeyPair } from '../crypto/index.js'
+import { type Kem, type KeyPair, type Random, encodePublicKey, generateKeyPair } from '../crypto/index.js'
 import { type Bytes, Reader, concat, maybe, short, word16 } from '../encoding/index.js'
 import { encodeAgreement, readAgreement } from './encode.js'
 import { kemFailure } from './failures.js'
@@ -25,8 +25,14 @@ export interface E2ePrivateKeys {
 /** What X3DH parameters say of a KEM: a first key, or the answer to the key that the peer proposes and the next key. */
 export type KemUse = { readonly kind: 'propose' } | { readonly kind: 'accept'; readonly peerKey: Bytes }
 
-/** A fresh X448 key pair. */
+/** A fresh X448 key pair of the system's randomness. */
 export const generateX448: GenerateKeyPair = () => generateKeyPair('x448')
+
+/** Makes X448 key pairs of this randomness. */
+export const x448KeysFrom =
+  (random: Random): GenerateKeyPair =>
+  () =>
+    generateKeyPair('x448', random)
 
 /**
  * New X3DH keys without a KEM: the private half to store, the public half to send. The initiator takes the highest version

@@ -11,6 +11,7 @@ export {
   generateX448,
   readE2eParams,
   replyKem,
+  x448KeysFrom,
 } from './e2eParams.js'
 export { type Decryption, type DecryptResult, MAX_SKIPPED, type SkippedChange, decrypt } from './decrypt.js'
 export { decodeRatchetState, encodeRatchetState } from './encode.js'

@@ -5,9 +5,8 @@
 import 'reflect-metadata'
 import {
   createPrivateKey,
-  generateKeyPairSync,
+  createPublicKey,
   type KeyObject,
-  randomBytes,
   sign,
   webcrypto,
   X509Certificate as NodeCertificate,
@@ -25,7 +24,7 @@ import {
   X509CertificateGenerator,
   SubjectKeyIdentifierExtension,
 } from '@peculiar/x509'
-import { sha256 } from '../crypto/index.js'
+import { encodePrivateKey, generateKeyPair, type Random, sha256, systemRandom } from '../crypto/index.js'
 import { type Bytes, fromBase64url, toBase64url } from '../encoding/index.js'
 import { ConfigError } from '../errors.js'
 import type { RouterCredentials } from '../smp/transport/port.js'
@@ -52,6 +51,8 @@ export interface CertificateOptions {
   readonly host: string
   /** Both certificates are valid from a day before this time (milliseconds since 1970). */
   readonly now: number
+  /** Keys and serial numbers. */
+  readonly random?: Random
 }
 
 /** A new CA and server certificate as PEM files' contents, and the fingerprint. */
@@ -68,15 +69,19 @@ const dayMs = 86_400_000
 const validUntil = new Date(Date.UTC(9999, 11, 30))
 
 /** Makes a certificate authority and a server certificate signed by it. */
-export const generateCertificates = async ({ host, now }: CertificateOptions): Promise<NewCertificates> => {
-  const [ca, leaf] = [generateKeyPairSync('ed448'), generateKeyPairSync('ed448')]
+export const generateCertificates = async ({
+  host,
+  now,
+  random = systemRandom,
+}: CertificateOptions): Promise<NewCertificates> => {
+  const [ca, leaf] = [newKeys(random), newKeys(random)]
   const validity = { notBefore: new Date(now - dayMs), notAfter: validUntil }
   const caName = 'CN=SMP router CA, O=duologue'
   const caPublicKey = spki(ca.publicKey)
   const caCertificate = await X509CertificateGenerator.create(
     {
       ...validity,
-      serialNumber: serialNumber(),
+      serialNumber: serialNumber(random),
       subject: caName,
       issuer: caName,
       publicKey: caPublicKey,
@@ -92,7 +97,7 @@ export const generateCertificates = async ({ host, now }: CertificateOptions): P
   const certificate = await X509CertificateGenerator.create(
     {
       ...validity,
-      serialNumber: serialNumber(),
+      serialNumber: serialNumber(random),
       subject: [{ CN: [host] }],
       issuer: caName,
       publicKey: spki(leaf.publicKey),
@@ -138,7 +143,13 @@ const privatePem = (key: KeyObject): string => key.export({ type: 'pkcs8', forma
 const pemOf = (certificate: X509Certificate): string => `${certificate.toString('pem').trim()}\n`
 
 /** Positive and never zero, as RFC 5280 wants. */
-const serialNumber = (): string => `4${randomBytes(15).toString('hex').slice(1)}`
+const serialNumber = (random: Random): string => `4${Buffer.from(random(15)).toString('hex').slice(1)}`
+
+const newKeys = (random: Random): { readonly publicKey: KeyObject; readonly privateKey: KeyObject } => {
+  const der = encodePrivateKey('ed448', generateKeyPair('ed448', random).privateKey)
+  const privateKey = createPrivateKey({ key: Buffer.from(der), format: 'der', type: 'pkcs8' })
+  return { publicKey: createPublicKey(privateKey), privateKey }
+}
 
 /** The identity of new certificates, for routers that live in memory only. */
 export const identityOf = (made: NewCertificates): RouterIdentity =>

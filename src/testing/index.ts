@@ -6,5 +6,6 @@ export {
   type MemoryNetworkOptions,
   memoryNetwork,
   type NetworkClock,
+  type Way,
 } from '../smp/transport/memory.js'
 export { type VirtualClock, virtualClock, virtualEpoch } from './virtualClock.js'

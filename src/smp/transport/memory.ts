@@ -22,15 +22,21 @@ export interface MemoryNetwork {
   dialer(from?: string): Dialer
   /** The open connections, oldest first; those of one dialer or one `host:port` if named. */
   links(which?: { from?: string; place?: string }): readonly MemoryLink[]
-  /** One-way delay of everything that is sent from now on, ms; 0 delivers within the same turn. */
-  setLatency(ms: number): void
-  /** How `host:port` treats new connections: refuses at once, never answers, or answers again. */
-  setReachable(place: string, how: 'refuses' | 'silent' | 'answers'): void
+  /** One-way delay of everything that is sent from now on, ms, for all or by connection; 0 delivers within the same turn. */
+  setLatency(latency: number | ((way: Way) => number)): void
+  /** How `host:port` treats new connections, of everybody or of one dialer: refuses at once, never answers, or answers again. */
+  setReachable(place: string, how: 'refuses' | 'silent' | 'answers', from?: string): void
 }
 
 export interface MemoryNetworkOptions {
   readonly clock: NetworkClock
   readonly latencyMs?: number
+}
+
+/** Between which two a connection is: who dialled, and the `host:port`. */
+export interface Way {
+  readonly from: string
+  readonly place: string
 }
 
 interface Place {
@@ -43,7 +49,7 @@ export const memoryNetwork = ({ clock, latencyMs = 0 }: MemoryNetworkOptions): M
   const places = new Map<string, Place>()
   const unreachable = new Map<string, 'refuses' | 'silent'>()
   const links = new Set<MemoryLink>()
-  let latency = latencyMs
+  let latency: (way: Way) => number = () => latencyMs
   let sessions = 0
   let nextPort = 49_152
 
@@ -79,13 +85,17 @@ export const memoryNetwork = ({ clock, latencyMs = 0 }: MemoryNetworkOptions): M
   const placeFor = (key: string): Place | undefined =>
     places.get(key) ?? places.get(`0.0.0.0:${key.slice(key.lastIndexOf(':') + 1)}`)
 
+  const treatment = ({ from, place }: Way): 'refuses' | 'silent' | undefined =>
+    unreachable.get(place) ?? unreachable.get(`${place} ${from}`)
+
   const dialHost = async (from: string, host: string, router: RouterAddress, wait: Wait): Promise<BlockChannel> => {
     const key = placeOf(host, portOf(router))
-    if (unreachable.get(key) === 'silent') await wait(Number.POSITIVE_INFINITY)
-    await wait(latency)
-    const place = unreachable.has(key) ? undefined : placeFor(key)
+    const way = { from, place: key }
+    if (treatment(way) === 'silent') await wait(Number.POSITIVE_INFINITY)
+    await wait(latency(way))
+    const place = treatment(way) === undefined ? placeFor(key) : undefined
     if (place === undefined || linksOf(place).length >= (place.options.maxConnections ?? 20_000)) {
-      await wait(latency)
+      await wait(latency(way))
       throw transportError('TRANSPORT_CONNECT', 'cannot connect to the router', { field: host })
     }
     const { certificates } = place.options.credentials
@@ -93,7 +103,7 @@ export const memoryNetwork = ({ clock, latencyMs = 0 }: MemoryNetworkOptions): M
     const link = open(from, key, certificates)
     place.onChannel(link.router)
     try {
-      await wait(latency)
+      await wait(latency(way))
     } catch (error) {
       link.client.destroy()
       throw error
@@ -111,7 +121,7 @@ export const memoryNetwork = ({ clock, latencyMs = 0 }: MemoryNetworkOptions): M
         router: { sessionId, peerCertificates: [], remoteAddress: from },
       },
       clock,
-      () => latency,
+      () => latency({ from, place }),
       () => links.delete(link),
     )
     links.add(link)
@@ -128,11 +138,12 @@ export const memoryNetwork = ({ clock, latencyMs = 0 }: MemoryNetworkOptions): M
         link => (from === undefined || link.from === from) && (place === undefined || link.place === place),
       ),
     setLatency: ms => {
-      latency = ms
+      latency = typeof ms === 'number' ? () => ms : ms
     },
-    setReachable: (place, how) => {
-      if (how === 'answers') unreachable.delete(place)
-      else unreachable.set(place, how)
+    setReachable: (place, how, from) => {
+      const key = from === undefined ? place : `${place} ${from}`
+      if (how === 'answers') unreachable.delete(key)
+      else unreachable.set(key, how)
     },
   }
 }

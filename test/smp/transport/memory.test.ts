@@ -103,6 +103,22 @@ describe('memory network', () => {
     expect(clock.pendingTimers).toBe(0)
   })
 
+  it('treats one dialer otherwise than the others, and each connection has its own latency', async () => {
+    const { clock, network, router, dial } = await world()
+    network.setReachable(place, 'refuses', 'alice')
+    network.setLatency(({ from, place: to }) => (from === 'bob' && to === place ? 30 : 0))
+    await expect(dial('alice')).rejects.toMatchObject({ code: 'TRANSPORT_CONNECT' })
+    const start = clock.now()
+    const dialling = network.dialer('bob').dial(router, { timeoutMs: 3_000 })
+    await clock.advance(60)
+    const { blocks } = listenTo(await dialling, () => clock.now() - start)
+    network.links({ from: 'bob' })[0]?.router.send(block(1))
+    await clock.advance(1_000)
+    expect(blocks).toEqual([[1, 90]])
+    network.setReachable(place, 'answers', 'alice')
+    expect((await dial('alice'))[0].closed).toBe(false)
+  })
+
   it('gives each host of an address its share of the deadline', async () => {
     const { clock, network, router } = await world()
     network.setReachable('dark:5223', 'silent')
