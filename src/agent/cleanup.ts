@@ -1,5 +1,7 @@
 import { type Actor, createActor, fromPromise } from 'xstate'
 import { cleanupMachine } from '../../machines/cleanup.js'
+import { stateName } from '../runtime/decide.js'
+import { type Traced, tracing } from '../runtime/tracing.js'
 import { connections, ratchetKeyHashes, rcvQueues } from '../store/agent/connections.js'
 import { deliveries, rcvMessages, sndMessages } from '../store/agent/messages.js'
 import { type Change, remove, removeWhere } from '../store/index.js'
@@ -112,7 +114,7 @@ export class Cleanup {
   readonly #context: AgentContext
   readonly #actor: Actor<typeof cleanupMachine>
 
-  constructor(context: AgentContext) {
+  constructor(context: AgentContext, traced?: Traced) {
     this.#context = context
     const { clock, config } = context
     const machine = cleanupMachine.provide({
@@ -120,6 +122,7 @@ export class Cleanup {
       actions: { notifyFailed: (_, { step, error }) => this.#failed(step, error) },
     }) as typeof cleanupMachine
     this.#actor = createActor(machine, {
+      ...tracing(() => this.#actor, traced),
       input: {
         steps: Object.keys(steps),
         initial: config.cleanupInitialMs,
@@ -133,6 +136,10 @@ export class Cleanup {
     })
     this.#actor.subscribe({ error: error => context.supervisor.failed('cleanup', error) })
     this.#actor.start()
+  }
+
+  get state(): string {
+    return stateName(this.#actor.getSnapshot().value)
   }
 
   pause(): void {

@@ -8,6 +8,7 @@ import { EventLog } from '../runtime/eventLog.js'
 import { type OwnedClock, ownedClock } from '../runtime/ownedClock.js'
 import { type Ownership, ownsEverything, type Trace } from '../runtime/ports.js'
 import { Runtime } from '../runtime/runtime.js'
+import type { Traced } from '../runtime/tracing.js'
 import type { NewEvent, Wake } from '../runtime/unit.js'
 import { connectRouter, defaultSessionLimits, type RouterSession } from '../smp/client.js'
 import {
@@ -125,8 +126,15 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
   // The parts know each other through the context; it is complete before anything runs.
   let context: AgentContext
   let eventLog: EventLog | undefined
+  // What the agent as a whole does belongs to no connection.
+  const tracedOf = (machine: string): Traced | undefined =>
+    options.trace === undefined
+      ? undefined
+      : (event, from, to) =>
+          options.trace?.({ at: clock.now(), traceId: '', unit: 'agent', machine, id: 'agent', event, from, to })
   const operations = new Operations({
     clock,
+    traced: tracedOf('agentOperations'),
     operating: operation => operating[operation],
     suspended: () => tellSuspended(context),
   })
@@ -241,7 +249,8 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     waitingDelivery: queueId => deliveries.waiting(queueId),
     trace: options.trace,
     liveActors: () => [
-      { machine: 'agentOperations', id: 'agent', state: context.operations.state },
+      { machine: 'agentOperations', id: 'agent', state: operations.state },
+      ...(cleanup === undefined ? [] : [{ machine: 'cleanup', id: 'agent', state: cleanup.state }]),
       ...deliveries.actors(),
       ...commandWorkers.actors(),
       ...sessions.actors(),
@@ -254,7 +263,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     commandWorkers.online()
   }
   network.listen({ online: retry, configured: retry })
-  const cleanup = options.background === true ? undefined : new Cleanup(context)
+  const cleanup = options.background === true ? undefined : new Cleanup(context, tracedOf('cleanup'))
   const operating: Readonly<Record<Operation, Operating>> = {
     receiving: {
       stop: () => {

@@ -2,6 +2,8 @@ import { type Actor, createActor } from 'xstate'
 import { agentOperationsMachine, type Operation, operations } from '../../machines/agentOperations.js'
 import { CallError } from '../errors.js'
 import type { Clock } from '../runtime/clock.js'
+import { stateName } from '../runtime/decide.js'
+import { type Traced, tracing } from '../runtime/tracing.js'
 
 /** Who stops and goes on with one kind of work. */
 export interface Operating {
@@ -16,7 +18,7 @@ export interface OperationsOptions {
   readonly operating: (operation: Operation) => Operating
   /** A gradual suspension has come to its end. */
   readonly suspended: () => void
-  readonly traced?: (event: string, from: string, to: string) => void
+  readonly traced?: Traced | undefined
 }
 
 /**
@@ -43,6 +45,7 @@ export class Operations {
       },
     })
     this.#actor = createActor(machine, {
+      ...tracing(() => this.#actor, options.traced),
       clock: {
         setTimeout: (run: () => void, ms: number) => clock.setTimeout(run, ms),
         clearTimeout: (handle: never) => clock.clearTimeout(handle),
@@ -51,10 +54,8 @@ export class Operations {
     this.#actor.start()
   }
 
-  /** `foreground`, `suspending` or `suspended`. */
-  get state(): 'foreground' | 'suspending' | 'suspended' {
-    const { value } = this.#actor.getSnapshot()
-    return typeof value === 'string' ? value : 'suspending'
+  get state(): string {
+    return stateName(this.#actor.getSnapshot().value)
   }
 
   isStopped(operation: Operation): boolean {
@@ -102,10 +103,8 @@ export class Operations {
 
   #send(event: Parameters<Actor<typeof agentOperationsMachine>['send']>[0]): void {
     if (this.#closed) return
-    const from = this.state
     this.#actor.send(event)
     this.#do()
-    this.#options.traced?.(event.type, from, this.state)
   }
 
   #stop(operation: Operation): void {

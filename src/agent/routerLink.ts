@@ -1,9 +1,10 @@
-import { type Actor, createActor, fromPromise, type StateValue } from 'xstate'
+import { type Actor, createActor, fromPromise } from 'xstate'
 import type { RetryInterval } from '../../machines/retry.js'
 import { routerSessionMachine } from '../../machines/routerSession.js'
 import { asDuologueError, type DuologueError, TransportError } from '../errors.js'
 import type { Clock } from '../runtime/clock.js'
 import { stateName } from '../runtime/decide.js'
+import { type Traced, tracing } from '../runtime/tracing.js'
 import type { RouterEvent, RouterSession } from '../smp/client.js'
 
 export interface RouterLinkOptions {
@@ -30,7 +31,7 @@ export interface RouterLinkOptions {
   /** There is no session and nobody needs one: the link can be thrown away. */
   readonly unused: () => void
   /** Hears of every event and of the states before and after. */
-  readonly traced?: (event: string, from: string, to: string) => void
+  readonly traced?: Traced | undefined
 }
 
 interface Waiter {
@@ -55,14 +56,8 @@ export class RouterLink {
   constructor(options: RouterLinkOptions) {
     this.#options = options
     this.#usedAt = options.clock.now()
-    let state = ''
     this.#actor = createActor(this.#machine(), {
-      inspect: inspection => {
-        if (inspection.type !== '@xstate.snapshot' || inspection.actorRef !== this.#actor) return
-        const from = state
-        state = stateName((inspection.snapshot as unknown as { value: StateValue }).value)
-        options.traced?.(inspection.event.type, from, state)
-      },
+      ...tracing(() => this.#actor, options.traced),
       input: { router: options.router, reconnect: options.reconnect, offlineRetry: options.offlineRetryMs },
       clock: {
         setTimeout: (run: () => void, ms: number) => options.clock.setTimeout(run, ms),

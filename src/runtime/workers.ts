@@ -5,11 +5,11 @@ import {
   createActor,
   type EventFrom,
   type InputFrom,
-  type InspectionEvent,
   type StateValue,
 } from 'xstate'
 import type { Clock } from './clock.js'
 import { stateName } from './decide.js'
+import { tracing } from './tracing.js'
 
 interface Worker<M extends AnyStateMachine> {
   readonly actor: Actor<M>
@@ -131,23 +131,13 @@ export class Workers<M extends AnyStateMachine> {
 
   #start(key: string): void {
     const { machine, clock, input, traced } = this.#options
-    let state = ''
     const actor = createActor(machine, {
       input: input(key),
       clock: {
         setTimeout: (run: (...args: unknown[]) => void, ms: number) => clock.setTimeout(run as () => void, ms),
         clearTimeout: (handle: unknown) => clock.clearTimeout(handle as number),
       },
-      ...(traced === undefined
-        ? {}
-        : {
-            inspect: (inspection: InspectionEvent) => {
-              if (inspection.type !== '@xstate.snapshot' || inspection.actorRef !== actor) return
-              const from = state
-              state = stateName((inspection.snapshot as unknown as { value: StateValue }).value)
-              traced(key, inspection.event.type, from, state)
-            },
-          }),
+      ...tracing(() => actor, traced === undefined ? undefined : (...step) => traced(key, ...step)),
     } as never) as Actor<M>
     const worker: Worker<M> = { actor, more: false, working: false }
     this.#workers.set(key, worker)

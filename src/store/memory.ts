@@ -78,6 +78,14 @@ class OpenMemoryStore implements MemoryStore {
     return this.#data.table(table).count(where as unknown as Where<Table>)
   }
 
+  async countBy<T extends Table, C extends keyof Row<T> & string>(
+    table: T,
+    column: C,
+  ): Promise<Array<{ value: Row<T>[C]; count: number }>> {
+    this.#checkOpen()
+    return this.#data.table(table).countBy(column) as Array<{ value: Row<T>[C]; count: number }>
+  }
+
   async commit(changes: readonly Change[]): Promise<void> {
     this.#checkOpen()
     const failure = this.#failures.shift()

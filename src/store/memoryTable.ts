@@ -1,6 +1,6 @@
 import { conflict, keyConflict, type Patch, type RemoveUnused, type Step } from './coalesce.js'
 import { snakeCase } from './names.js'
-import { checkQuery, compareRows, passes, type Test, testsOf } from './query.js'
+import { checkGrouped, checkQuery, compareRows, passes, type Test, testsOf } from './query.js'
 import type { Query, Table, Where } from './table.js'
 import { type AnyRow, copyRow, copyValue, keyString, type Value, valueKey } from './values.js'
 
@@ -72,6 +72,19 @@ export class MemoryTable {
   /** How many rows a condition holds for. Throws StoreError STORE_QUERY. */
   count(where: Where<Table> | undefined): number {
     return where === undefined ? this.#rows.size : this.#select({ where }).length
+  }
+
+  /** How many rows have each value of a column. Throws StoreError STORE_QUERY. */
+  countBy(column: string): Array<{ value: Value; count: number }> {
+    checkGrouped(this.#table, column)
+    const counts = new Map<string, { value: Value; count: number }>()
+    for (const row of this.#rows.values()) {
+      const id = keyString([column], row)
+      const known = counts.get(id)
+      if (known === undefined) counts.set(id, { value: row[column] ?? null, count: 1 })
+      else known.count++
+    }
+    return [...counts.values()]
   }
 
   #patch({ key, set }: Patch, undo: Undo[]): void {

@@ -21,6 +21,11 @@ export interface Store {
   find<T extends Table>(table: T, query: Query<T>): Promise<Array<Row<T>>>
   /** How many rows of a table a condition holds for. Throws StoreError. */
   count<T extends Table>(table: T, where?: Where<T>): Promise<number>
+  /** How many rows have each value of a column, in no order; values that no row has are left out. Throws StoreError. */
+  countBy<T extends Table, C extends keyof Row<T> & string>(
+    table: T,
+    column: C,
+  ): Promise<Array<{ readonly value: Row<T>[C]; readonly count: number }>>
   /**
    * All changes in one transaction, or none: applied in order (only that a row which the commit removes may be gone from
    * the start, so that its unique values are free), made durable before the promise resolves. Commits happen one after the

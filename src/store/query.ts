@@ -52,6 +52,13 @@ const checkColumn = (table: Table, column: string): void => {
   if (table.columns[column] === undefined) throw badQuery(table, column, 'no such column')
 }
 
+/** Checks a column by whose values rows are counted: text, numbers or flags. Throws StoreError STORE_QUERY. */
+export const checkGrouped = (table: Table, column: string): void => {
+  checkColumn(table, column)
+  const type = table.columns[column]?.type
+  if (type === 'json' || type === 'bytes') throw badQuery(table, column, 'rows are not counted by its values')
+}
+
 /** Checks order and limit. Throws StoreError STORE_QUERY. */
 export const checkQuery = (table: Table, query: Query<Table>): void => {
   for (const column of query.orderBy ?? []) {

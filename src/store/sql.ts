@@ -1,7 +1,7 @@
 import { StoreError } from '../errors.js'
 import type { Patch, Step } from './coalesce.js'
 import { quoted, snakeCase } from './names.js'
-import { checkQuery, type Test, testsOf } from './query.js'
+import { checkGrouped, checkQuery, type Test, testsOf } from './query.js'
 import type { Column, Query, Table, Where } from './table.js'
 import { type AnyRow, isBytes, type Value } from './values.js'
 
@@ -151,6 +151,20 @@ export const countStatement = (table: Table, condition: Where<Table> | undefined
   const where = new WhereClause(table, condition)
   return where.never ? undefined : where.statement(`SELECT count(*) FROM ${quoted(table.name)}${where.sql}`)
 }
+
+/** How many rows have each value of a column; read the answer with `decodeCounts`. Throws StoreError STORE_QUERY. */
+export const countByStatement = (table: Table, column: string): Statement => {
+  checkGrouped(table, column)
+  const text = `SELECT ${sqlName(column)}, count(*) FROM ${quoted(table.name)} GROUP BY 1`
+  return { text, types: [], params: [] }
+}
+
+export const decodeCounts = (
+  table: Table,
+  column: string,
+  rows: ReadonlyArray<ReadonlyArray<string | null>>,
+): Array<{ value: Value; count: number }> =>
+  rows.map(([value = null, count]) => ({ value: decodeValue(table, column, value), count: Number(count) }))
 
 /** Text sorts by code point whatever the database's locale is; an index serves that when the locale is C. */
 const collation = (table: Table, name: string): string => (columnOf(table, name).type === 'text' ? ' COLLATE "C"' : '')

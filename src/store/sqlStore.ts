@@ -5,7 +5,15 @@ import { notOwner, storeClosed } from './memory.js'
 import { migrate, type MigrationFile } from './migrate.js'
 import type { Change, Store, StoreIdentity } from './port.js'
 import type { Rows, SqlSession } from './session.js'
-import { countStatement, decodeRow, findStatement, type Statement, writeStatements } from './sql.js'
+import {
+  countByStatement,
+  countStatement,
+  decodeCounts,
+  decodeRow,
+  findStatement,
+  type Statement,
+  writeStatements,
+} from './sql.js'
 import type { Query, Row, Table, Where } from './table.js'
 
 /** What differs between databases: how to reach them, and how to be their only owner. */
@@ -97,6 +105,16 @@ export class SqlStore implements Store {
     const statement = countStatement(table, where as unknown as Where<Table>)
     this.#checkOpen()
     return statement === undefined ? 0 : Number((await this.#read(statement))[0]?.[0])
+  }
+
+  async countBy<T extends Table, C extends keyof Row<T> & string>(
+    table: T,
+    column: C,
+  ): Promise<Array<{ value: Row<T>[C]; count: number }>> {
+    const statement = countByStatement(table, column)
+    this.#checkOpen()
+    const rows = await this.#read(statement)
+    return decodeCounts(table, column, rows) as Array<{ value: Row<T>[C]; count: number }>
   }
 
   async commit(changes: readonly Change[]): Promise<void> {

@@ -19,7 +19,7 @@ describe('actors', () => {
     const router = await world.startRouter()
     const alice = await world.startAgent('alice', [router])
     const bob = await world.startAgent('bob', [router])
-    expect(await countsOf(alice)).toEqual({ 'agentOperations foreground': 1 })
+    expect(await countsOf(alice)).toEqual({ 'agentOperations foreground': 1, 'cleanup waiting': 1 })
     await world.connect(alice, bob)
     await alice.agent.createConnection({})
     expect(await countsOf(alice)).toMatchObject({
@@ -28,6 +28,9 @@ describe('actors', () => {
       'connection rcv': 1,
       'rcvQueue new': 1,
       'sndQueue active': 1,
+      'rcvQueueSwitch idle': 2,
+      'sndQueueSwitch idle': 1,
+      'ratchetSync ok': 2,
       'routerSession open.watched': 1,
       'subscription active': 2,
     })
@@ -54,9 +57,43 @@ describe('actors', () => {
     expect(await listed({ machine: 'subscription', connectionId: second })).toMatchObject([
       { connectionId: second, state: 'active' },
     ])
+    expect(await listed({ machine: 'connection', state: 'rcv', after: second })).toHaveLength(1)
+    expect(await listed({ machine: 'connection', state: 'connected' })).toEqual([])
+    expect(await listed({ machine: 'subscription', state: 'active' })).toHaveLength(3)
+    expect(await listed({ machine: 'subscription', state: 'pending' })).toEqual([])
     expect(await listed({ machine: 'routerSession' })).toMatchObject([{ state: 'open.watched' }])
     expect(await listed({ machine: 'sndQueue' })).toEqual([])
     expect(await listed({ machine: 'nobody' })).toEqual([])
+  })
+
+  it('of a rotation and of a synchronisation are found by the rows that say so', async () => {
+    const [first, second] = [await world.startRouter(), await world.startRouter()]
+    const alice = await world.startAgent('alice', [first])
+    const bob = await world.startAgent('bob', [first])
+    const { initiatorId: connectionId } = await world.connect(alice, bob)
+    await alice.agent.createConnection({})
+    await alice.agent.switchConnection({ connectionId, router: second.address })
+    await alice.agent.synchronizeRatchet({ connectionId, force: true })
+    expect(await countsOf(alice)).toMatchObject({
+      'rcvQueueSwitch idle': 2,
+      'rcvQueueSwitch started': 1,
+      'ratchetSync ok': 1,
+      'ratchetSync started': 1,
+    })
+    const one = async (params: Parameters<TestAgent['agent']['listActors']>[0]) => {
+      const { actors } = await alice.agent.listActors(params)
+      expect(actors).toHaveLength(1)
+      return actors[0]
+    }
+    const state = 'started'
+    expect(await one({ machine: 'rcvQueueSwitch', state })).toMatchObject({ connectionId, state })
+    expect((await alice.agent.listActors({ machine: 'rcvQueueSwitch', state: 'idle' })).actors).toHaveLength(2)
+    expect(await one({ machine: 'sndQueueSwitch', connectionId })).toMatchObject({ connectionId, state: 'idle' })
+    expect(await one({ machine: 'ratchetSync', state: 'started' })).toEqual({
+      id: connectionId,
+      connectionId,
+      state: 'started',
+    })
   })
 })
 
@@ -86,6 +123,12 @@ describe('the trace', () => {
       '→closed',
       'closed→connecting',
       'connecting→open.watched',
+    ])
+    const suspending = records.length
+    await alice.agent.suspendAgent({ maxDelayMs: 0 })
+    expect(records.slice(suspending).filter(({ id }) => id === 'agent')).toMatchObject([
+      { machine: 'agentOperations', event: 'agent.suspend', from: 'foreground', to: 'suspended' },
+      { machine: 'cleanup', event: 'cleanup.suspended', from: 'waiting', to: 'suspended' },
     ])
     const command = records.find(({ machine }) => machine === 'commandWorker')
     expect(command).toMatchObject({ event: 'xstate.init', from: '', to: 'running', aggregates: [initiatorId] })

@@ -66,6 +66,7 @@ export const watchedStore = (memory: MemoryStore = openMemoryStore()): WatchedSt
       return memory.find(table, query)
     },
     count: (table, where) => memory.count(table, where),
+    countBy: (table, column) => memory.countBy(table, column),
     commit: async changes => {
       const noted: { changes: readonly Change[]; failed?: string } = { changes }
       store.commits.push(noted)

@@ -126,6 +126,15 @@ export const describeStore = (name: string, subject: Subject): void => {
         expect(await store.count(items, { ownerId: 'x', note: null })).toBe(2)
         expect(await store.count(items, { ownerId: { in: [] } })).toBe(0)
       })
+      it('counts by the values of a column, none among them', async () => {
+        const sorted = (counts: ReadonlyArray<{ value: unknown; count: number }>) =>
+          counts.map(({ value, count }) => `${String(value)} ${count}`).sort()
+        expect(sorted(await store.countBy(items, 'note'))).toEqual(['m 1', 'n 1', 'null 3'])
+        expect(sorted(await store.countBy(items, 'itemId'))).toEqual(['1 2', '2 2', '3 1'])
+        expect(await store.countBy(pairs, 'right')).toEqual([])
+        await expect(store.countBy(items, 'body')).rejects.toMatchObject({ code: 'STORE_QUERY' })
+        await expect(store.countBy(items, 'nothing' as never)).rejects.toMatchObject({ code: 'STORE_QUERY' })
+      })
       it('gives fresh rows: changing one changes nothing stored', async () => {
         await store.commit([insert(plain, row)])
         const [first] = await store.find(plain, {})

@@ -266,6 +266,7 @@ export const directCalls = {
     z.strictObject({
       machine: z.string().min(1).max(64),
       connectionId: connectionIdSchema.optional(),
+      state: z.string().min(1).max(96).optional(),
       after: z.string().max(512).optional(),
       limit: z.int().positive().max(1000).default(100),
     }),
