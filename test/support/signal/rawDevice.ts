@@ -20,6 +20,7 @@ import {
 import { pad, unpad } from '../../../src/signal/wire/padding.js'
 import { pniOf, serviceIdOf } from '../../../src/signal/wire/serviceId.js'
 import type { MockSignal } from './mock.js'
+import { emptyStores, Identities, kyberStore, preKeyStore, Sessions, signedStore, type Stores } from './stores.js'
 
 type Bytes = Uint8Array<ArrayBuffer>
 
@@ -38,93 +39,6 @@ export interface RawMessage {
   readonly error?: string
   readonly ciphertext: Uint8Array
 }
-
-interface Stores {
-  readonly sessions: Map<string, Uint8Array>
-  readonly identities: Map<string, Uint8Array>
-  readonly ec: Map<number, Uint8Array>
-  readonly signed: Map<number, Uint8Array>
-  readonly kyber: Map<number, Uint8Array>
-}
-
-class Sessions extends signal.SessionStore {
-  readonly map: Map<string, Uint8Array>
-  constructor(map: Map<string, Uint8Array>) {
-    super()
-    this.map = map
-  }
-  async saveSession(name: signal.ProtocolAddress, record: signal.SessionRecord): Promise<void> {
-    this.map.set(name.toString(), record.serialize())
-  }
-  async getSession(name: signal.ProtocolAddress): Promise<signal.SessionRecord | null> {
-    const bytes = this.map.get(name.toString())
-    return bytes === undefined ? null : signal.SessionRecord.deserialize(bytes as Bytes)
-  }
-  async getExistingSessions(): Promise<signal.SessionRecord[]> {
-    throw new Error('not used')
-  }
-}
-
-class Identities extends signal.IdentityKeyStore {
-  readonly own: signal.PrivateKey
-  readonly registrationId: number
-  readonly map: Map<string, Uint8Array>
-  constructor(own: signal.PrivateKey, registrationId: number, map: Map<string, Uint8Array>) {
-    super()
-    this.own = own
-    this.registrationId = registrationId
-    this.map = map
-  }
-  async getIdentityKey(): Promise<signal.PrivateKey> {
-    return this.own
-  }
-  async getLocalRegistrationId(): Promise<number> {
-    return this.registrationId
-  }
-  async saveIdentity(name: signal.ProtocolAddress, key: signal.PublicKey): Promise<signal.IdentityChange> {
-    this.map.set(name.name(), key.serialize())
-    return signal.IdentityChange.NewOrUnchanged
-  }
-  async isTrustedIdentity(): Promise<boolean> {
-    return true
-  }
-  async getIdentity(name: signal.ProtocolAddress): Promise<signal.PublicKey | null> {
-    const bytes = this.map.get(name.name())
-    return bytes === undefined ? null : signal.PublicKey.deserialize(bytes as Bytes)
-  }
-}
-
-const preKeyStore = (map: Map<number, Uint8Array>) =>
-  new (class extends signal.PreKeyStore {
-    async savePreKey(): Promise<void> {}
-    async getPreKey(id: number): Promise<signal.PreKeyRecord> {
-      const bytes = map.get(id)
-      if (bytes === undefined) throw new Error(`no prekey ${id}`)
-      return signal.PreKeyRecord.deserialize(bytes as Bytes)
-    }
-    async removePreKey(id: number): Promise<void> {
-      map.delete(id)
-    }
-  })()
-const signedStore = (map: Map<number, Uint8Array>) =>
-  new (class extends signal.SignedPreKeyStore {
-    async saveSignedPreKey(): Promise<void> {}
-    async getSignedPreKey(id: number): Promise<signal.SignedPreKeyRecord> {
-      const bytes = map.get(id)
-      if (bytes === undefined) throw new Error(`no signed prekey ${id}`)
-      return signal.SignedPreKeyRecord.deserialize(bytes as Bytes)
-    }
-  })()
-const kyberStore = (map: Map<number, Uint8Array>) =>
-  new (class extends signal.KyberPreKeyStore {
-    async saveKyberPreKey(): Promise<void> {}
-    async getKyberPreKey(id: number): Promise<signal.KyberPreKeyRecord> {
-      const bytes = map.get(id)
-      if (bytes === undefined) throw new Error(`no kyber prekey ${id}`)
-      return signal.KyberPreKeyRecord.deserialize(bytes as Bytes)
-    }
-    async markKyberPreKeyUsed(): Promise<void> {}
-  })()
 
 export interface Response {
   readonly status: number
@@ -238,13 +152,7 @@ export class RawDevice {
       const identity = provision.aciIdentityKeyPrivate as Bytes
       const pniIdentity = provision.pniIdentityKeyPrivate as Bytes
       const registrationId = 1 + Math.floor(Math.random() * 16_000)
-      const stores: Stores = {
-        sessions: new Map(),
-        identities: new Map(),
-        ec: new Map(),
-        signed: new Map(),
-        kyber: new Map(),
-      }
+      const stores = emptyStores()
       const password = Math.random().toString(36).slice(2)
       const signed = newSignedPreKey(identity, 1, Date.now())
       const lastResort = newKyberPreKey(identity, 2, Date.now())
