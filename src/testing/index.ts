@@ -8,4 +8,11 @@ export {
   type NetworkClock,
   type Way,
 } from '../smp/transport/memory.js'
+export {
+  type Fault,
+  type FaultDirection,
+  type FaultProxy,
+  type FaultProxyOptions,
+  startFaultProxy,
+} from './faultProxy.js'
 export { type VirtualClock, virtualClock, virtualEpoch } from './virtualClock.js'

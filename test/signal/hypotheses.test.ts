@@ -4,7 +4,7 @@ import { put } from '../../src/store/index.js'
 import { signalSessions } from '../../src/store/signal/account.js'
 import { signalOutbox, signalSyncItems } from '../../src/store/signal/messages.js'
 import type { Primary } from '../support/signal/mock.js'
-import type { FaultProxy } from '../support/signal/proxy.js'
+import type { SignalProxy } from '../support/signal/proxy.js'
 import { RawDevice } from '../support/signal/rawDevice.js'
 import { type Bot, eventually, quickConfig, signalWorld, type SignalWorld } from '../support/signal/world.js'
 
@@ -42,7 +42,7 @@ const everybodyGot = async (text: string): Promise<void> => {
   }
 }
 
-const faults: ReadonlyArray<readonly [string, (proxy: FaultProxy) => void]> = [
+const faults: ReadonlyArray<readonly [string, (proxy: SignalProxy) => void]> = [
   ['blackholed', proxy => void (proxy.mode = 'blackhole')],
   ['half-open: nothing arrives from the server', proxy => void (proxy.mode = 'deaf')],
   ['half-open: nothing reaches the server', proxy => void (proxy.mode = 'mute')],

@@ -6,8 +6,8 @@ import { readMigrations } from '../../src/store/migrate.js'
 import { openStore } from '../../src/store/open.js'
 import { postgresDatabase } from '../../src/store/postgres.js'
 import { openSqlStore, type SqlDatabase } from '../../src/store/sqlStore.js'
-import { asAdmin, dropSchema, newSchema, noPostgres, testDatabaseUrl } from './postgres.js'
-import { type Proxy, startProxy } from './proxy.js'
+import { type FaultProxy, startFaultProxy } from '../../src/testing/faultProxy.js'
+import { asAdmin, dropSchema, newSchema, noPostgres, placeOf, testDatabaseUrl, urlBehind } from './postgres.js'
 import { pairs } from './tables.js'
 
 const migrations = fileURLToPath(new URL('./migrations', import.meta.url))
@@ -23,10 +23,12 @@ describe.skipIf(missing !== undefined)(
     const pair = (left: number) => insert(pairs, { left, right: 'x' })
     const lefts = async (store: Store) => (await store.find(pairs, { orderBy: ['left'] })).map(({ left }) => left)
 
-    let proxy: Proxy
+    let proxy: FaultProxy
+    let behindProxy: string
     let store: Store
     beforeAll(async () => {
-      proxy = await startProxy(testDatabaseUrl)
+      proxy = await startFaultProxy(placeOf(testDatabaseUrl))
+      behindProxy = urlBehind(proxy, testDatabaseUrl)
     })
     afterEach(async () => {
       await store.close()
@@ -54,35 +56,35 @@ describe.skipIf(missing !== undefined)(
     })
 
     it('a commit whose answer is lost is made once, and the caller learns that it was', async () => {
-      store = await open(proxy.url)
+      store = await open(behindProxy)
       await store.commit([pair(1)])
-      proxy.cutAt('answer')
+      proxy.set({ type: 'cut', after: 0 }, 'toClient')
       await store.commit([pair(2)])
       await store.commit([pair(3)])
       expect(await lefts(store)).toEqual([1, 2, 3])
     })
 
     it('a commit that is lost on its way is made after all', async () => {
-      store = await open(proxy.url)
+      store = await open(behindProxy)
       await store.commit([pair(1)])
-      proxy.cutAt('question')
+      proxy.set({ type: 'cut', after: 0 }, 'toServer')
       await store.commit([pair(2)])
       expect(await lefts(store)).toEqual([1, 2])
     })
 
     it('all of many commits at once survive a broken connection, in order', async () => {
-      store = await open(proxy.url)
+      store = await open(behindProxy)
       await store.commit([pair(0)])
       const commits = Array.from({ length: 20 }, (_, n) => store.commit([pair(n + 1)]))
-      proxy.cutAt('answer')
+      proxy.set({ type: 'cut', after: 0 }, 'toClient')
       await Promise.all(commits)
       expect(await lefts(store)).toHaveLength(21)
     })
 
     it('a conflict is still one after a broken connection', async () => {
-      store = await open(proxy.url)
+      store = await open(behindProxy)
       await store.commit([pair(1)])
-      proxy.cutAt('question')
+      proxy.set({ type: 'cut', after: 0 }, 'toServer')
       await expect(store.commit([pair(2), pair(1)])).rejects.toMatchObject({ code: 'STORE_CONFLICT' })
       expect(await lefts(store)).toEqual([1])
     })
@@ -98,10 +100,10 @@ describe.skipIf(missing !== undefined)(
 
     it('an owner whose place was taken while it was cut off hears of it and can never write', async () => {
       const lost = vi.fn<(error: StoreError) => void>()
-      store = await open(proxy.url, lost)
+      store = await open(behindProxy, lost)
       await store.commit([pair(1)])
       proxy.refuse(true)
-      proxy.cut()
+      proxy.break('cut')
       const second = await open()
       try {
         proxy.refuse(false)

@@ -32,3 +32,17 @@ export const asAdmin = async (sql: string): Promise<QueryResult> => {
 }
 
 export const dropSchema = (schema: string): Promise<unknown> => asAdmin(`DROP SCHEMA IF EXISTS "${schema}" CASCADE`)
+
+/** Where a database listens, for a proxy before it. */
+export const placeOf = (databaseUrl: string): { host: string; port: number } => {
+  const { hostname, port } = new URL(databaseUrl)
+  return { host: hostname, port: Number(port || 5432) }
+}
+
+/** The same database by way of a proxy. */
+export const urlBehind = (proxy: { readonly host: string; readonly port: number }, databaseUrl: string): string => {
+  const url = new URL(databaseUrl)
+  url.hostname = proxy.host
+  url.port = String(proxy.port)
+  return url.href
+}

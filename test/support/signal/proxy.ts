@@ -1,9 +1,9 @@
-/** A TCP proxy that fails as networks do: reset, blackholed, open in one direction only. */
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+/** The fault proxy in the words of the Signal tests. */
+import { startFaultProxy } from '../../../src/testing/faultProxy.js'
 
 export type ProxyMode =
   | 'pass'
-  /** Connections stay open and nothing goes through, new ones neither. */
+  /** Connections stay open and everything is lost, on new ones too. */
   | 'blackhole'
   /** What the server says is lost; what the client says arrives. */
   | 'deaf'
@@ -12,7 +12,7 @@ export type ProxyMode =
   /** New connections are refused. */
   | 'refuse'
 
-export interface FaultProxy {
+export interface SignalProxy {
   readonly port: number
   mode: ProxyMode
   /** Connections so far. */
@@ -22,51 +22,27 @@ export interface FaultProxy {
   close(): Promise<void>
 }
 
-export const startFaultProxy = async (port: number): Promise<FaultProxy> => {
-  const sockets = new Set<Socket>()
+const pass = { type: 'pass' } as const
+const drop = { type: 'drop' } as const
+
+export const startSignalProxy = async (port: number): Promise<SignalProxy> => {
+  const proxy = await startFaultProxy({ port })
   let mode: ProxyMode = 'pass'
-  let accepted = 0
-  const server = createServer(client => {
-    accepted += 1
-    if (mode === 'refuse') {
-      client.resetAndDestroy()
-      return
-    }
-    const upstream = connect(port, '127.0.0.1')
-    for (const [from, to, blocked] of [
-      [client, upstream, ['blackhole', 'mute']],
-      [upstream, client, ['blackhole', 'deaf']],
-    ] as const) {
-      sockets.add(from)
-      from.on('data', bytes => {
-        if (!(blocked as readonly string[]).includes(mode)) to.write(bytes)
-      })
-      from.on('error', () => {})
-      from.on('close', () => {
-        sockets.delete(from)
-        // A network that swallows everything swallows the end of connections as well.
-        if (mode !== 'blackhole') to.destroy()
-      })
-    }
-  })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   return {
-    port: (server.address() as AddressInfo).port,
+    port: proxy.port,
     get mode() {
       return mode
     },
     set mode(next) {
       mode = next
+      proxy.refuse(next === 'refuse')
+      proxy.set(next === 'blackhole' || next === 'mute' ? drop : pass, 'toServer')
+      proxy.set(next === 'blackhole' || next === 'deaf' ? drop : pass, 'toClient')
     },
     get accepted() {
-      return accepted
+      return proxy.accepted
     },
-    reset: () => {
-      for (const socket of sockets) socket.resetAndDestroy()
-    },
-    close: async () => {
-      for (const socket of sockets) socket.destroy()
-      await new Promise(resolve => server.close(resolve))
-    },
+    reset: () => proxy.break('reset'),
+    close: () => proxy.close(),
   }
 }

@@ -12,7 +12,7 @@ import {
 import type { SignalEvent } from '../../../src/signal/index.js'
 import { type MemoryStore, openMemoryStore } from '../../../src/store/memory.js'
 import { type MockSignal, type Primary, startMock } from './mock.js'
-import { type FaultProxy, startFaultProxy } from './proxy.js'
+import { type SignalProxy, startSignalProxy } from './proxy.js'
 import { RawDevice } from './rawDevice.js'
 
 /** Short times, so that the real clock does: relations are those of the defaults. */
@@ -46,8 +46,8 @@ export interface Bot {
 
 export interface SignalWorld {
   readonly mock: MockSignal
-  readonly identified: FaultProxy
-  readonly unidentified: FaultProxy
+  readonly identified: SignalProxy
+  readonly unidentified: SignalProxy
   readonly botPrimary: Primary
   readonly dialer: SignalDialer
   /** A channel; linked when it has a fresh store. */
@@ -59,7 +59,7 @@ export interface SignalWorld {
 
 export const signalWorld = async (): Promise<SignalWorld> => {
   const mock = await startMock()
-  const [identified, unidentified] = await Promise.all([startFaultProxy(mock.port), startFaultProxy(mock.port)])
+  const [identified, unidentified] = await Promise.all([startSignalProxy(mock.port), startSignalProxy(mock.port)])
   const botPrimary = await mock.createPrimary('Bot')
   const dialers = {
     identified: signalDialer({ url: `https://127.0.0.1:${identified.port}`, ca: mock.ca }),
