@@ -138,7 +138,7 @@ const lostSwitch = (
   { type }: SndQueueEvent,
   { error, waiting }: { readonly error: unknown; readonly waiting: readonly DeliveryRow[] },
 ): Effects | undefined => {
-  if (queue.replaces === null || (type !== 'message.unauthorized' && type !== 'message.failed')) return undefined
+  if (type !== 'message.unauthorized' && type !== 'message.failed') return undefined
   const rotation = sndSwitchTo(state, connection, queue)
   return rotation && decideSndSwitch(state, { ...rotation, waiting, error }, { type: 'queue.lost' })
 }

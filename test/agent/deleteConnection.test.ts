@@ -265,6 +265,26 @@ describe('deleteConnection', () => {
     expect(new Set(later)).toEqual(new Set(['DEL']))
   })
 
+  it.each(['OK', 'AUTH'] as const)(
+    'B90 the answer (%s) to a message that was on its way comes after the deletion: nothing is told of it',
+    async answer => {
+      const { connectionId } = await world.befriend(alice)
+      hold('SEND', 'DEL')
+      await alice.agent.sendMessage({ connectionId, body: 'on its way' })
+      await world.clock.settle()
+      const [held] = world.router.all('SEND').slice(-1)
+      if (held === undefined) throw new Error('nothing was sent')
+      await alice.agent.deleteConnection({ connectionId })
+      if (answer === 'OK') world.router.release(held)
+      else held.session.send({ to: held, response: errorAnswer('AUTH') })
+      await world.clock.settle()
+      release()
+      await alice.next('DEL_CONN')
+      expect(alice.events.map(({ type }) => type).filter(type => ['SENT', 'MERR', 'ERR'].includes(type))).toEqual([])
+      expect(await rowsOf(alice.store, connectionId)).toEqual([])
+    },
+  )
+
   it('B90 its unread events stay, and can be acknowledged', async () => {
     const { connectionId, peer } = await world.befriend(alice)
     await peer.say('unread')
