@@ -88,7 +88,6 @@ const answers = [
     target: '#signalSend.noting.limited',
     actions: [{ type: 'setWait', params: answer }],
   },
-  { guard: { type: 'unauthorized', params: answer }, target: '#signalSend.settling.forbidden' },
 ] as const
 
 // A function declaration: the list above is made before constants below it exist.
@@ -312,7 +311,11 @@ export const signalSendMachine = setup({
           invoke: {
             src: 'sendIdentified',
             input: ({ context }) => ({ recipientId: context.recipientId }),
-            onDone: [...answers, { target: '#signalSend.waiting.unreached' }],
+            onDone: [
+              ...answers,
+              { guard: { type: 'unauthorized', params: answer }, target: '#signalSend.settling.forbidden' },
+              { target: '#signalSend.waiting.unreached' },
+            ],
             onError: '#signalSend.waiting.unreached',
           },
         },

@@ -43,12 +43,12 @@ const is =
 
 const isExpired = (event: SndQueueEvent): boolean => 'expired' in event && event.expired
 
-/** What a message that is at the router means, whatever the state of its queue. */
-const sent = [
-  { guard: 'userMessage', actions: ['keepForReceipt', 'notifySent'] },
+/** What a message that is at the router means, whatever the state of its queue: one that is not of the user, and any. */
+const sentOther = [
   { guard: 'queueKeys', actions: ['dropMessage', 'confirmSwitch'] },
   { actions: ['dropMessage'] },
 ] as const
+const sent = [{ guard: 'userMessage', actions: ['keepForReceipt', 'notifySent'] }, ...sentOther] as const
 
 const outcomes = {
   'message.unauthorized': [
@@ -174,7 +174,7 @@ export const sndQueueMachine = setup({
           { guard: 'hello', target: 'active', actions: ['dropMessage', 'helloSent'] },
           { guard: 'userMessage', target: 'active', actions: ['keepForReceipt', 'notifySent'] },
           { guard: 'queueTest', target: 'active', actions: ['dropMessage', 'completeSwitch'] },
-          ...sent,
+          ...sentOther,
         ],
         ...outcomes,
       },

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { cleanupMachine } from '../../machines/index.js'
 import { virtualClock } from '../../src/testing/virtualClock.js'
 import { controlledWork, startWorker } from './worker.js'
+import { takesEveryTransition } from '../transitions/taken.js'
 
 const start = () => {
   const clock = virtualClock(0)
@@ -60,4 +61,21 @@ describe('cleanup', () => {
     await clock.advance(2)
     expect(ran.at(-1)?.[0]).toBe('second')
   })
+
+  it('B04 a suspension ends the wait for the next cycle, and the step under way; the step runs once more after it', async () => {
+    const { clock, work, ran, send, state } = start()
+    send({ type: 'cleanup.suspended' })
+    expect([state(), clock.pendingTimers]).toEqual(['suspended', 0])
+    send({ type: 'cleanup.resumed' })
+    await clock.advance(2)
+    expect([state(), ran.length]).toEqual(['cleaning', 1])
+    send({ type: 'cleanup.suspended' })
+    await work.end()
+    expect([state(), clock.pendingTimers]).toEqual(['suspended', 0])
+    send({ type: 'cleanup.resumed' })
+    await clock.advance(2)
+    expect(ran.map(([step]) => step)).toEqual(['first', 'first'])
+  })
 })
+
+takesEveryTransition(cleanupMachine)

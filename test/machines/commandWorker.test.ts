@@ -4,6 +4,7 @@ import { defaultConfig } from '../../src/agent/config.js'
 import { type CommandOutcome, type CommandRun, commandWorkerMachine } from '../../machines/index.js'
 import { type VirtualClock, virtualClock } from '../../src/testing/virtualClock.js'
 import { controlledWork, delaysBetween, startWorker } from './worker.js'
+import { takesEveryTransition } from '../transitions/taken.js'
 
 const start = (router = 'r1', clock: VirtualClock = virtualClock(0)) => {
   const work = controlledWork<CommandOutcome>(clock)
@@ -240,4 +241,14 @@ describe('commandWorker', () => {
     send({ type: 'worker.resumed' })
     expect(work.calls()).toBe(2)
   })
+
+  it('B53 rows that change while the device is offline are looked at at once, without insisting', async () => {
+    const { work, send, state, inputs } = start()
+    await work.end('offline')
+    send({ type: 'commands.changed' })
+    expect([state(), work.calls()]).toEqual(['running', 2])
+    expect((inputs.at(-1) as CommandRun).insist).toBe(false)
+  })
 })
+
+takesEveryTransition(commandWorkerMachine)

@@ -1,7 +1,7 @@
-import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type ConnectionEvent, connectionMachine } from '../../machines/index.js'
 import { decided, story } from './decisions.js'
+import { takesEveryTransition } from '../transitions/taken.js'
 
 const confirmationWithReply = { type: 'confirmation.received', form: 'infoWithReply', senderKey: false } as const
 const confirmation = { type: 'confirmation.received', form: 'info', senderKey: false } as const
@@ -150,39 +150,6 @@ describe('connection', () => {
         expect([to, intents]).toEqual([state, [expect.stringMatching(/^refuse: \S/)]])
       }
     }
-  })
-
-  it('B11 B12 CONF, INFO and CON are told at most once each, whatever comes in whatever order', () => {
-    fc.assert(
-      fc.property(fc.array(fc.constantFrom(...events), { maxLength: 60 }), sequence => {
-        const { steps } = story(connectionMachine, 'new', ...sequence)
-        const intents = steps.flatMap(step => step.intents)
-        for (const once of ['notifyConf', 'notifyInfo', 'notifyCon', 'enqueueHello', 'storeConfirmation']) {
-          expect(intents.filter(intent => intent === once).length).toBeLessThanOrEqual(1)
-        }
-        if (intents.includes('notifyCon')) {
-          const told = intents.indexOf('notifyCon')
-          const enqueued = intents.indexOf('enqueueHello')
-          const allowed = Math.max(intents.indexOf('commandAllowSecure'), intents.indexOf('commandSecureReceive'))
-          expect(Math.max(intents.indexOf('notifyInfo'), allowed, enqueued)).toBeLessThan(told)
-          expect(intents.slice(0, told).some(intent => intent === 'notifyInfo' || intent === 'notifyConf')).toBe(true)
-        }
-      }),
-      { numRuns: 500 },
-    )
-  })
-
-  it('B11 B15 a step is commanded once, unless a router has refused it for good', () => {
-    const isRepeated = (event: ConnectionEvent) => 'stopped' in event && event.stopped
-    const fresh = events.filter(event => !isRepeated(event) && event.type !== 'queue.secured')
-    fc.assert(
-      fc.property(fc.array(fc.constantFrom(...fresh), { maxLength: 60 }), sequence => {
-        const intents = story(connectionMachine, 'new', ...sequence).steps.flatMap(step => step.intents)
-        const commands = intents.filter(intent => intent.startsWith('command'))
-        expect(commands.length).toBe(new Set(commands).size)
-      }),
-      { numRuns: 500 },
-    )
   })
 
   it('B11 nothing but its deletion ends a complete connection, and a deleted one stays deleted', () => {
@@ -403,4 +370,31 @@ describe('connection', () => {
       expect(decided(connectionMachine, state, failed)).toEqual({ to: state, intents: [] })
     }
   })
+
+  it('B11 calls and messages that a state does not allow are refused with a reason, and change nothing', () => {
+    const send = { type: 'message.send', early: true, synchronized: true } as const
+    const hello = { type: 'hello.received' } as const
+    const invited = { type: 'invitation.received' } as const
+    const refusals: ReadonlyArray<readonly [ConnectionEvent, string, readonly string[]]> = [
+      [allow, 'there is no confirmation to allow', ['new', 'requesting', 'inviting', 'rcv']],
+      [allow, 'the connection was joined, not created', ['snd', 'joined', 'securing', 'greeting']],
+      [send, 'the connection has no send queue yet', ['new', 'requesting', 'inviting', 'rcv']],
+      [hello, 'HELLO is not expected', ['new', 'requesting', 'inviting', 'rcv', 'confirmed', 'snd', 'joined']],
+      [hello, 'HELLO is not expected', ['securing', 'connected', 'contact']],
+      [hello, 'HELLO was answered already', ['replying']],
+      [
+        invited,
+        'an invitation came to a queue that is no contact address',
+        ['answered', 'replying', 'securing', 'greeting'],
+      ],
+      [confirmation, 'confirmation without a reply queue', ['inviting', 'rcv']],
+    ]
+    for (const [event, reason, states] of refusals) {
+      for (const state of states) {
+        expect(decided(connectionMachine, state, event)).toEqual({ to: state, intents: [`refuse: ${reason}`] })
+      }
+    }
+  })
 })
+
+takesEveryTransition(connectionMachine)

@@ -1,7 +1,7 @@
-import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isSendProhibited, type RatchetSyncEvent, ratchetSyncMachine, type SyncRole } from '../../machines/index.js'
 import { decided } from './decisions.js'
+import { takesEveryTransition } from '../transitions/taken.js'
 
 const states = ['ok', 'allowed', 'required', 'started', 'agreed'] as const
 const after = (state: string, event: RatchetSyncEvent) => decided(ratchetSyncMachine, state, event)
@@ -73,18 +73,6 @@ describe('ratchetSync', () => {
       })
     }
   })
-
-  it('B81 two parties that start at once converge: one makes the receiving, the other the sending ratchet, and EREADY ends it', () => {
-    fc.assert(
-      fc.property(fc.constantFrom(...states), fc.constantFrom(...states), fc.boolean(), (left, right, leftReceives) => {
-        const started = [left, right].map(state => after(state, { type: 'sync.start', force: true }).to)
-        const roles: SyncRole[] = leftReceives ? ['receiving', 'sending'] : ['sending', 'receiving']
-        const agreed = started.map((state, side) => after(state, key(roles[side] as SyncRole)))
-        expect(agreed.map(step => step.to)).toEqual(['agreed', 'agreed'])
-        expect(agreed.filter(step => step.intents.includes('sendEREADY'))).toHaveLength(1)
-        expect(agreed.filter(step => step.intents.includes('createReceivingRatchet'))).toHaveLength(1)
-        for (const { to } of agreed) expect(after(to, { type: 'message.decrypted' }).to).toBe('ok')
-      }),
-    )
-  })
 })
+
+takesEveryTransition(ratchetSyncMachine)

@@ -2,6 +2,7 @@ import { initialTransition } from 'xstate'
 import { describe, expect, it } from 'vitest'
 import { type RcvQueueEvent, rcvQueueMachine } from '../../machines/index.js'
 import { decided } from './decisions.js'
+import { takesEveryTransition } from '../transitions/taken.js'
 
 type Envelope = Extract<RcvQueueEvent, { type: 'message.arrived' }>['envelope']
 
@@ -135,4 +136,10 @@ describe('rcvQueue', () => {
       expect(decided(rcvQueueMachine, state, { type: 'queue.deleted' })).toEqual({ to: 'disabled', intents: [] })
     }
   })
+
+  it('B30 a new queue whose sender’s key the router knows is secured', () => {
+    expect(decided(rcvQueueMachine, 'new', { type: 'queue.secured' })).toEqual({ to: 'secured', intents: [] })
+  })
 })
+
+takesEveryTransition(rcvQueueMachine)

@@ -4,6 +4,7 @@ import { defaultConfig } from '../../src/agent/config.js'
 import { routerSessionMachine } from '../../machines/index.js'
 import { virtualClock } from '../../src/testing/virtualClock.js'
 import { controlledWork, startWorker } from './worker.js'
+import { takesEveryTransition } from '../transitions/taken.js'
 
 const idleMs = 300_000
 
@@ -307,4 +308,37 @@ describe('routerSession', () => {
     await clock.advance(10 * idleMs)
     expect(resubscribe.calls()).toBe(1)
   })
+
+  it('B68 online while the delay is under way, but nobody waits any more: no attempt', async () => {
+    const { send, connect, clock, state, subscriptions } = start(true)
+    send({ type: 'session.needed' })
+    await connect.fail()
+    subscriptions(false)
+    send({ type: 'network.online' })
+    expect([state(), clock.pendingTimers, connect.calls()]).toEqual(['closed', 0, 1])
+  })
+
+  it('B68 offline, work at hand is tried all the same; a released session is not, and one that nobody waits for ends', async () => {
+    const offlineSession = async () => {
+      const session = start(true)
+      session.offline(true)
+      session.send({ type: 'session.needed' })
+      await session.connect.fail()
+      await session.clock.next()
+      expect(session.state()).toBe('offline')
+      return session
+    }
+    const needed = await offlineSession()
+    needed.send({ type: 'session.needed' })
+    expect([needed.state(), needed.connect.calls()]).toEqual(['connecting', 2])
+    const released = await offlineSession()
+    released.send({ type: 'session.released' })
+    expect([released.state(), released.clock.pendingTimers]).toEqual(['closed', 0])
+    const forgotten = await offlineSession()
+    forgotten.subscriptions(false)
+    await forgotten.clock.advance(1_800_000)
+    expect([forgotten.state(), forgotten.connect.calls()]).toEqual(['closed', 1])
+  })
 })
+
+takesEveryTransition(routerSessionMachine)

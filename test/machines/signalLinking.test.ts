@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { signalLinkingMachine, type SignalRegisterOutcome } from '../../machines/index.js'
 import { virtualClock } from '../../src/testing/virtualClock.js'
 import { controlledWork, startWorker } from './worker.js'
+import { takesEveryTransition } from '../transitions/taken.js'
 
 const start = () => {
   const clock = virtualClock(0)
@@ -63,4 +64,55 @@ describe('signalLinking', () => {
     await registering.end('failed')
     expect([state(), acted.at(-1)]).toEqual(['failed', 'forgetAccount'])
   })
+
+  it('S01 a socket that cannot be opened, or is not wanted any more, ends the attempt', async () => {
+    const unreached = start()
+    await unreached.connecting.fail()
+    expect([unreached.state(), unreached.acted]).toEqual(['failed', []])
+    const cancelled = start()
+    cancelled.send({ type: 'linking.cancel' })
+    expect([cancelled.state(), cancelled.acted]).toEqual(['failed', ['closeSocket']])
+    // The socket that opens too late is not taken.
+    await cancelled.connecting.end()
+    expect(cancelled.state()).toBe('failed')
+  })
+
+  it('S01 a socket that ends before the address is known shows no link', async () => {
+    for (const [end, closed] of [
+      ['provision.refused', ['closeSocket']],
+      ['socket.lost', []],
+      ['linking.cancel', ['closeSocket']],
+    ] as const) {
+      const { send, state, connecting, acted } = start()
+      await connecting.end()
+      send({ type: end })
+      send({ type: 'address.received' })
+      expect([state(), acted], end).toEqual(['failed', closed])
+    }
+  })
+
+  it('S01 keys that cannot be stored are told to nobody; a registration that breaks off leaves no account', async () => {
+    const scanned = async () => {
+      const linking = start()
+      await linking.connecting.end()
+      linking.send({ type: 'address.received' })
+      linking.send({ type: 'provision.received' })
+      return linking
+    }
+    const unstored = await scanned()
+    await unstored.storing.fail()
+    expect([unstored.state(), unstored.registering.calls()]).toEqual(['failed', 0])
+    const unregistered = await scanned()
+    await unregistered.storing.end()
+    await unregistered.registering.fail()
+    expect([unregistered.state(), unregistered.acted.at(-1)]).toEqual(['failed', 'forgetAccount'])
+    const linked = await scanned()
+    await linked.storing.end()
+    await linked.registering.end('registered')
+    expect(linked.state()).toBe('uploading')
+    await linked.uploading.end()
+    expect([linked.state(), linked.acted]).toEqual(['linked', ['showLink', 'closeSocket']])
+  })
 })
+
+takesEveryTransition(signalLinkingMachine)

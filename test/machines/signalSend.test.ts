@@ -10,47 +10,76 @@ import {
 } from '../../machines/index.js'
 import { virtualClock } from '../../src/testing/virtualClock.js'
 import { signalAnswers } from '../../machines/walks.js'
-import { controlledWork, startWorker } from './worker.js'
+import { startWorker } from './worker.js'
+import { takesEveryTransition } from '../transitions/taken.js'
 
 interface Script {
   /** Answers in their order, on either way; the last one repeats. */
   readonly answers: readonly SignalAnswer[]
   readonly paths?: readonly SignalPath[]
   readonly keys?: SignalKeys
+  readonly encrypted?: ReadonlyArray<'encrypted' | 'needsKeys' | 'gone'>
+  /** What the outbox holds; a message by default. `next`: a look at the head takes it away. */
+  readonly heads?: readonly SignalHead[]
+  readonly next?: boolean
+  /** Work that breaks off the first time: by its name, or its name and what it is about. */
+  readonly failing?: readonly string[]
 }
 
-/** Runs one message through the machine; what was done, in order. */
-const run = async ({ answers, paths = ['sealed'], keys = { type: 'ready' } }: Script) => {
+/** Runs the outbox through the machine; what was done, in order. */
+const run = async (script: Script) => {
+  const { answers, paths = ['sealed'], keys = { type: 'ready' }, encrypted = ['encrypted'] } = script
   const clock = virtualClock(0)
   const done: string[] = []
-  const heads: SignalHead[] = [{ type: 'message' }]
-  let answered = 0
-  let chosen = 0
-  const note = <T>(what: string, output: T) => {
-    done.push(what)
-    return Promise.resolve(output)
+  const heads: SignalHead[] = [...(script.heads ?? [{ type: 'message' } as const])]
+  const failing = new Set(script.failing)
+  const calls: Record<string, number> = {}
+  const count = (name: string): number => {
+    const before = calls[name] ?? 0
+    calls[name] = before + 1
+    return before
   }
-  const next = () => answers[Math.min(answered++, answers.length - 1)] as SignalAnswer
+  const nth = <T>(list: readonly T[], index: number): T => list[Math.min(index, list.length - 1)] as T
+  /** One piece of work: it may break off the first time. */
+  const work = async <T>(name: string, about: string | undefined, run: () => T): Promise<T> => {
+    const index = count(name)
+    if (failing.delete(name) || failing.delete(`${name} ${about}`)) throw new Error(`${name} broke off at ${index}`)
+    return run()
+  }
+  const note = <T>(what: string, output: T): T => {
+    done.push(what)
+    return output
+  }
+  const head = (): SignalHead => (script.next === true ? heads.shift() : heads[0]) ?? { type: 'empty' }
+  const answer = (path: string) => note(path, nth(answers, count('answer')))
   const machine = signalSendMachine.provide({
     actors: {
-      takeNext: fromPromise<SignalHead, { recipientId: string }>(async () => heads[0] ?? { type: 'empty' }),
-      choosePath: fromPromise<SignalPath, { recipientId: string; identifiedOnly: boolean }>(async ({ input }) =>
-        input.identifiedOnly ? 'identified' : (paths[Math.min(chosen++, paths.length - 1)] as SignalPath),
+      takeNext: fromPromise<SignalHead, { recipientId: string }>(() => work('takeNext', undefined, head)),
+      choosePath: fromPromise<SignalPath, { recipientId: string; identifiedOnly: boolean }>(({ input }) =>
+        work('choosePath', undefined, () => (input.identifiedOnly ? 'identified' : nth(paths, count('path')))),
       ),
-      fetchKeys: fromPromise<SignalKeys, { recipientId: string }>(async () => keys),
-      encrypt: fromPromise<'encrypted' | 'needsKeys' | 'gone', { recipientId: string }>(async () => 'encrypted'),
-      sendSealed: fromPromise<SignalAnswer, { recipientId: string }>(() => note('sealed', next())),
-      sendIdentified: fromPromise<SignalAnswer, { recipientId: string }>(() => note('identified', next())),
+      fetchKeys: fromPromise<SignalKeys, { recipientId: string }>(() => work('fetchKeys', undefined, () => keys)),
+      encrypt: fromPromise<'encrypted' | 'needsKeys' | 'gone', { recipientId: string }>(() =>
+        work('encrypt', undefined, () => nth(encrypted, count('encrypted'))),
+      ),
+      sendSealed: fromPromise<SignalAnswer, { recipientId: string }>(() =>
+        work('sendSealed', undefined, () => answer('sealed')),
+      ),
+      sendIdentified: fromPromise<SignalAnswer, { recipientId: string }>(() =>
+        work('sendIdentified', undefined, () => answer('identified')),
+      ),
       update: fromPromise<void, { recipientId: string; change: 'mismatched' | 'stale' | 'sealedRefused' }>(
-        ({ input }) => note(input.change, undefined),
+        ({ input: { change } }) => work('update', change, () => note(change, undefined)),
       ),
-      note: fromPromise<void, { recipientId: string; reason: string; waitMs: number }>(({ input }) =>
-        note(`wait ${input.reason} ${input.waitMs}`, undefined),
+      note: fromPromise<void, { recipientId: string; reason: string; waitMs: number }>(
+        ({ input: { reason, waitMs } }) => work('note', reason, () => note(`wait ${reason} ${waitMs}`, undefined)),
       ),
-      settle: fromPromise<void, { recipientId: string; verdict: SignalVerdict }>(({ input }) => {
-        heads.shift()
-        return note(`settle ${input.verdict}`, undefined)
-      }),
+      settle: fromPromise<void, { recipientId: string; verdict: SignalVerdict }>(({ input: { verdict } }) =>
+        work('settle', verdict, () => {
+          if (script.next !== true) heads.shift()
+          return note(`settle ${verdict}`, undefined)
+        }),
+      ),
     },
   })
   const worker = startWorker(
@@ -59,7 +88,7 @@ const run = async ({ answers, paths = ['sealed'], keys = { type: 'ready' } }: Sc
     clock,
   )
   await clock.settle()
-  return { ...worker, clock, done, work: controlledWork(clock) }
+  return { ...worker, clock, done, calls: () => calls, add: (one: SignalHead) => void heads.push(one) }
 }
 
 describe('signalSend', () => {
@@ -84,14 +113,16 @@ describe('signalSend', () => {
   })
 
   it('S07 at most five answers 409 and 410 in any mixture, then it is reported failed', async () => {
-    for (const answers of [
-      [{ type: 'mismatched' }],
-      [{ type: 'stale' }],
-      [{ type: 'mismatched' }, { type: 'stale' }, { type: 'mismatched' }, { type: 'stale' }, { type: 'stale' }],
-    ] as const) {
-      const { done } = await run({ answers })
-      expect(done.filter(step => step === 'sealed')).toHaveLength(5)
-      expect(done.at(-1)).toBe('settle unsettled')
+    for (const path of ['sealed', 'identified'] as const) {
+      for (const answers of [
+        [{ type: 'mismatched' }],
+        [{ type: 'stale' }],
+        [{ type: 'mismatched' }, { type: 'stale' }, { type: 'mismatched' }, { type: 'stale' }, { type: 'stale' }],
+      ] as const) {
+        const { done } = await run({ answers, paths: [path] })
+        expect(done.filter(step => step === path)).toHaveLength(5)
+        expect(done.at(-1)).toBe('settle unsettled')
+      }
     }
   })
 
@@ -152,4 +183,124 @@ describe('signalSend', () => {
       }
     }
   })
+
+  it('S12 a message that has waited too long is settled as expired, and nothing is sent', async () => {
+    const { done, state } = await run({ answers: [{ type: 'accepted' }], heads: [{ type: 'expired' }] })
+    expect([done, state()]).toEqual([['settle expired'], 'idle'])
+  })
+
+  it('S08 a head whose stored wait is not over waits for the rest of it', async () => {
+    const { done, clock, state } = await run({
+      answers: [{ type: 'accepted' }],
+      heads: [{ type: 'wait', waitMs: 5_000 }, { type: 'message' }],
+      next: true,
+    })
+    expect([state(), done]).toEqual(['waiting.told', []])
+    await clock.advance(4_999)
+    expect(state()).toBe('waiting.told')
+    await clock.advance(1)
+    expect(done).toEqual(['sealed', 'settle sent'])
+  })
+
+  it('S05 neither socket open: it waits and tries again', async () => {
+    const { done, clock, state } = await run({ answers: [{ type: 'accepted' }], paths: ['unreached', 'sealed'] })
+    expect([state(), done]).toEqual(['waiting.unreached', []])
+    await clock.advance(2_000)
+    expect(done).toEqual(['sealed', 'settle sent'])
+  })
+
+  it('S07 a recipient whose keys say that it is not registered any more; keys that cannot be asked for', async () => {
+    const gone = await run({ answers: [{ type: 'accepted' }], keys: { type: 'unregistered' } })
+    expect([gone.done, gone.state()]).toEqual([['settle unregistered'], 'idle'])
+    const unreached = await run({ answers: [{ type: 'accepted' }], keys: { type: 'unreached' } })
+    expect([unreached.done, unreached.state()]).toEqual([[], 'waiting.unreached'])
+  })
+
+  it('S11 encryption that finds a session missing asks for keys; a message that is gone makes room for the next', async () => {
+    const missing = await run({ answers: [{ type: 'accepted' }], encrypted: ['needsKeys', 'encrypted'] })
+    expect(missing.done).toEqual(['sealed', 'settle sent'])
+    expect(missing.calls()['fetchKeys']).toBe(2)
+    const gone = await run({
+      answers: [{ type: 'accepted' }],
+      heads: [{ type: 'message' }, { type: 'empty' }],
+      next: true,
+      encrypted: ['gone'],
+    })
+    expect([gone.done, gone.state()]).toEqual([[], 'idle'])
+  })
+
+  it('S08 a server that fails is asked again later, on the sealed way too', async () => {
+    for (const path of ['sealed', 'identified'] as const) {
+      const { done, clock, state } = await run({
+        answers: [{ type: 'serverError' }, { type: 'accepted' }],
+        paths: [path],
+      })
+      expect([state(), done]).toEqual(['waiting.unreached', [path]])
+      await clock.advance(2_000)
+      expect(done).toEqual([path, path, 'settle sent'])
+    }
+  })
+
+  it('S12 work that breaks off anywhere leaves the message waiting, and the next attempt sends it', async () => {
+    const ways: ReadonlyArray<readonly [string, Partial<Script>]> = [
+      ['takeNext', {}],
+      ['choosePath', {}],
+      ['fetchKeys', {}],
+      ['encrypt', {}],
+      ['sendIdentified', { paths: ['identified'] }],
+      ['update mismatched', { answers: [{ type: 'mismatched' }, { type: 'accepted' }] }],
+      ['update stale', { answers: [{ type: 'stale' }, { type: 'accepted' }] }],
+      ['update sealedRefused', { answers: [{ type: 'unauthorized' }, { type: 'accepted' }] }],
+      ['note challenge', { answers: [{ type: 'challenge', waitMs: 9 }, { type: 'accepted' }] }],
+      ['note limited', { answers: [{ type: 'limited', waitMs: 9 }, { type: 'accepted' }] }],
+      ['settle sent', {}],
+      ['settle tooLarge', { answers: [{ type: 'tooLarge' }, { type: 'accepted' }] }],
+      ['settle invalid', { answers: [{ type: 'invalid' }, { type: 'accepted' }] }],
+      ['settle unregistered', { answers: [{ type: 'unregistered' }, { type: 'accepted' }] }],
+      ['settle forbidden', { paths: ['identified'], answers: [{ type: 'unauthorized' }, { type: 'accepted' }] }],
+    ]
+    for (const [failing, script] of ways) {
+      const { done, clock, state } = await run({ answers: [{ type: 'accepted' }], ...script, failing: [failing] })
+      expect(state(), failing).toBe('waiting.unreached')
+      await clock.advance(2_000)
+      expect([state(), done.at(-1)], failing).toEqual(['idle', 'settle sent'])
+    }
+    const unsettled = await run({ answers: [{ type: 'stale' }], failing: ['settle unsettled'] })
+    expect(unsettled.state()).toBe('waiting.unreached')
+    const expired = await run({
+      answers: [{ type: 'accepted' }],
+      heads: [{ type: 'expired' }],
+      failing: ['settle expired'],
+    })
+    expect(expired.state()).toBe('waiting.unreached')
+    await expired.clock.advance(2_000)
+    expect([expired.state(), expired.done]).toEqual(['idle', ['settle expired']])
+    const limited = { type: 'limited', waitMs: 9 } as const
+    const keys = await run({ answers: [{ type: 'accepted' }], keys: limited, failing: ['note keysLimited'] })
+    expect(keys.state()).toBe('waiting.unreached')
+  })
+
+  it('S05 a sealed attempt that breaks off goes identified at once', async () => {
+    const { done } = await run({ answers: [{ type: 'accepted' }], failing: ['sendSealed'] })
+    expect(done).toEqual(['identified', 'settle sent'])
+  })
+
+  it('S11 suspended twice, or with nothing to do, nothing changes; a message that comes to an idle worker is sent', async () => {
+    const { send, state, done, add, clock } = await run({ answers: [{ type: 'accepted' }] })
+    expect(state()).toBe('idle')
+    send({ type: 'send.suspended' })
+    expect(state()).toBe('idle')
+    add({ type: 'message' })
+    send({ type: 'message.added' })
+    expect(state()).toBe('choosing')
+    send({ type: 'send.suspended' })
+    send({ type: 'send.suspended' })
+    await clock.settle()
+    expect([state(), done]).toEqual(['suspended', ['sealed', 'settle sent']])
+    send({ type: 'send.resumed' })
+    await clock.settle()
+    expect([state(), done.length]).toEqual(['idle', 4])
+  })
 })
+
+takesEveryTransition(signalSendMachine)

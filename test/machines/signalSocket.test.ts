@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { type SignalConnectOutcome, type SignalProbeOutcome, signalSocketMachine } from '../../machines/index.js'
 import { virtualClock } from '../../src/testing/virtualClock.js'
 import { controlledWork, startWorker } from './worker.js'
+import { takesEveryTransition } from '../transitions/taken.js'
 
 const start = () => {
   const clock = virtualClock(0)
@@ -70,4 +71,65 @@ describe('signalSocket', () => {
     await connecting.end('open')
     expect(state()).toBe('backingOff')
   })
+
+  it('S02 not reached: again after 1 s, then twice as long, up to 30 s; an open socket begins anew', async () => {
+    const { send, state, connecting, clock } = start()
+    send({ type: 'socket.start' })
+    const delays: number[] = []
+    for (const end of ['failed', 'error', 'failed', 'error', 'failed', 'failed', 'failed']) {
+      if (end === 'error') await connecting.fail()
+      else await connecting.end('failed')
+      expect(state()).toBe('backingOff')
+      const from = clock.now()
+      await clock.next()
+      delays.push((clock.now() - from) / 1000)
+    }
+    expect(delays).toEqual([1, 2, 4, 8, 16, 30, 30])
+    await connecting.end('open')
+    send({ type: 'socket.lost' })
+    const from = clock.now()
+    await clock.next()
+    expect([clock.now() - from, state()]).toEqual([1000, 'connecting'])
+    await connecting.fail()
+    send({ type: 'socket.stop' })
+    expect([state(), clock.pendingTimers]).toEqual(['stopped', 0])
+  })
+
+  it('S02 S15 credentials that are refused, a device that is not linked any more or used elsewhere: closed until a start from outside', async () => {
+    const closings = [
+      ['refused', undefined, 'closed.refused'],
+      ['open', 'socket.invalidated', 'closed.invalidated'],
+      ['open', 'socket.replaced', 'closed.replaced'],
+      ['connecting', 'socket.invalidated', 'closed.invalidated'],
+      ['connecting', 'socket.replaced', 'closed.replaced'],
+    ] as const
+    for (const [outcome, event, closed] of closings) {
+      for (const way of ['socket.start', 'socket.stop'] as const) {
+        const { send, state, connecting, clock, dropped } = start()
+        send({ type: 'socket.start' })
+        if (outcome !== 'connecting') await connecting.end(outcome)
+        if (event !== undefined) send({ type: event })
+        expect([state(), dropped()]).toEqual([closed, event === undefined ? 0 : 1])
+        await clock.advance(3_600_000)
+        expect([state(), connecting.calls(), clock.pendingTimers]).toEqual([closed, 1, 0])
+        send({ type: way })
+        expect(state()).toBe(way === 'socket.start' ? 'connecting' : 'stopped')
+      }
+    }
+  })
+
+  it('S02 an open socket that is lost comes back by itself; one that is not wanted while it connects does not', async () => {
+    const lost = start()
+    lost.send({ type: 'socket.start' })
+    await lost.connecting.end('open')
+    lost.send({ type: 'socket.lost' })
+    expect([lost.state(), lost.dropped()]).toEqual(['backingOff', 1])
+    const unwanted = start()
+    unwanted.send({ type: 'socket.start' })
+    unwanted.send({ type: 'socket.stop' })
+    await unwanted.connecting.end('open')
+    expect([unwanted.state(), unwanted.dropped(), unwanted.clock.pendingTimers]).toEqual(['stopped', 1, 0])
+  })
 })
+
+takesEveryTransition(signalSocketMachine)

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { signalSyncMachine, type SignalSyncOutcome } from '../../machines/index.js'
 import { virtualClock } from '../../src/testing/virtualClock.js'
 import { controlledWork, startWorker } from './worker.js'
+import { takesEveryTransition } from '../transitions/taken.js'
 
 const start = () => {
   const clock = virtualClock(0)
@@ -46,4 +47,18 @@ describe('signalSync', () => {
     send({ type: 'sync.resumed' })
     expect(state()).toBe('syncing')
   })
+
+  it('S10 a suspension ends a wait, and a transcript that comes to an idle worker is synced at once', async () => {
+    const { work, state, clock, send } = start()
+    await work.end('retry')
+    send({ type: 'sync.suspended' })
+    expect([state(), clock.pendingTimers]).toEqual(['suspended', 0])
+    send({ type: 'sync.resumed' })
+    await work.end('empty')
+    expect([state(), work.calls()]).toEqual(['idle', 2])
+    send({ type: 'sync.added' })
+    expect([state(), work.calls()]).toEqual(['syncing', 3])
+  })
 })
+
+takesEveryTransition(signalSyncMachine)

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { type SentMessageType, sentMessageTypes as types, sndQueueMachine } from '../../machines/index.js'
 import { decided } from './decisions.js'
+import { takesEveryTransition } from '../transitions/taken.js'
 
 const flags = [false, true] as const
 const live = ['new', 'secured', 'confirmed', 'active'] as const
@@ -172,4 +173,12 @@ describe('sndQueue', () => {
       })
     }
   })
+
+  it('B90 a queue that is deleted is disabled, from every state', () => {
+    for (const state of [...live, 'disabled']) {
+      expect(decided(sndQueueMachine, state, { type: 'queue.deleted' })).toEqual({ to: 'disabled', intents: [] })
+    }
+  })
 })
+
+takesEveryTransition(sndQueueMachine)

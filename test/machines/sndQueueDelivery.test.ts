@@ -4,6 +4,7 @@ import { defaultConfig } from '../../src/agent/config.js'
 import { type DeliveryOutcome, type DeliveryRun, sndQueueDeliveryMachine } from '../../machines/index.js'
 import { virtualClock } from '../../src/testing/virtualClock.js'
 import { controlledWork, delaysBetween, startWorker } from './worker.js'
+import { takesEveryTransition } from '../transitions/taken.js'
 
 const minutes = 60_000
 
@@ -273,3 +274,5 @@ describe('sndQueueDelivery', () => {
     expect(work.calls()).toBe(2)
   })
 })
+
+takesEveryTransition(sndQueueDeliveryMachine)

@@ -1,7 +1,7 @@
-import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type SubscriptionEvent, subscriptionMachine } from '../../machines/index.js'
 import { decided, story } from './decisions.js'
+import { takesEveryTransition } from '../transitions/taken.js'
 
 const confirmed = (current: boolean): SubscriptionEvent => ({ type: 'subscription.confirmed', current })
 const failed = (current: boolean, temporary: boolean): SubscriptionEvent => ({
@@ -10,19 +10,6 @@ const failed = (current: boolean, temporary: boolean): SubscriptionEvent => ({
   temporary,
 })
 const ended = (current: boolean): SubscriptionEvent => ({ type: 'subscription.ended', current })
-
-const events: readonly SubscriptionEvent[] = [
-  { type: 'subscription.requested' },
-  ...[true, false].flatMap(current => [
-    confirmed(current),
-    failed(current, true),
-    failed(current, false),
-    ended(current),
-  ]),
-  { type: 'session.closed' },
-  { type: 'queue.deleted' },
-  { type: 'message.get' },
-]
 
 describe('subscription', () => {
   it('B60 SUB, UP; DOWN with the session, SUB again, UP', () => {
@@ -57,24 +44,6 @@ describe('subscription', () => {
         intents: ['notifyDeleted'],
       })
     }
-  })
-
-  it('B60 UP and DOWN alternate, whatever happens: no UP without a DOWN, END or deletion before, no DOWN without an UP', () => {
-    fc.assert(
-      fc.property(fc.array(fc.constantFrom(...events), { maxLength: 80 }), sequence => {
-        let up = false
-        for (const { intents, to } of story(subscriptionMachine, 'removed', ...sequence).steps) {
-          for (const intent of intents) {
-            if (intent === 'notifyUp') expect(up).toBe(false)
-            if (intent === 'notifyDown') expect(up).toBe(true)
-            if (intent === 'notifyUp') up = true
-            else if (['notifyDown', 'notifyEnd', 'notifyDeleted', 'notifyError'].includes(intent)) up = false
-          }
-          expect(up).toBe(to === 'active')
-        }
-      }),
-      { numRuns: 500 },
-    )
   })
 
   it('B61 an answer counts only while the queue is pending and of the current session; others are counted as ignored', () => {
@@ -162,3 +131,5 @@ describe('subscription', () => {
     expect(decided(subscriptionMachine, 'getting', { type: 'queue.deleted' }).to).toBe('removed')
   })
 })
+
+takesEveryTransition(subscriptionMachine)

@@ -1,3 +1,4 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { type AnyStateMachine, type AnyStateNode, initialTransition, type StateValue } from 'xstate'
 import { getAdjacencyMap, getStateNodes } from 'xstate/graph'
 import { describe, expect, it } from 'vitest'
@@ -49,6 +50,20 @@ describe('every machine', () => {
     const exported = Object.keys({ ...protocolMachines, ...workerMachines })
     expect(walks.map(walk => walk.name).sort()).toEqual(exported.sort())
     for (const walk of walks) for (const machine of walk.machines) expect(machine.id).toBe(walk.name)
+  })
+
+  it('has a file of tests that must take each of its transitions, none of them by luck', () => {
+    const folder = new URL('./', import.meta.url)
+    const required = readdirSync(folder).flatMap(file => {
+      const text = readFileSync(new URL(file, folder), 'utf8')
+      const machines = [...text.matchAll(/^takesEveryTransition\((\w+)Machine\)$/gm)].map(([, name]) => name)
+      if (machines.length === 0) return []
+      expect(text, file).not.toMatch(/fast-check|xstate\/graph/)
+      // What holds whatever happens to it stands beside.
+      expect(existsSync(new URL(file.replace('.test.', '.property.test.'), folder)), file).toBe(true)
+      return machines
+    })
+    expect(required.sort()).toEqual(walks.map(walk => walk.name).sort())
   })
 })
 

@@ -3,7 +3,7 @@
  * mutants needs fresh modules and all the tests of its part: every machine is a part of its own. The decision code of the agent is one
  * part, where each mutant meets the tests that reach it.
  */
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 /**
@@ -50,7 +50,9 @@ const decides = file => !(file in leftOut)
 
 /** The machine that a file is of: the longest name of a test that it begins with (connectionJoiner.ts: connection). @param {string} file */
 const machineOf = file => {
-  const names = list('test/machines', '.test.ts').map(test => test.slice('test/machines/'.length, -'.test.ts'.length))
+  const names = list('test/machines', '.test.ts')
+    .filter(test => !test.endsWith('.property.test.ts'))
+    .map(test => test.slice('test/machines/'.length, -'.test.ts'.length))
   const [machine] = names
     .filter(name => file.startsWith(`machines/${name}`))
     .sort((one, other) => other.length - one.length)
@@ -64,7 +66,9 @@ const machineParts = () => {
   return [...new Set(files.map(machineOf))].map(machine => ({
     name: `machines-${machine}`,
     mutate: files.filter(file => machineOf(file) === machine),
-    tests: [machine, 'totality', 'loading'].map(name => `test/machines/${name}.test.ts`),
+    tests: [machine, `${machine}.property`, 'totality', 'loading']
+      .map(name => `test/machines/${name}.test.ts`)
+      .filter(file => existsSync(`${root}/${file}`)),
   }))
 }
 

@@ -7,6 +7,7 @@ import { basename, join } from 'node:path'
 import { afterAll, expect } from 'vitest'
 import { type AnyTransitionDefinition, createMachine } from 'xstate'
 import { transitionId } from '../../src/visualizer/model/chart.js'
+import { keyOf, required, taken } from './taken.js'
 
 /** Where each test file leaves what it took; the end of the run makes one file of them. */
 export const directory = new URL('../results/transitions/', import.meta.url)
@@ -16,7 +17,6 @@ interface Scope {
 }
 type Transition = (this: { readonly id: string }, snapshot: unknown, event: unknown, scope: Scope) => unknown
 
-const taken = new Map<string, number>()
 const listening = new WeakMap<Scope, Scope>()
 
 const note = (machine: string, inspection: unknown): void => {
@@ -26,7 +26,7 @@ const note = (machine: string, inspection: unknown): void => {
   }
   if (type !== '@xstate.microstep') return
   for (const transition of transitions) {
-    const key = `${machine}\t${transitionId(transition)}`
+    const key = keyOf(machine, transitionId(transition))
     taken.set(key, (taken.get(key) ?? 0) + 1)
   }
 }
@@ -49,19 +49,19 @@ const listeningScope = (machine: string, scope: Scope): Scope => {
   return listener
 }
 
-// Walks that take everything by design would say that all is tested.
-const walksAll = /test\/(visualizer\/|machines\/totality)/
-
-if (!walksAll.test(expect.getState().testPath ?? '')) {
-  const prototype = Object.getPrototypeOf(createMachine({})) as { transition: Transition }
-  const { transition } = prototype
-  prototype.transition = function listened(snapshot, event, scope) {
-    return transition.call(this, snapshot, event, listeningScope(this.id, scope))
-  }
-  afterAll(() => {
-    if (taken.size === 0) return
-    mkdirSync(directory, { recursive: true })
-    const name = `${basename(expect.getState().testPath ?? 'test')}.${process.pid}.json`
-    writeFileSync(join(directory.pathname, name), JSON.stringify([...taken]))
-  })
+const prototype = Object.getPrototypeOf(createMachine({})) as { transition: Transition }
+const { transition } = prototype
+prototype.transition = function listened(snapshot, event, scope) {
+  return transition.call(this, snapshot, event, listeningScope(this.id, scope))
 }
+
+// Generated walks that take everything by design would say that all is tested.
+const walksAll = /test\/(visualizer\/|machines\/(totality|.*\.property)\.test)/
+
+afterAll(() => {
+  const path = expect.getState().testPath ?? 'test'
+  if (taken.size === 0 || walksAll.test(path)) return
+  mkdirSync(directory, { recursive: true })
+  const name = `${basename(path)}.${process.pid}.json`
+  writeFileSync(join(directory.pathname, name), JSON.stringify({ taken: [...taken], required: [...required] }))
+})
