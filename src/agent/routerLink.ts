@@ -213,7 +213,9 @@ export class RouterLink {
 
   #freshFailure(): DuologueError | undefined {
     const { clock, failedConnectMs } = this.#options
-    return clock.now() - this.#failedAt < failedConnectMs ? this.#lastError : undefined
+    const elapsed = clock.now() - this.#failedAt
+    // A wall clock that was set back must not keep a failure fresh for as long.
+    return elapsed >= 0 && elapsed < failedConnectMs ? this.#lastError : undefined
   }
 
   async #connect(signal: AbortSignal): Promise<void> {

@@ -276,14 +276,30 @@ export class Sessions {
   async #connect(userId: number, router: string, signal: AbortSignal): Promise<RouterSession> {
     const permits = this.#connecting.get(router) ?? new Permits(connectsPerRouter)
     this.#connecting.set(router, permits)
-    await permits.take()
     try {
-      if (signal.aborted) throw new TransportError('TRANSPORT_CLOSED', 'connecting was stopped here')
-      return await this.#options.connect(userId, router, signal)
+      await this.#permitted(permits, router, signal)
+      try {
+        return await this.#options.connect(userId, router, signal)
+      } finally {
+        permits.give()
+      }
     } finally {
-      permits.give()
       if (permits.unused) this.#connecting.delete(router)
     }
+  }
+
+  // Whoever waits behind others that are being connected is answered as late as they are, not later.
+  async #permitted(permits: Permits, router: string, signal: AbortSignal): Promise<void> {
+    const { clock, config } = this.#options
+    const deadline = new AbortController()
+    const timer = clock.setTimeout(() => deadline.abort(), config.backgroundConnectMs)
+    try {
+      if (await permits.take(1, AbortSignal.any([signal, deadline.signal]))) return
+    } finally {
+      clock.clearTimeout(timer)
+    }
+    if (signal.aborted) throw new TransportError('TRANSPORT_CLOSED', 'connecting was stopped here')
+    throw new TransportError('TRANSPORT_TIMEOUT', 'too many sessions to the router are being made', { field: router })
   }
 }
 

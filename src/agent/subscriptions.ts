@@ -163,16 +163,19 @@ export class Subscriptions {
     this.#drop(subscription, undefined)
   }
 
-  /** The session is lost: what was active is told of as down, and everything waits for the next one. */
+  /** The session is lost: what was active is told of as down, who waits is told, and everything waits for the next one. */
   lost(): void {
+    const { listener, userId, router } = this.#options
     const down = new Set<string>()
     for (const subscription of this.#byQueue.values()) {
       const { intents } = this.#decide(subscription, { type: 'session.closed' })
       if (intents.some(({ type }) => type === 'notifyDown')) down.add(subscription.queue.connectionId)
-      if (subscription.state === 'pending') this.#toSend.add(subscription)
-      else this.#drop(subscription, undefined)
+      if (subscription.state === 'pending') {
+        this.#toSend.add(subscription)
+        // The next session may be hours away, if the device is offline or the agent suspended.
+        answer(subscription, replaced(router))
+      } else this.#drop(subscription, undefined)
     }
-    const { listener, userId, router } = this.#options
     if (down.size > 0) listener.down(userId, router, [...down])
   }
 

@@ -1,7 +1,12 @@
+interface Waiter {
+  readonly count: number
+  readonly resolve: (taken: boolean) => void
+}
+
 /** A bound on how much of something is under way at once. Who has to wait is served in order; nobody passes one that asks for more. */
 export class Permits {
   readonly #limit: number
-  readonly #waiting: Array<{ readonly count: number; readonly resolve: () => void }> = []
+  readonly #waiting: Waiter[] = []
   #free: number
 
   /** @param limit how many may be taken at once; nobody may ask for more than that in one call */
@@ -15,10 +20,24 @@ export class Permits {
     return this.#free === this.#limit && this.#waiting.length === 0
   }
 
-  /** Resolves when `count` are taken. */
-  take(count = 1): Promise<void> {
+  /** Resolves with true when `count` are taken, with false when `signal` aborts before: nothing is taken then. */
+  take(count = 1, signal?: AbortSignal): Promise<boolean> {
+    if (signal?.aborted === true) return Promise.resolve(false)
     return new Promise(resolve => {
-      this.#waiting.push({ count, resolve })
+      const waiter: Waiter = {
+        count,
+        resolve: taken => {
+          signal?.removeEventListener('abort', leave)
+          resolve(taken)
+        },
+      }
+      const leave = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(waiter), 1)
+        waiter.resolve(false)
+        this.#serve()
+      }
+      signal?.addEventListener('abort', leave, { once: true })
+      this.#waiting.push(waiter)
       this.#serve()
     })
   }
@@ -33,7 +52,7 @@ export class Permits {
     for (let [next] = this.#waiting; next !== undefined && next.count <= this.#free; [next] = this.#waiting) {
       this.#waiting.shift()
       this.#free -= next.count
-      next.resolve()
+      next.resolve(true)
     }
   }
 }

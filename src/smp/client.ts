@@ -68,7 +68,7 @@ const connect = async (options: ConnectOptions, proxy: boolean): Promise<Connect
     proxy,
     random,
     clock,
-    timeoutMs: Math.max(0, deadline - clock.now()),
+    timeoutMs: Math.max(0, Math.min(deadline - clock.now(), limits.connectTimeoutMs)),
     signal,
   })
   return { channel, agreed, limits }

@@ -30,6 +30,12 @@ let made: FakeRouterSession[]
 let dialling: Array<{ readonly router: string; accept(): FakeRouterSession; refuse(): void }>
 let told: Array<readonly [string, ...unknown[]]>
 
+/** By how much the wall clock was set back. */
+let shiftMs: number
+const setBack = (ms: number): void => {
+  shiftMs += ms
+}
+
 const newSession = (): FakeRouterSession => {
   const sent: Sent[] = []
   let onEvent: (event: RouterEvent) => void = () => {}
@@ -89,7 +95,7 @@ const open = (config: NetworkConfig = defaultNetworkConfig, settings: Partial<Ag
   network = new Network({ clock, config, offlineDelayMs: defaultConfig.offlineDelayMs })
   sessions = new Sessions({
     config: { ...defaultConfig, ...settings },
-    clock,
+    clock: { ...clock, now: () => clock.now() - shiftMs },
     network,
     isSuspended: () => false,
     listener,
@@ -113,6 +119,7 @@ beforeEach(() => {
   made = []
   dialling = []
   told = []
+  shiftMs = 0
   open()
 })
 
@@ -358,6 +365,49 @@ describe('what waits is bounded, and what is over is gone', () => {
     expect(await third).toMatchObject({ code: 'AGENT_CLOSED' })
     const [fourth] = sessions.subscribe([queueOf('a')])
     expect(await fourth).toMatchObject({ code: 'AGENT_CLOSED' })
+  })
+
+  it('a call of subscribe whose SUB was not sent yet is answered when the session is lost, though the device is offline', async () => {
+    open(defaultNetworkConfig, { subscribeBatch: 1 })
+    const [first, second] = sessions.subscribe([queueOf('a'), queueOf('b')])
+    const session = await accept()
+    network.setOnline(false)
+    session.end()
+    await clock.advance(1_000)
+    expect(await first).toMatchObject({ code: 'TRANSPORT_BROKEN' })
+    expect(await Promise.race([second, 'not answered'])).toMatchObject({ code: 'TRANSPORT_BROKEN' })
+    network.setOnline(true)
+    const next = await accept()
+    await confirm(next)
+    await confirm(next)
+    expect(told.toSorted()).toEqual([
+      ['UP', 'a'],
+      ['UP', 'b'],
+    ])
+  })
+
+  it('in entity mode, where a router takes no connection, each call of subscribe is answered in the time of one attempt', async () => {
+    open({ ...defaultNetworkConfig, sessionMode: 'entity' })
+    const answers = sessions.subscribe(Array.from({ length: 40 }, (_, index) => queueOf(`a${index}`)))
+    await clock.advance(defaultConfig.backgroundConnectMs)
+    expect(dialling).toHaveLength(32)
+    expect(await Promise.race([answers[39], 'not answered'])).toMatchObject({ code: 'TRANSPORT_TIMEOUT' })
+    // Who has given up waiting takes no place when there is room again.
+    for (const { refuse } of dialling.splice(0)) refuse()
+    await clock.advance(3_000)
+    expect(dialling).toHaveLength(32)
+  })
+
+  it('a failure stands for others for three seconds, whatever the wall clock does', async () => {
+    const ping = { command: { type: 'PING' }, entityId: Buffer.alloc(0) } as const
+    const failed = sessions.request(queueOf('a'), ping).catch(({ code }) => code)
+    await refuse()
+    expect(await failed).toBe('TRANSPORT_CONNECT')
+    setBack(3_600_000)
+    await clock.advance(4_000)
+    void sessions.request(queueOf('a'), ping).catch(() => {})
+    await clock.settle()
+    expect(dialling).toHaveLength(1)
   })
 
   it('B61 an error that is final removes the queue, one that is not leaves it pending', async () => {

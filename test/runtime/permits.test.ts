@@ -39,6 +39,21 @@ describe('Permits', () => {
     expect(served).toEqual(['first', 'large', 'small'])
   })
 
+  it('who stops waiting takes nothing and holds up nobody behind it', async () => {
+    const { permits, served, ask } = asking(2)
+    ask('first', 1)
+    const stopped = new AbortController()
+    const large = permits.take(2, stopped.signal)
+    ask('small', 1)
+    stopped.abort()
+    expect(await large).toBe(false)
+    await settle()
+    expect(served).toEqual(['first', 'small'])
+    expect(await permits.take(1, stopped.signal)).toBe(false)
+    permits.give(2)
+    expect(permits.unused).toBe(true)
+  })
+
   it('knows when nothing is taken and nobody waits', async () => {
     const { permits, ask } = asking(2)
     expect(permits.unused).toBe(true)
