@@ -12,6 +12,7 @@ import { type TestAgent, textOf } from '../support/agentWorld.js'
 import { errorAnswer } from '../support/scriptedRouter.js'
 import { type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
 import { storeWaiting } from '../support/storedMessages.js'
+import { commitGate } from '../support/storeFaults.js'
 
 const minute = 60_000
 const hour = 60 * minute
@@ -366,6 +367,26 @@ describe('B44 B48 what the router’s OK means for the other types', () => {
     expect(told('SENT')).toHaveLength(2)
     for (const row of await alice.store.find(sndMessages, {})) expect(row).toMatchObject({ body: null, header: null })
     expect(await alice.store.find(deliveries, {})).toEqual([])
+  })
+
+  it('B44 while the disk is slow, few answers wait for it: the next message is sent when one of them is stored', async () => {
+    await connect()
+    await restart({ deliveriesAhead: 2 })
+    answerSends('hold')
+    for (let n = 0; n < 6; n++) await send(String(n))
+    await world.clock.settle()
+    const [held] = sends().slice(-1)
+    const before = sends().length
+    if (held === undefined) throw new Error('nothing was sent')
+    const gate = commitGate(alice.store)
+    gate.close()
+    answerSends(undefined)
+    world.router.release(held)
+    await world.clock.settle()
+    // Two answers are on their way to the disk, the third waits behind them.
+    expect(sends().length - before).toBe(2)
+    gate.open()
+    await world.until(() => told('SENT').length === 6, 'SENT of all')
   })
 
   it('B44 every type of message is covered by these tests or by those of the handshake', () => {

@@ -80,6 +80,24 @@ describe('suspension', () => {
     await alice.agent.foregroundAgent({})
   })
 
+  it('B05 a queue with many messages ends with the one under way: the others wait for the foreground, and keep their order', async () => {
+    world.network.setLatency(50)
+    const bodies = Array.from({ length: 8 }, (_, n) => String(n))
+    for (const body of bodies) await sendFrom(alice, body)
+    await world.clock.advance(10)
+    await alice.agent.suspendAgent({ maxDelayMs: 60_000 })
+    await alice.next('SUSPENDED')
+    expect(alice.events.filter(({ type }) => type === 'SENT')).toHaveLength(1)
+    world.network.setLatency(0)
+    await alice.agent.foregroundAgent({})
+    for (const body of bodies) {
+      const { messageId, body: got } = await bob.next('MSG')
+      expect(textOf(got)).toBe(body)
+      await bob.agent.ackMessage({ connectionId: ids.joinerId, messageId })
+    }
+    await world.until(() => alice.events.filter(({ type }) => type === 'SENT').length === 8, 'SENT of all')
+  })
+
   it('B06 a delivery that waits for its next attempt lets SUSPENDED out, and is tried again at once in the foreground', async () => {
     cutOff('alice')
     await sendFrom(alice, 'later')
