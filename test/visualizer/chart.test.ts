@@ -1,11 +1,12 @@
 import { getStateNodes } from 'xstate/graph'
 import { describe, expect, it } from 'vitest'
+import { behaviours } from '../../machines/behaviours.js'
 import * as exported from '../../machines/index.js'
 import { ancestry, chartOf, ignoresAt, textOf } from '../../src/visualizer/model/chart.js'
 import { mermaidOf } from '../../src/visualizer/model/exports/mermaid.js'
 import { scxmlOf } from '../../src/visualizer/model/exports/scxml.js'
 import { machines, machinesOf } from '../../src/visualizer/model/machines.js'
-import { wireWordsIn } from '../../src/visualizer/model/wire.js'
+import { capitals, textsAt, wireWords, wireWordsIn } from '../../src/visualizer/model/wire.js'
 import { sampleChart } from './sample.js'
 
 describe('the machines of the visualizer', () => {
@@ -120,6 +121,14 @@ describe('exports', () => {
     expect(text.match(/<state /g)).toHaveLength(5)
     expect(text.match(/<\/state>/g)).toHaveLength(5)
   })
+})
+
+it.each(machines)('every word of the wire that $name says is explained', ({ machine }) => {
+  const chart = chartOf(machine)
+  const titles = ({ spec }: { spec: readonly string[] }) =>
+    spec.map(id => behaviours.find(behaviour => behaviour.id === id)?.title ?? '')
+  const said = chart.states.flatMap(state => textsAt(chart, state, titles(state))).flatMap(capitals)
+  expect([...new Set(said)].filter(word => wireWords[word] === undefined)).toEqual([])
 })
 
 it('words of the wire are explained where a text names them', () => {

@@ -2,6 +2,7 @@
 import type { ComponentChildren, JSX } from 'preact'
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { Markers } from './Diagram.js'
+import { Minimap } from './Minimap.js'
 
 export interface Rect {
   readonly x: number
@@ -14,6 +15,10 @@ export interface CanvasProps {
   readonly label: string
   readonly width: number
   readonly height: number
+  /** What is in sight at first, where not everything is. */
+  readonly start?: Rect | undefined
+  /** What the small map shows. */
+  readonly landmarks: readonly Rect[]
   /** Moved into sight when it changes. */
   readonly focus?: Rect | undefined
   readonly children: ComponentChildren
@@ -29,11 +34,19 @@ interface View {
 }
 
 const margin = 28
+/** Above the first state: the dot and its arrow. */
+const headroom = 84
 const scales = { min: 0.15, max: 3 } as const
 const clamp = (value: number, min: number, max: number): number => Math.min(max, Math.max(min, value))
 
-export const Canvas = ({ label, width, height, focus, children, onBackground, tools }: CanvasProps): JSX.Element => {
+/** Where something begins that is so long: in the middle of the room, or with the part that matters most in its middle. */
+const placed = (room: number, length: number, centre: number): number =>
+  length + 2 * margin <= room ? (room - length) / 2 : clamp(room / 2 - centre, room - length - margin, margin)
+
+export const Canvas = (props: CanvasProps): JSX.Element => {
+  const { label, width, height, start, landmarks, focus, children, onBackground, tools } = props
   const surface = useRef<SVGSVGElement>(null)
+  const [size, setSize] = useState({ width: 0, height: 0 })
   const [view, setView] = useState<View>({ x: margin, y: margin, scale: 1 })
   const drag = useRef<{ x: number; y: number; moved: boolean } | undefined>(undefined)
   const moved = useRef(false)
@@ -42,14 +55,13 @@ export const Canvas = ({ label, width, height, focus, children, onBackground, to
     (scale: number): void => {
       const box = surface.current?.getBoundingClientRect()
       if (box === undefined) return
-      const free = (room: number, length: number): number => Math.max(margin, (room - length * scale) / 2)
-      setView({
-        x: free(box.width, width),
-        y: Math.min(free(box.height, height * 1), free(box.height, height * scale)),
-        scale,
-      })
+      const centre = start === undefined ? 0 : (start.x + start.width / 2) * scale
+      const x = placed(box.width, width * scale, centre)
+      // Where the title at the left is out of sight, its room at the top is not needed.
+      const top = start === undefined || x >= 0 ? 0 : start.y * scale - headroom + box.height / 2
+      setView({ x, y: placed(box.height, height * scale, top), scale })
     },
-    [width, height],
+    [width, height, start],
   )
   const whole = useCallback((): void => {
     const box = surface.current?.getBoundingClientRect()
@@ -60,6 +72,15 @@ export const Canvas = ({ label, width, height, focus, children, onBackground, to
   }, [width, height])
 
   useLayoutEffect(() => place(1), [place])
+  useLayoutEffect(() => {
+    const svg = surface.current
+    if (svg === null) return
+    const measure = (): void => setSize({ width: svg.clientWidth, height: svg.clientHeight })
+    measure()
+    const observer = new ResizeObserver(measure)
+    observer.observe(svg)
+    return () => observer.disconnect()
+  }, [])
 
   const focusKey = focus === undefined ? '' : `${focus.x} ${focus.y} ${focus.width} ${focus.height}`
   useEffect(() => {
@@ -103,6 +124,17 @@ export const Canvas = ({ label, width, height, focus, children, onBackground, to
     return () => svg?.removeEventListener('wheel', onWheel)
   }, [zoom])
 
+  // Who goes on with Tab sees where it leads.
+  const reveal = (target: EventTarget | null): void => {
+    const box = surface.current?.getBoundingClientRect()
+    if (!(target instanceof SVGElement) || target === surface.current || box === undefined) return
+    const part = target.getBoundingClientRect()
+    const by = (from: number, to: number, low: number, high: number): number =>
+      from < low ? low + margin - from : to > high ? Math.max(high - margin - to, low + margin - from) : 0
+    const [dx, dy] = [by(part.left, part.right, box.left, box.right), by(part.top, part.bottom, box.top, box.bottom)]
+    if (dx !== 0 || dy !== 0) setView(({ x, y, scale }) => ({ x: x + dx, y: y + dy, scale }))
+  }
+
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.ctrlKey || event.metaKey || event.altKey) return
     const step = 60
@@ -132,6 +164,9 @@ export const Canvas = ({ label, width, height, focus, children, onBackground, to
         aria-label={`${label}. Arrow keys move, plus and minus zoom, 0 is full size, f shows all.`}
         tabindex={0}
         onKeyDown={onKeyDown}
+        onFocusIn={event => {
+          if (event.target instanceof Element && event.target.matches(':focus-visible')) reveal(event.target)
+        }}
         onPointerDown={event => {
           if (event.button !== 0) return
           drag.current = { x: event.clientX, y: event.clientY, moved: false }
@@ -161,6 +196,22 @@ export const Canvas = ({ label, width, height, focus, children, onBackground, to
         <Markers />
         <g transform={`translate(${view.x} ${view.y}) scale(${view.scale})`}>{children}</g>
       </svg>
+      {(width * view.scale > size.width || height * view.scale > size.height) && size.width > 0 && (
+        <Minimap
+          width={width}
+          height={height}
+          landmarks={landmarks}
+          sight={{
+            x: -view.x / view.scale,
+            y: -view.y / view.scale,
+            width: size.width / view.scale,
+            height: size.height / view.scale,
+          }}
+          onMove={(x, y) =>
+            setView(({ scale }) => ({ x: size.width / 2 - x * scale, y: size.height / 2 - y * scale, scale }))
+          }
+        />
+      )}
       <div class="zoom" role="toolbar" aria-label="Zoom">
         {tools}
         <button type="button" onClick={() => zoom(1 / 1.2)} aria-label="Zoom out">

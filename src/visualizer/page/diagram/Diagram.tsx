@@ -3,7 +3,7 @@ import type { ComponentChildren, JSX } from 'preact'
 import { memo } from 'preact/compat'
 import { boxPadding, labelPadding, type Layout, type PlacedEdge, type PlacedState } from './layout.js'
 import { roundedPath } from './path.js'
-import type { TextLine } from './text.js'
+import { sizeOf, type TextLine } from './text.js'
 
 /** Marks by state path or transition id; each becomes a class. */
 export type Marks = ReadonlyMap<string, string>
@@ -17,8 +17,6 @@ export interface DiagramProps {
   readonly taken?: ReadonlySet<string>
   readonly stateMarks?: Marks
   readonly transitionMarks?: Marks
-  /** States that a search has found; others step back. */
-  readonly found?: ReadonlySet<string> | undefined
   readonly onState?: (path: string) => void
   readonly onTransition?: (id: string) => void
 }
@@ -96,7 +94,6 @@ const StateBox = ({
   stateMarks = noMarks,
   transitionMarks = noMarks,
   taken = nothing,
-  found,
   onState,
   onTransition,
 }: DiagramProps & { readonly placed: PlacedState }): JSX.Element => {
@@ -112,7 +109,6 @@ const StateBox = ({
         path === '' && 'machine',
         isActive && 'active',
         selected === path && 'selected',
-        found !== undefined && !found.has(path) && 'faded',
         stateMarks.get(path),
       )}
       transform={`translate(${x} ${y})`}
@@ -141,6 +137,7 @@ const StateBox = ({
           head={false}
           marks={transitionMarks}
           taken={taken}
+          {...(onState === undefined ? {} : { onState })}
           {...(onTransition === undefined ? {} : { onTransition })}
         />
       )}
@@ -154,6 +151,7 @@ const CompoundText = ({
   placed: { state, box, x, y, width },
   transitionMarks = noMarks,
   taken = nothing,
+  onState,
   onTransition,
 }: DiagramProps & { readonly placed: PlacedState }): JSX.Element => (
   <g
@@ -161,16 +159,26 @@ const CompoundText = ({
     transform={`translate(${x} ${y})`}
     aria-hidden="true"
   >
+    <rect {...textBack(box)} />
     <Sections
       sections={box.sections}
       width={width}
       head
       marks={transitionMarks}
       taken={taken}
+      {...(onState === undefined ? {} : { onState })}
       {...(onTransition === undefined ? {} : { onTransition })}
     />
   </g>
 )
+
+// Lines that lead into the state end behind its text and begin again below it.
+const textBack = ({ sections }: PlacedState['box']) => {
+  const lines = sections.flatMap(section => section.lines)
+  const rules = sections.filter(({ ruled }) => ruled).length * boxPadding.rule
+  const { width, height } = sizeOf(lines)
+  return { x: boxPadding.x - 6, y: boxPadding.y - 3, width: width + 12, height: height + rules + 6, rx: 6 }
+}
 
 interface SectionsProps {
   readonly sections: PlacedState['box']['sections']
@@ -178,10 +186,11 @@ interface SectionsProps {
   readonly head: boolean
   readonly marks: Marks
   readonly taken: ReadonlySet<string>
+  readonly onState?: (path: string) => void
   readonly onTransition?: (id: string) => void
 }
 
-const Sections = ({ sections, width, head, marks, taken, onTransition }: SectionsProps): JSX.Element => {
+const Sections = ({ sections, width, head, marks, taken, onState, onTransition }: SectionsProps): JSX.Element => {
   const drawn: ComponentChildren[] = []
   let y: number = boxPadding.y
   sections.forEach(({ lines, ruled }, index) => {
@@ -200,6 +209,7 @@ const Sections = ({ sections, width, head, marks, taken, onTransition }: Section
           y={y}
           marks={marks}
           taken={taken}
+          onState={onState}
           onTransition={onTransition}
         />,
       )
@@ -215,10 +225,11 @@ interface LineProps {
   readonly y: number
   readonly marks: Marks
   readonly taken: ReadonlySet<string>
+  readonly onState?: ((path: string) => void) | undefined
   readonly onTransition: ((id: string) => void) | undefined
 }
 
-const Line = ({ line, x, y, marks, taken, onTransition }: LineProps): JSX.Element => {
+const Line = ({ line, x, y, marks, taken, onState, onTransition }: LineProps): JSX.Element => {
   const { transition } = line
   const mark = transition === undefined ? undefined : marks.get(transition)
   return (
@@ -237,7 +248,16 @@ const Line = ({ line, x, y, marks, taken, onTransition }: LineProps): JSX.Elemen
       }}
     >
       {line.runs.map((run, index) => (
-        <tspan key={index} class={run.look} x={x + run.x}>
+        <tspan
+          key={index}
+          class={run.look}
+          x={x + run.x}
+          onClick={event => {
+            if (run.to === undefined || onState === undefined) return
+            event.stopPropagation()
+            onState(run.to)
+          }}
+        >
           {run.text}
         </tspan>
       ))}
@@ -257,13 +277,11 @@ const EdgeLine = ({
   edge,
   taken = nothing,
   transitionMarks = noMarks,
-  found,
 }: DiagramProps & { readonly edge: PlacedEdge }): JSX.Element => {
   const kind = edgeKind(edge, taken, transitionMarks)
-  const faded = found !== undefined && !found.has(edge.source) && !found.has(edge.target)
   return (
     <path
-      class={classes('edge', kind, faded && 'faded')}
+      class={classes('edge', kind)}
       d={roundedPath(edge.points)}
       marker-end={`url(#arrow-${['taken', 'added', 'removed', 'covered', 'uncovered'].includes(kind) ? kind : 'edge'})`}
     />
@@ -274,19 +292,17 @@ const EdgeLabel = ({
   edge: { label, transitions, source, target },
   taken = nothing,
   transitionMarks = noMarks,
-  found,
+  onState,
   onTransition,
 }: DiagramProps & { readonly edge: PlacedEdge }): JSX.Element | null => {
   if (label === undefined) return null
   let y: number = labelPadding.y
-  const faded = found !== undefined && !found.has(source) && !found.has(target)
   return (
     <g
       class={classes(
         'label',
         source !== '' && isInside(source, target) && 'inner',
         transitions.some(({ id }) => taken.has(id)) && 'taken',
-        faded && 'faded',
       )}
       transform={`translate(${label.x} ${label.y})`}
     >
@@ -302,6 +318,7 @@ const EdgeLabel = ({
             y={at}
             marks={transitionMarks}
             taken={taken}
+            onState={onState}
             onTransition={onTransition}
           />
         )

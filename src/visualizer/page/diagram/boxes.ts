@@ -1,5 +1,7 @@
 /** What stands in the box of a state and beside an edge. */
 import { type Chart, type ChartState, type ChartTransition, type Named, textOf } from '../../model/chart.js'
+import type { Bundle } from './bundles.js'
+import { isEdge, isJump } from './jumps.js'
 import { type Run, sizeOf, type TextLine, wrap } from './text.js'
 
 export interface Section {
@@ -22,17 +24,16 @@ export type Detail = 'full' | 'brief' | 'bare'
 /** The widest that text in a box becomes, in px. */
 const widest = { leaf: 292, machine: 420, label: 250 } as const
 
-/** Whether a transition is drawn as an edge; others stand in the box of their source. */
-export const isEdge = ({ target }: ChartTransition): boolean => target !== undefined
-
 export const boxOf = (chart: Chart, state: ChartState, detail: Detail): Box => {
-  if (detail === 'bare') return bareBox(state)
+  const inner = chart.transitions.filter(transition => transition.source === state.path && !isEdge(chart, transition))
+  const jumps = inner.filter(transition => isJump(chart, transition))
+  if (detail === 'bare') return bareBox(state, jumps)
   const max = state.children.length === 0 ? widest.leaf : headWidth(chart, state, detail)
-  const inner = chart.transitions.filter(transition => transition.source === state.path && !isEdge(transition))
   const sections: Section[] = [{ lines: headLines(state, max, detail), ruled: false }]
   const work = workLines(state, max)
   if (work.length > 0) sections.push({ lines: work, ruled: true })
-  if (detail === 'full' && inner.length > 0) sections.push({ lines: innerLines(chart, inner, max), ruled: true })
+  const rows = detail === 'full' ? inner : jumps
+  if (rows.length > 0) sections.push({ lines: innerLines(chart, rows, max), ruled: true })
   const width = Math.max(96, ...sections.map(({ lines }) => sizeOf(lines).width)) + 2 * boxPadding.x
   const height =
     sections.reduce((sum, { lines }) => sum + sizeOf(lines).height, 0) +
@@ -48,9 +49,11 @@ const headWidth = (chart: Chart, { path, children }: ChartState, detail: Detail)
   return Math.max(...inside.map(child => boxOf(chart, child, detail).width)) - 2 * boxPadding.x
 }
 
-/** Only the name: for charts that stand beside something else. */
-const bareBox = ({ key }: ChartState): Box => {
-  const lines = wrap([{ text: key, look: 'name' }], widest.leaf)
+/** Only the name, and where lines are left out: for charts that stand beside something else. */
+const bareBox = ({ key }: ChartState, jumps: readonly ChartTransition[]): Box => {
+  const targets = [...new Set(jumps.flatMap(({ target = '' }) => target.split('.').slice(-1)))]
+  const jumpLines = targets.flatMap(target => wrap([{ text: `→ ${target}`, look: 'jump' }], widest.leaf))
+  const lines = [...wrap([{ text: key, look: 'name' }], widest.leaf), ...jumpLines]
   const { width, height } = sizeOf(lines)
   return {
     sections: [{ lines, ruled: false }],
@@ -132,6 +135,9 @@ const branchRuns = (chart: Chart, transition: ChartTransition): Run[] => {
       : [{ text: `[${textOf(guard)}]`, look: 'guard' as const }]),
     ...(actions.length === 0 ? [] : [{ text: `/ ${actions.map(textOf).join(', ')}`, look: 'action' as const }]),
     ...(target === undefined && actions.length === 0 ? [{ text: 'nothing', look: 'word' as const }] : []),
+    ...(target !== undefined && isJump(chart, transition)
+      ? [{ text: `→ ${target}`, look: 'jump' as const, to: target }]
+      : []),
   ]
 }
 
@@ -141,5 +147,9 @@ export const isElse = (chart: Chart, { source, event, guard, id }: ChartTransiti
   chart.transitions.some(other => other.source === source && other.event === event && other.id !== id)
 
 /** Lines of the label of an edge: one block for each transition that the edge stands for. */
-export const labelLines = (chart: Chart, transitions: readonly ChartTransition[]): TextLine[] =>
-  transitions.flatMap(transition => wrap(transitionRuns(chart, transition), widest.label, 10, transition.id))
+export const labelLines = (chart: Chart, { transitions, fans }: Bundle): TextLine[] =>
+  transitions.flatMap(transition => {
+    const { target = '' } = transition
+    const where: Run[] = fans ? [{ text: `→ ${target.split('.').at(-1) ?? ''}`, look: 'jump', to: target }] : []
+    return wrap([...transitionRuns(chart, transition), ...where], widest.label, 10, transition.id)
+  })

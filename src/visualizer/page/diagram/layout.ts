@@ -1,7 +1,8 @@
 /** Where everything of a chart stands: ELK places boxes, edges and labels. */
 import ELK, { type ElkExtendedEdge, type ElkNode } from 'elkjs/lib/elk.bundled.js'
 import { ancestry, type Chart, type ChartState, type ChartTransition } from '../../model/chart.js'
-import { type Box, boxOf, boxPadding, type Detail, isEdge, labelLines } from './boxes.js'
+import { type Box, boxOf, boxPadding, type Detail, labelLines } from './boxes.js'
+import { type Bundle, bundlesOf } from './bundles.js'
 import { sizeOf, type TextLine } from './text.js'
 
 export interface PlacedState {
@@ -45,6 +46,10 @@ export interface Layout {
   readonly dots: ReadonlyArray<Point & { readonly id: string }>
   /** Where transitions begin that hold in every state. */
   readonly anyStates: ReadonlyArray<Point & { readonly id: string; readonly width: number; readonly height: number }>
+  /** The state in which the machine begins. */
+  readonly start: PlacedState | undefined
+  /** States without others inside. */
+  readonly leaves: readonly PlacedState[]
   readonly width: number
   readonly height: number
 }
@@ -113,25 +118,6 @@ const lay = async (chart: Chart, detail: Detail, direction: Direction): Promise<
   return readLayout(chart, placed, boxes, bundles)
 }
 
-interface Bundle {
-  readonly id: string
-  readonly source: string
-  readonly target: string
-  readonly transitions: readonly ChartTransition[]
-}
-
-const bundlesOf = (chart: Chart): Bundle[] => {
-  const bundles = new Map<string, Bundle & { transitions: ChartTransition[] }>()
-  for (const transition of chart.transitions.filter(isEdge)) {
-    const { source, target = source } = transition
-    const id = `${source} → ${target}`
-    const bundle = bundles.get(id)
-    if (bundle === undefined) bundles.set(id, { id, source, target, transitions: [transition] })
-    else bundle.transitions.push(transition)
-  }
-  return [...bundles.values()]
-}
-
 const nodeOf = (
   chart: Chart,
   path: string,
@@ -165,10 +151,11 @@ const nodeOf = (
   }
 }
 
-const edgeOf = (chart: Chart, { id, source, target, transitions }: Bundle, bare: boolean): ElkExtendedEdge => {
+const edgeOf = (chart: Chart, bundle: Bundle, bare: boolean): ElkExtendedEdge => {
+  const { id, source, target } = bundle
   const edge = { id, sources: [holds(source, target) ? anyOf(source) : idOf(source)], targets: [idOf(target)] }
   if (bare) return edge
-  const { width, height } = sizeOf(labelLines(chart, transitions))
+  const { width, height } = sizeOf(labelLines(chart, bundle))
   const label = {
     id,
     text: id,
@@ -216,7 +203,23 @@ const readLayout = (
     .filter(({ id }) => id.startsWith('(any) '))
     .map(({ id, x = 0, y = 0 }) => ({ id, x, y, ...anySize }))
   const root = states.find(({ state }) => state.path === '')
-  return { chart, states, edges, dots, anyStates, width: root?.width ?? 0, height: root?.height ?? 0 }
+  const first = firstState(chart)
+  return {
+    chart,
+    states,
+    edges,
+    dots,
+    anyStates,
+    start: states.find(({ state }) => state.path === first),
+    leaves: states.filter(({ state }) => state.children.length === 0),
+    width: root?.width ?? 0,
+    height: root?.height ?? 0,
+  }
+}
+
+const firstState = (chart: Chart, path = ''): string => {
+  const initial = chart.states.find(state => state.path === path)?.initial
+  return initial === undefined ? path : firstState(chart, initial)
 }
 
 const flat = (node: ElkNode): ElkNode[] => [node, ...(node.children ?? []).flatMap(flat)]
@@ -241,7 +244,7 @@ const placedEdge = (chart: Chart, edge: ElkExtendedEdge, bundles: readonly Bundl
       label === undefined || bundle === undefined
         ? undefined
         : {
-            lines: labelLines(chart, transitions),
+            lines: labelLines(chart, bundle),
             x: label.x ?? 0,
             y: label.y ?? 0,
             width: label.width ?? 0,

@@ -1,11 +1,13 @@
 /** Text that knows its place: runs of one look each, wrapped into lines. */
 
 /** How a run of text looks; also its class in the drawing. */
-export type Look = 'title' | 'name' | 'prose' | 'event' | 'guard' | 'action' | 'spec' | 'word'
+export type Look = 'title' | 'name' | 'prose' | 'event' | 'guard' | 'action' | 'spec' | 'word' | 'jump'
 
 export interface Run {
   readonly text: string
   readonly look: Look
+  /** Path of the state that it names. */
+  readonly to?: string
 }
 
 export interface PlacedRun extends Run {
@@ -33,6 +35,7 @@ export const looks: Readonly<Record<Look, { readonly font: string; readonly heig
   action: { font: `450 11px ${mono}`, height: 17 },
   spec: { font: `500 10.5px ${mono}`, height: 17 },
   word: { font: `400 11px ${sans}`, height: 17 },
+  jump: { font: `560 11.5px ${sans}`, height: 17 },
 }
 
 let canvas: CanvasRenderingContext2D | null | undefined
@@ -72,14 +75,15 @@ export const wrap = (runs: readonly Run[], max: number, indent = 0, transition?:
     placed = []
     x = indent
   }
-  for (const { text, look } of runs) {
+  for (const { text, look, to } of runs) {
+    const target = to === undefined ? {} : { to }
     const space = widthOf(' ', look)
     for (const word of text.split(' ').filter(part => part !== '')) {
       const width = widthOf(word, look)
       const at = placed.length === 0 ? x : x + space
       if (placed.length > 0 && at + width > max) {
         close()
-        placed.push({ text: word, look, x, width })
+        placed.push({ text: word, look, x, width, ...target })
         x += width
         continue
       }
@@ -87,7 +91,7 @@ export const wrap = (runs: readonly Run[], max: number, indent = 0, transition?:
       if (last !== undefined && last.look === look) {
         const text = `${last.text} ${word}`
         placed[placed.length - 1] = { ...last, text, width: widthOf(text, look) }
-      } else placed.push({ text: word, look, x: at, width })
+      } else placed.push({ text: word, look, x: at, width, ...target })
       const end = placed.at(-1)
       x = end === undefined ? x : end.x + end.width
     }

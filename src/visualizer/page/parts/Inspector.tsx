@@ -1,7 +1,7 @@
 /** What is known about a state or a machine. */
 import type { JSX } from 'preact'
 import { type Chart, type ChartState, type ChartTransition, ignoresAt, textOf } from '../../model/chart.js'
-import { wireWordsIn } from '../../model/wire.js'
+import { wireWordsAt } from '../../model/wire.js'
 import { behaviourOf } from '../charts.js'
 import { isElse } from '../diagram/boxes.js'
 import { hrefOf } from '../route.js'
@@ -54,11 +54,8 @@ export const TransitionText = ({
 export const Inspector = ({ chart, state }: { readonly chart: Chart; readonly state: ChartState }): JSX.Element => {
   const transitions = chart.transitions.filter(({ source }) => source === state.path)
   const incoming = chart.transitions.filter(({ target, source }) => target === state.path && source !== state.path)
-  const words = wireWordsIn(
-    state.description,
-    ...state.spec.map(id => behaviourOf(id)?.title ?? ''),
-    ...transitions.flatMap(({ actions }) => actions.map(textOf)),
-  )
+  const titles = state.spec.map(id => behaviourOf(id)?.title ?? '')
+  const words = wireWordsAt(chart, state, titles)
   const ignores = Object.entries(ignoresAt(chart, state.path))
   return (
     <>
@@ -67,13 +64,15 @@ export const Inspector = ({ chart, state }: { readonly chart: Chart; readonly st
         {state.path || state.key}
       </h1>
       <p class="lead">{state.description}</p>
-      {state.path !== '' && (
-        <p class="row" style="margin-top:10px">
-          <a href={hrefOf('step', chart.name, state.path)}>Step from here</a>
-          <span class="soft">·</span>
-          <a href={hrefOf('chart', chart.name, state.path)}>Link to this state</a>
-        </p>
-      )}
+      <p class="row" style="margin-top:10px">
+        <a href={hrefOf('step', chart.name, state.path)}>{state.path === '' ? 'Step through it' : 'Step from here'}</a>
+        {state.path !== '' && (
+          <>
+            <span class="soft">·</span>
+            <a href={hrefOf('chart', chart.name, state.path)}>Link to this state</a>
+          </>
+        )}
+      </p>
       {state.spec.length > 0 && (
         <>
           <h2>Behaviours</h2>
@@ -147,9 +146,6 @@ export const Inspector = ({ chart, state }: { readonly chart: Chart; readonly st
 
 const MachineFacts = ({ chart }: { readonly chart: Chart }): JSX.Element => (
   <>
-    <p class="row" style="margin-top:10px">
-      <a href={hrefOf('step', chart.name)}>Step through it</a>
-    </p>
     <h2>States</h2>
     <ul class="facts">
       {chart.states

@@ -33,6 +33,8 @@ export const ChartView = ({ route }: { readonly route: Route }): JSX.Element => 
           label={`Statechart of ${name}`}
           width={layout.width}
           height={layout.height}
+          start={layout.start}
+          landmarks={layout.leaves}
           focus={focus}
           onBackground={() => select('')}
           tools={

@@ -66,6 +66,8 @@ export const ReviewView = ({ route }: { readonly route: Route }): JSX.Element =>
           label={`Review of ${name}`}
           width={layout.width}
           height={layout.height}
+          start={layout.start}
+          landmarks={layout.leaves}
           tools={
             data.diff === undefined ? undefined : (
               <>

@@ -83,7 +83,14 @@ const Stepper = ({ known, route }: StepperProps): JSX.Element => {
       {layout === undefined ? (
         <div class="canvas" aria-busy="true" />
       ) : (
-        <Canvas label={`Walk through ${name}`} width={layout.width} height={layout.height} focus={focus}>
+        <Canvas
+          label={`Walk through ${name}`}
+          width={layout.width}
+          height={layout.height}
+          start={layout.start}
+          landmarks={layout.leaves}
+          focus={focus}
+        >
           <Diagram
             layout={layout}
             active={entered}
