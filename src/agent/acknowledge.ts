@@ -62,18 +62,42 @@ export const ackEvents = async (
     await acknowledgeEvents(context, consumer, await context.eventLog.page({ cursor }))
     return {}
   }
-  let after = 0
+  const { lastCursor } = context.eventLog
+  // What this consumer has acknowledged before may still be there for others: it is not gone through again.
+  await eachPage(context, { after: context.eventLog.doneUpTo(consumer), upTo: upTo as number }, page =>
+    acknowledgeEvents(context, consumer, page),
+  )
+  context.eventLog.noteDone(consumer, Math.min(upTo as number, lastCursor))
+  return {}
+}
+
+/** Takes out of the log what waited for a consumer that is not registered any more. */
+export const releaseEvents = (context: AgentContext): Promise<void> =>
+  eachPage(context, { after: 0, upTo: context.eventLog.lastCursor }, page =>
+    acknowledgeEvents(context, undefined, page),
+  )
+
+const eachPage = async (
+  { eventLog }: AgentContext,
+  { after, upTo }: { readonly after: number; readonly upTo: number },
+  work: (page: readonly EventRow[]) => Promise<void>,
+): Promise<void> => {
+  let position = after
   for (;;) {
-    const page = await context.eventLog.page({ upTo: upTo as number, after })
+    const page = await eventLog.page({ upTo, after: position })
     const last = page.at(-1)
-    if (last === undefined) return {}
-    await acknowledgeEvents(context, consumer, page)
-    after = last.cursor
+    if (last === undefined) return
+    await work(page)
+    position = last.cursor
   }
 }
 
 /** Acknowledges events, connection by connection, so that each unit locks one connection only. */
-const acknowledgeEvents = async (context: AgentContext, consumer: string, rows: readonly EventRow[]): Promise<void> => {
+const acknowledgeEvents = async (
+  context: AgentContext,
+  consumer: string | undefined,
+  rows: readonly EventRow[],
+): Promise<void> => {
   const byConnection = new Map<string, EventRow[]>()
   for (const row of rows) {
     const group = byConnection.get(row.connectionId)
@@ -87,14 +111,14 @@ const acknowledgeEvents = async (context: AgentContext, consumer: string, rows: 
 
 const acknowledgeGroup = async (
   context: AgentContext,
-  consumer: string,
+  consumer: string | undefined,
   connectionId: string,
   rows: readonly EventRow[],
   asked?: AskedReceipt,
 ): Promise<void> => {
   // The message is durable, as its event. Whether the event comes again is tied to the answer of this call, so the router need not
   // wait for the commit: after a crash in between, the event is in the log still.
-  if (context.eventLog.isOnlyConsumer(consumer)) tellRouter(context, rows)
+  if (consumer !== undefined && context.eventLog.isOnlyConsumer(consumer)) tellRouter(context, rows)
   const gone = await context.runtime.run({
     name: 'ackMessage',
     locks: [connectionId],
@@ -113,7 +137,7 @@ const acknowledgeGroup = async (
       }
     },
   })
-  context.eventLog.acknowledged(gone, { consumer, rows })
+  context.eventLog.acknowledged(gone, consumer === undefined ? undefined : { consumer, rows })
   tellRouter(context, gone)
   context.inbox.release()
 }

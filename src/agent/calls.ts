@@ -19,6 +19,7 @@ import { countActors, listActors } from './actors.js'
 import { foregroundAgent, getStatistics, resetStatistics, suspendAgent } from './agentOperations.js'
 import { allowConnection } from './allowConnection.js'
 import { type AgentContext, byApplication, type Calling } from './context.js'
+import { listConsumers, registerConsumer, unregisterConsumer } from './consumers.js'
 import { createConnection } from './createConnection.js'
 import { deleteConnection, deleteConnections } from './deleteConnection.js'
 import { toAgentEvent } from './events.js'
@@ -71,31 +72,6 @@ const listConnections: Handlers['listConnections'] = async ({ store, sessions },
   }
 }
 
-const registerConsumer: Handlers['registerConsumer'] = async (context, { consumer, from }) => {
-  const known = context.eventLog.registeredFrom(consumer)
-  const fromCursor = known ?? (await register(context, consumer, from))
-  // Nobody else can acknowledge what came before the first consumer. Repeated calls finish what a kill has interrupted.
-  if (from === 'now' && fromCursor > 0 && context.eventLog.isOnlyConsumer(consumer)) {
-    await ackEvents(context, { consumer, upTo: fromCursor })
-  }
-  return { consumer, from: fromCursor }
-}
-
-const register = async (
-  { eventLog, runtime }: AgentContext,
-  consumer: string,
-  from: 'start' | 'now',
-): Promise<number> => {
-  const fromCursor = from === 'start' ? 0 : eventLog.lastCursor
-  await runtime.run({
-    name: 'registerConsumer',
-    locks: [],
-    compute: () => ({ result: undefined, changes: [eventLog.registration(consumer, fromCursor)] }),
-  })
-  eventLog.registered(consumer, fromCursor)
-  return fromCursor
-}
-
 const readEvents: Handlers['readEvents'] = async ({ eventLog }, { consumer, after, limit, waitMs }) => {
   const acknowledged = eventLog.watch(consumer)
   try {
@@ -134,6 +110,8 @@ export const handlers: Handlers = {
   countActors,
   listActors,
   registerConsumer,
+  unregisterConsumer,
+  listConsumers,
   readEvents,
   ackEvents,
   createUser,
@@ -196,7 +174,7 @@ async function* followEvents(
   { consumer = 'default', after = 0, signal }: EventsOptions = {},
 ): AsyncGenerator<AgentEvent> {
   if (context.eventLog.closed) return
-  await registerConsumer(context, { consumer, from: 'start' }, byApplication)
+  await registerConsumer(context, { consumer, from: 'start' })
   let position = after
   while (signal?.aborted !== true) {
     const acknowledged = context.eventLog.watch(consumer)

@@ -1,6 +1,6 @@
 import { CallError, type DuologueError } from '../errors.js'
 import { eventAcks, eventConsumers, events } from '../store/eventLog.js'
-import { type Change, insert, put, remove, type Store } from '../store/index.js'
+import { type Change, insert, put, remove, removeWhere, type Store } from '../store/index.js'
 import type { Clock } from './clock.js'
 import type { Read } from './unit.js'
 import type { EventRow } from './writer.js'
@@ -33,6 +33,8 @@ export class EventLog {
   #lastCursor: number
   #waiting = new Set<() => void>()
   readonly #consumers = new Map<string, number>()
+  /** Up to where each consumer has acknowledged everything, as far as it was looked at: nothing is ever added there. */
+  readonly #done = new Map<string, number>()
   readonly #options: EventLogOptions
   #unread: number
   #toldFull = false
@@ -98,6 +100,44 @@ export class EventLog {
 
   registered(consumer: string, fromCursor: number): void {
     this.#consumers.set(consumer, fromCursor)
+  }
+
+  /** The changes that forget a consumer, to be committed by the caller after `unregistered`. */
+  unregistration(consumer: string): Change[] {
+    return [remove(eventConsumers, { consumer }), removeWhere(eventAcks, { consumer })]
+  }
+
+  /** From now on nothing waits for this consumer; its readers end with CONSUMER_UNKNOWN. */
+  unregistered(consumer: string): void {
+    this.#consumers.delete(consumer)
+    this.#done.delete(consumer)
+    this.#wakeReaders()
+  }
+
+  /** The registered consumers, with the cursors from which they read. */
+  get consumers(): ReadonlyArray<{ readonly consumer: string; readonly from: number }> {
+    return [...this.#consumers].map(([consumer, from]) => ({ consumer, from }))
+  }
+
+  /** Events that a consumer has not acknowledged. */
+  async unreadBy(consumer: string): Promise<number> {
+    const cursor = { gt: this.#requireConsumer(consumer) }
+    const [there, acknowledged] = await Promise.all([
+      this.#store.count(events, { cursor }),
+      this.#store.count(eventAcks, { cursor, consumer }),
+    ])
+    return Math.max(0, there - acknowledged)
+  }
+
+  /** A cursor up to which this consumer has acknowledged everything. */
+  doneUpTo(consumer: string): number {
+    return this.#done.get(consumer) ?? 0
+  }
+
+  /** Notes that a consumer has acknowledged everything up to a cursor that the log has come to. */
+  noteDone(consumer: string, cursor: number): void {
+    const reached = Math.min(cursor, this.#lastCursor)
+    if (this.#consumers.has(consumer) && reached > this.doneUpTo(consumer)) this.#done.set(consumer, reached)
   }
 
   /** Takes committed events, in cursor order. Readers are told in a later microtask: the committer may still hold locks. */
@@ -184,19 +224,22 @@ export class EventLog {
   }
 
   /**
-   * The changes that acknowledge events for one consumer. An event that every other consumer has acknowledged leaves the log;
-   * `gone` are those. To be called in the load phase of a unit that locks the events' connection, with its `read`: two
-   * consumers that acknowledge at the same moment must see each other.
+   * The changes that acknowledge events for one consumer, or for one that is not registered any more (undefined). An event that every
+   * other consumer has acknowledged leaves the log; `gone` are those. To be called in the load phase of a unit that locks the events'
+   * connection, with its `read`: two consumers that acknowledge at the same moment must see each other.
    */
   async acknowledgement(
-    consumer: string,
+    consumer: string | undefined,
     rows: readonly EventRow[],
     read: Read = (table, query) => this.#store.find(table, query),
   ): Promise<{ readonly changes: Change[]; readonly gone: EventRow[] }> {
-    this.#requireConsumer(consumer)
+    if (consumer !== undefined) this.#requireConsumer(consumer)
     const others = [...this.#consumers].filter(([name]) => name !== consumer)
-    if (others.length === 0)
+    if (others.length === 0) {
+      // What nobody has read waits for the next consumer.
+      if (consumer === undefined) return { changes: [], gone: [] }
       return { changes: rows.map(row => remove(events, { cursor: row.cursor })), gone: [...rows] }
+    }
     const cursor = { in: rows.map(row => row.cursor) }
     const [there, acks] = await Promise.all([
       read(events, { where: { cursor } }),
@@ -208,7 +251,8 @@ export class EventLog {
       const ackedBy = new Set(acks.filter(ack => ack.cursor === row.cursor).map(ack => ack.consumer))
       const needed = others.some(([name, from]) => row.cursor > from && !ackedBy.has(name))
       if (needed) {
-        if (!ackedBy.has(consumer)) changes.push(insert(eventAcks, { cursor: row.cursor, consumer }))
+        if (consumer !== undefined && !ackedBy.has(consumer))
+          changes.push(insert(eventAcks, { cursor: row.cursor, consumer }))
         continue
       }
       gone.push(row)
@@ -230,25 +274,30 @@ export class EventLog {
     waitMs: number,
     signal?: AbortSignal,
   ): Promise<EventRow[]> {
-    const from = Math.max(after, this.#requireConsumer(consumer))
+    const done = Math.max(this.#requireConsumer(consumer), this.doneUpTo(consumer))
+    const looksAtAll = after <= done
     const deadline = this.#clock.now() + waitMs
-    let position = from
+    let position = Math.max(after, done)
+    let left = waitMs
     while (!this.#closed && signal?.aborted !== true) {
       if (this.#failure !== undefined) throw this.#failure
+      this.#requireConsumer(consumer)
       const seen = this.#lastCursor
       // Where others have acknowledged what this consumer has not, whole pages are looked through.
       const page = await this.#read(position, this.#consumers.size > 1 ? Math.max(limit, pageLength) : limit)
-      const unread = await this.#withoutAcknowledged(consumer, page)
-      if (unread.length > 0) return unread.slice(0, limit)
+      const [first, ...rest] = await this.#withoutAcknowledged(consumer, page)
+      if (looksAtAll) this.noteDone(consumer, (first?.cursor ?? (page.at(-1)?.cursor ?? position) + 1) - 1)
+      if (first !== undefined) return [first, ...rest].slice(0, limit)
       const last = page.at(-1)
       if (last !== undefined) {
         position = last.cursor
         continue
       }
-      const left = deadline - this.#clock.now()
+      // Never longer than before: the wall clock may have been set back.
+      left = Math.min(left, deadline - this.#clock.now())
       if (left <= 0) return []
       // What was published while the page was read has woken nobody here.
-      if (this.#lastCursor === seen) await this.#nextEvent(left, signal)
+      if (this.#lastCursor === seen && (await this.#nextEvent(left, signal)) === 'late') left = 0
     }
     return []
   }
@@ -311,18 +360,19 @@ export class EventLog {
     return rows.filter(row => !acked.has(row.cursor))
   }
 
-  #nextEvent(ms: number, signal: AbortSignal | undefined): Promise<void> {
-    if (this.#closed || this.#failure !== undefined || signal?.aborted === true) return Promise.resolve()
+  #nextEvent(ms: number, signal: AbortSignal | undefined): Promise<'late' | 'woken'> {
+    if (this.#closed || this.#failure !== undefined || signal?.aborted === true) return Promise.resolve('woken')
     return new Promise(resolve => {
-      const done = (): void => {
-        this.#waiting.delete(done)
-        signal?.removeEventListener('abort', done)
+      const end = (how: 'late' | 'woken'): void => {
+        this.#waiting.delete(wake)
+        signal?.removeEventListener('abort', wake)
         this.#clock.clearTimeout(timer)
-        resolve()
+        resolve(how)
       }
-      const timer = this.#clock.setTimeout(done, ms)
-      this.#waiting.add(done)
-      signal?.addEventListener('abort', done, { once: true })
+      const wake = (): void => end('woken')
+      const timer = this.#clock.setTimeout(() => end('late'), ms)
+      this.#waiting.add(wake)
+      signal?.addEventListener('abort', wake, { once: true })
     })
   }
 

@@ -53,6 +53,8 @@ describe('B21 the list of asynchronous calls', () => {
     listActors: 'reads',
     listConnections: 'reads',
     registerConsumer: 'changes nothing but the log of this agent',
+    unregisterConsumer: 'changes nothing but the log of this agent',
+    listConsumers: 'reads',
     readEvents: 'reads',
     createUser: 'changes no connection',
     listUsers: 'reads',

@@ -99,8 +99,8 @@ export const agentWorld = (): AgentWorld => {
       }
       // A disk that fails ends the reader, not the log: applications ask again.
       const listenAgain = (error: unknown): Promise<void> => {
-        if (crashed) return Promise.resolve()
         const { code } = error as { code?: string }
+        if (crashed || code === 'CONSUMER_UNKNOWN') return Promise.resolve()
         if (code === 'STORE_WRITE' || code === 'STORE_UNAVAILABLE') return listen().catch(listenAgain)
         throw error
       }

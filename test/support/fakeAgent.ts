@@ -178,6 +178,16 @@ class PlayedAgent {
     return { consumer, from: 0 }
   }
 
+  async unregisterConsumer() {
+    this.called.push('unregisterConsumer')
+    return {}
+  }
+
+  async listConsumers() {
+    this.called.push('listConsumers')
+    return { consumers: [{ consumer: 'default', from: 0, unread: this.log.length }] }
+  }
+
   async readEvents({ after = 0, limit = 100 }: ParamsOf<'readEvents'>) {
     this.called.push('readEvents')
     return { events: this.log.filter(event => event.cursor > after).slice(0, limit) }

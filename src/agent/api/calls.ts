@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { asyncVariants } from './asyncCalls.js'
 import { asyncCall, call } from './call.js'
+import { consumerCalls } from './consumerCalls.js'
 import { inspectionSchema } from './inspection.js'
 import { networkCalls } from './networkCalls.js'
 import { operationCalls } from './operationCalls.js'
@@ -281,6 +282,7 @@ export const directCalls = {
     z.strictObject({ consumer: consumerSchema, from: z.enum(['start', 'now']).default('start') }),
     z.strictObject({ consumer: z.string(), from: cursorSchema }),
   ),
+  ...consumerCalls,
   readEvents: call(
     'The next events of a consumer after a cursor, in commit order; waits up to waitMs when there is none.',
     z.strictObject({
