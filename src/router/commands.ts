@@ -2,17 +2,18 @@
  * What each command does once it is authorized. Row changes are decided by the pure functions of `decisions.ts` over the newest
  * record, and answered after their commit; SEND is answered after the journal has the message.
  */
-import { generateKeyPair, type Random, x25519 } from '../crypto/index.js'
+import { generateKeyPair, type KeyPair, type Random, x25519 } from '../crypto/index.js'
 import type { Bytes } from '../encoding/index.js'
 import { StoreError } from '../errors.js'
 import type { Clock } from '../runtime/clock.js'
 import { maxMessageLength } from '../smp/protocol/clientMessage.js'
 import type { Command } from '../smp/protocol/commands.js'
 import type { NewQueue, NotifierRequest } from '../smp/protocol/newQueue.js'
-import type { Response } from '../smp/protocol/responses.js'
+import type { QueueIds, Response } from '../smp/protocol/responses.js'
 import { commandError, type SmpError } from '../smp/protocol/routerErrors.js'
 import type { RouterSettings } from './config.js'
 import {
+  createdAgain,
   isSecured,
   mayCreate,
   removeLink,
@@ -22,7 +23,7 @@ import {
   setNotifier,
   suspend,
 } from './decisions.js'
-import { createLinks, linkRequest } from './links.js'
+import { createLinks, type LinkRequest, linkRequest } from './links.js'
 import { keyOf } from './messageLog.js'
 import type { Messages } from './messages.js'
 import type { Notifications } from './notifications.js'
@@ -75,6 +76,15 @@ const failed = (error: SmpError): Response => ({ type: 'ERR', error })
 const authError = failed({ type: 'AUTH' })
 const prohibited = failed(commandError('PROHIBITED'))
 
+const idsOf = ({ recipientId, senderId, mode, link }: QueueRecord, dhKey: Bytes): QueueIds => ({
+  type: 'IDS',
+  recipientId,
+  senderId,
+  dhKey,
+  ...(mode === undefined ? {} : { mode }),
+  ...(link === undefined ? {} : { linkId: link.linkId }),
+})
+
 export const createCommands = (options: CommandsOptions): Execute => {
   const { queues, messages, subscriptions, notifications, proxy, settings, clock, random, counters } = options
 
@@ -101,24 +111,33 @@ export const createCommands = (options: CommandsOptions): Execute => {
       const queue = await queues.create(record, wanted?.data)
       if (queue === undefined) {
         // Another try would have the same ids.
-        if (wanted !== undefined) return respond(authError)
+        if (wanted !== undefined) return createAgain(session, command, wanted, own, respond)
         continue
       }
       counters.queuesCreated++
       if (command.subscribe) subscriptions.subscribe(session, queue)
-      return respond({
-        type: 'IDS',
-        recipientId: record.recipientId,
-        senderId: record.senderId,
-        dhKey: own.publicKey,
-        ...(record.mode === undefined ? {} : { mode: record.mode }),
-        ...(record.link === undefined ? {} : { linkId: record.link.linkId }),
-        ...(notifier === undefined
-          ? {}
-          : { notifier: { notifierId: notifier.record.notifierId, dhKey: notifier.dhKey } }),
-      })
+      const notifierIds =
+        notifier === undefined ? {} : { notifier: { notifierId: notifier.record.notifierId, dhKey: notifier.dhKey } }
+      return respond({ ...idsOf(record, own.publicKey), ...notifierIds })
     }
     respond(failed({ type: 'INTERNAL' }))
+  }
+
+  const createAgain = async (
+    session: Subscriber,
+    command: NewQueue,
+    wanted: LinkRequest,
+    own: KeyPair,
+    respond: Request['respond'],
+  ): Promise<void> => {
+    await queues.load([['sender', wanted.senderId]])
+    const queue = queues.get('sender', wanted.senderId)
+    if (queue === undefined || command.notifier !== undefined) return respond(authError)
+    const secret = x25519(own.privateKey, command.dhKey)
+    const record = await queues.change(queue, createdAgain(command.authKey, wanted, secret))
+    if (record === undefined) return respond(authError)
+    if (command.subscribe) subscriptions.subscribe(session, queue)
+    respond(idsOf(record, own.publicKey))
   }
 
   const newNotifier = ({ authKey, dhKey }: NotifierRequest): { record: Notifier; dhKey: Bytes } => {

@@ -6,6 +6,7 @@ import type { LinkData } from '../smp/protocol/fields.js'
 import type { SmpError } from '../smp/protocol/routerErrors.js'
 import { samePublicKey } from './authorize.js'
 import type { RouterSettings } from './config.js'
+import type { LinkRequest } from './links.js'
 import type { Notifier, QueueLink, QueueRecord } from './queue.js'
 import type { Decision } from './queues.js'
 
@@ -63,6 +64,29 @@ export const setLink =
       return gone
     }
     return { answer: undefined, record: { ...record, link }, linkData, taken: authError }
+  }
+
+/**
+ * NEW of a contact address that there is already, by the owner of its key: the answer to the first one was lost, and the link that was prepared
+ * for it must not be. Only then: whoever asks otherwise must not learn which ids are taken.
+ */
+export const createdAgain =
+  (authKey: PublicKey, { link, data }: LinkRequest, rcvDhSecret: Bytes): Decide<QueueRecord | undefined> =>
+  record => {
+    const { link: current, recipientKeys = [], mode } = record ?? {}
+    const [key] = recipientKeys
+    const isSame =
+      record !== undefined &&
+      mode === 'contact' &&
+      current !== undefined &&
+      same(current.linkId, link.linkId) &&
+      same(current.fixedHash, link.fixedHash) &&
+      recipientKeys.length === 1 &&
+      key !== undefined &&
+      samePublicKey(key, authKey)
+    if (!isSame) return { answer: undefined }
+    const again = { ...record, rcvDhSecret }
+    return { answer: again, record: again, linkData: data }
   }
 
 /** LDEL; without a link it changes nothing. */

@@ -2,12 +2,13 @@
 import { randomBytes } from 'node:crypto'
 import * as fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
-import { generateKeyPair } from '../../src/crypto/index.js'
+import { boxSecret, generateKeyPair, x25519 } from '../../src/crypto/index.js'
 import type { Bytes } from '../../src/encoding/index.js'
 import { memoryLog } from '../../src/router/memoryLog.js'
 import type { Command } from '../../src/smp/protocol/commands.js'
 import type { LinkData } from '../../src/smp/protocol/fields.js'
 import type { QueueRequest } from '../../src/smp/protocol/newQueue.js'
+import { openRecipientMessage } from '../../src/smp/protocol/recipientMessage.js'
 import type { QueueIds, Response } from '../../src/smp/protocol/responses.js'
 import { linkSenderId } from '../../src/smp/protocol/shortLinkKeys.js'
 import { openMemoryStore } from '../../src/store/memory.js'
@@ -39,6 +40,7 @@ interface NewLink {
   readonly senderId?: Bytes
   readonly corrId?: Bytes
   readonly key?: AuthKey
+  readonly dhKey?: Bytes
 }
 
 /** NEW with link data: the answer as it is. */
@@ -47,7 +49,7 @@ const create = async (client: TestClient, options: NewLink): Promise<Response> =
   const { senderId = linkSenderId(corrId), linkId = randomBytes(24) } = options
   const request: QueueRequest =
     mode === 'messaging' ? { mode, link: { senderId, data } } : { mode, link: { senderId, linkId, data } }
-  const dhKey = generateKeyPair('x25519').publicKey
+  const { dhKey = generateKeyPair('x25519').publicKey } = options
   const command = { type: 'NEW', authKey: publicOf(key), dhKey, subscribe: true, request } as const
   const [answer] = await client.ask({ command, key, corrId })
   return answer as Response
@@ -115,6 +117,40 @@ describe('B10 NEW with link data', () => {
     expect(errorOf(await create(alice, { mode: 'messaging', corrId }))).toBe('AUTH')
     expect(errorOf(await create(alice, { mode: 'contact', linkId, data: dataOf('stolen') }))).toBe('AUTH')
     expect(told(await lget(alice, linkId))).toBe('fixed data | user data')
+    expect([await store.count(routerQueues), await store.count(routerLinks)]).toEqual([1, 1])
+  })
+
+  it('B10 repeated by the owner of a contact address gives the same ids: its answer was lost, and its link must not be', async () => {
+    const store = openMemoryStore()
+    world = await routerWorld({ queues: store })
+    const dh = generateKeyPair('x25519')
+    const [corrId, linkId, key] = [randomBytes(24), randomBytes(24), authKey()]
+    const asked = { mode: 'contact', corrId, linkId, key, dhKey: dh.publicKey } as const
+    const first = await created(await world.client(), asked)
+    const alice = await world.client()
+    const again = await created(alice, { ...asked, data: dataOf('newer data') })
+    expect([again.ids.recipientId, again.ids.senderId, again.linkId]).toEqual([
+      first.ids.recipientId,
+      first.ids.senderId,
+      first.linkId,
+    ])
+    // Other keys for bodies, as each NEW has its own; the newest hold, and it is the later session that is subscribed.
+    expect(Buffer.compare(again.ids.dhKey, first.ids.dhKey)).not.toBe(0)
+    expect(told(await lget(alice, linkId))).toBe('fixed data | newer data')
+    const bob = await world.client()
+    await bob.one(send('hello'), again.ids.senderId)
+    const { response } = await alice.event()
+    if (response.type !== 'MSG') throw new Error('no message')
+    const secret = boxSecret(x25519(dh.privateKey, again.ids.dhKey))
+    expect(bodyText(openRecipientMessage(secret, response.messageId, response.body))).toBe('hello')
+    for (const other of [
+      { ...asked, key: authKey() },
+      { ...asked, linkId: randomBytes(24) },
+      { ...asked, data: dataOf('user data', 'other fixed data') },
+      { ...asked, mode: 'messaging' as const },
+    ]) {
+      expect(errorOf(await create(bob, other))).toBe('AUTH')
+    }
     expect([await store.count(routerQueues), await store.count(routerLinks)]).toEqual([1, 1])
   })
 
