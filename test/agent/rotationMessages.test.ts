@@ -1,0 +1,187 @@
+/** The messages of a rotation as a peer may say them: wrong ones, repeated ones, late ones. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { generateKeyPair, type KeyPair } from '../../src/crypto/index.js'
+import type { AddedQueue, QueueKey } from '../../src/smp/protocol/agentMessage.js'
+import { parseRouterAddress } from '../../src/smp/protocol/routerAddress.js'
+import { rcvQueues, sndQueues } from '../../src/store/agent/connections.js'
+import { deliveries, sndMessages } from '../../src/store/agent/messages.js'
+import { type TestAgent, textOf } from '../support/agentWorld.js'
+import { type ScriptedRouter, scriptedRouter } from '../support/scriptedRouter.js'
+import { type Invited, type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
+
+let world: ScriptedWorld
+let second: ScriptedRouter
+let alice: TestAgent
+let friend: Invited
+beforeEach(async () => {
+  world = await scriptedWorld()
+  second = await scriptedRouter({ clock: world.clock, network: world.network, host: 'second' })
+  alice = await world.start('alice')
+  friend = await world.befriend(alice)
+  await world.clock.settle()
+})
+afterEach(() => world.close())
+
+const routerOf = ({ address }: ScriptedRouter) => parseRouterAddress(address)
+const inUse = () => {
+  const reply = world.router.queues.find(queue => queue !== friend.queue)
+  if (reply === undefined) throw new Error('no reply queue')
+  return { router: routerOf(world.router), senderId: reply.senderId }
+}
+const { publicKey: dhKey } = generateKeyPair('x25519')
+const queueAt = (senderId: Uint8Array, router = routerOf(second)): AddedQueue['queue'] => ({
+  clientVersions: { min: 1, max: 4 },
+  address: { router, senderId, dhKey },
+})
+const id = (n: number) => Buffer.alloc(24, n)
+const errors = () => alice.events.flatMap(event => (event.type === 'ERR' ? [event.error] : []))
+const switches = () => alice.events.flatMap(event => (event.type === 'SWITCH' ? [event.phase] : []))
+const sndRows = () => alice.store.find(sndQueues, { orderBy: ['createdAt'] })
+const sent = async (type: string): Promise<number> => (await alice.store.find(sndMessages, { where: { type } })).length
+const stillTalks = async (): Promise<void> => {
+  await friend.peer.say('still here')
+  const { body, messageId } = await alice.next('MSG', friend.connectionId)
+  expect(textOf(body)).toBe('still here')
+  await alice.agent.ackMessage({ connectionId: friend.connectionId, messageId })
+}
+
+describe('B71 QADD', () => {
+  it.each<[string, () => AddedQueue]>([
+    ['names no queue that it replaces', () => ({ queue: queueAt(id(1)) })],
+    [
+      'replaces a queue that is not there',
+      () => ({ queue: queueAt(id(1)), replaced: { ...inUse(), senderId: id(9) } }),
+    ],
+    [
+      'names a queue that is used already',
+      () => ({ queue: queueAt(inUse().senderId, inUse().router), replaced: inUse() }),
+    ],
+    [
+      'names a queue of a version that is not spoken here',
+      () => ({ queue: { ...queueAt(id(1)), clientVersions: { min: 90, max: 99 } }, replaced: inUse() }),
+    ],
+  ])('B71 that %s is a queue error and changes nothing', async (reason, added) => {
+    const before = await sndRows()
+    await friend.peer.say({ type: 'QADD', queues: [added()] })
+    await world.clock.settle()
+    expect(errors()).toMatchObject([{ code: 'AGENT_QUEUE', message: `QADD ${reason}` }])
+    expect(await sndRows()).toEqual(before)
+    expect(switches()).toEqual([])
+    await stillTalks()
+  })
+
+  it('B71 said again with another queue: the last one counts, and nothing of the one before is left', async () => {
+    await friend.peer.say({ type: 'QADD', queues: [{ queue: queueAt(id(1)), replaced: inUse() }] })
+    await world.clock.settle()
+    await friend.peer.say({ type: 'QADD', queues: [{ queue: queueAt(id(2)), replaced: inUse() }] })
+    await world.clock.settle()
+    const rows = await sndRows()
+    expect(rows.filter(({ replaces }) => replaces !== null)).toMatchObject([{ sndId: id(2) }])
+    expect(rows).toHaveLength(2)
+    expect(switches()).toEqual(['started', 'confirmed', 'started', 'confirmed'])
+    // QUSE of the first one comes too late.
+    await friend.peer.say({
+      type: 'QUSE',
+      queues: [{ queue: { router: routerOf(second), senderId: id(1) }, primary: true }],
+    })
+    await world.clock.settle()
+    expect(errors()).toMatchObject([{ code: 'AGENT_QUEUE', message: 'QUSE names a queue that is not being added' }])
+    expect(switches()).not.toContain('secured')
+  })
+
+  it('B71 B76 said again with the same queue: QKEY is said again, with the same keys', async () => {
+    world.router.react = ({ command, session }) =>
+      command.type === 'SEND' && session.channel.remoteAddress === 'alice' ? 'lose' : undefined
+    const added = { queue: queueAt(id(1)), replaced: inUse() }
+    await friend.peer.say({ type: 'QADD', queues: [added] })
+    await world.clock.settle()
+    const before = await sndRows()
+    await friend.peer.say({ type: 'QADD', queues: [added] })
+    await world.clock.settle()
+    expect(await sndRows()).toEqual(before)
+    expect(await sent('QKEY')).toBe(2)
+    expect(switches()).toEqual(['started'])
+    expect(errors()).toEqual([])
+  })
+})
+
+describe('B78 QUSE', () => {
+  it('B78 of a queue that nobody has offered is a queue error; of the one in use it says nothing new', async () => {
+    await friend.peer.say({
+      type: 'QUSE',
+      queues: [{ queue: { router: routerOf(second), senderId: id(1) }, primary: true }],
+    })
+    await world.clock.settle()
+    expect(errors()).toMatchObject([{ code: 'AGENT_QUEUE', message: 'QUSE names a queue that is not being added' }])
+    await friend.peer.say({ type: 'QUSE', queues: [{ queue: inUse(), primary: true }] })
+    await world.clock.settle()
+    expect(errors()).toHaveLength(1)
+    expect(switches()).toEqual([])
+    expect(await alice.store.find(deliveries, {})).toEqual([])
+    await stillTalks()
+  })
+})
+
+describe('B72 QKEY', () => {
+  /** Alice switches; the new queue is made and offered. */
+  const offered = async () => {
+    await alice.agent.switchConnection({ connectionId: friend.connectionId, router: second.address })
+    await world.until(() => switches().includes('started'), 'QADD')
+    const [queue] = second.queues
+    if (queue === undefined) throw new Error('no new queue')
+    return queue
+  }
+  const keyFor = (senderId: Uint8Array, keys: KeyPair, router = routerOf(second)): QueueKey => ({
+    queue: { clientVersion: 4, address: { router, senderId, dhKey } },
+    key: { algorithm: 'ed25519', raw: keys.publicKey },
+  })
+  const keys = generateKeyPair('ed25519')
+  const others = generateKeyPair('ed25519')
+  const say = async (key: QueueKey): Promise<void> => {
+    await friend.peer.say({ type: 'QKEY', queues: [key] })
+    await world.clock.settle()
+  }
+  const freshRow = async () => (await alice.store.find(rcvQueues, {})).find(({ replaces }) => replaces !== null)
+
+  it('B72 for a queue that is not there, or one that replaces none, is a queue error, during a switch and without one', async () => {
+    const own = friend.queue.senderId
+    await say(keyFor(id(1), keys))
+    await say(keyFor(own, keys, routerOf(world.router)))
+    await offered()
+    await say(keyFor(id(1), keys))
+    await say(keyFor(own, keys, routerOf(world.router)))
+    const [unknown, unused] = ['QKEY names a queue that is not there', 'QKEY for a queue that is not used']
+    expect(errors().map(({ message }) => message)).toEqual([unknown, unused, unknown, unused])
+    expect(await freshRow()).toMatchObject({ senderKey: null, status: 'new' })
+    expect(second.all('KEY')).toEqual([])
+    await stillTalks()
+  })
+
+  it('B72 B76 said again with the same key changes nothing, while the queue is being secured and after', async () => {
+    const { senderId } = await offered()
+    second.react = ({ command }) => (command.type === 'KEY' ? 'hold' : undefined)
+    await say(keyFor(senderId, keys))
+    const before = await freshRow()
+    await say(keyFor(senderId, keys))
+    expect(await freshRow()).toEqual(before)
+    expect(switches()).toEqual(['started', 'confirmed'])
+    second.react = () => undefined
+    for (const held of second.all('KEY')) second.release(held)
+    await world.until(() => switches().includes('secured'), 'QUSE')
+    await say(keyFor(senderId, keys))
+    expect(second.all('KEY')).toHaveLength(1)
+    expect(switches()).toEqual(['started', 'confirmed', 'secured'])
+    expect(errors()).toEqual([])
+  })
+
+  it('B72 with another key, once the queue is secured, is a queue error, and the first key stays', async () => {
+    const { senderId } = await offered()
+    await say(keyFor(senderId, keys))
+    await world.until(() => switches().includes('secured'), 'QUSE')
+    const before = await freshRow()
+    await say(keyFor(senderId, others))
+    expect(errors()).toMatchObject([{ code: 'AGENT_QUEUE' }])
+    expect(await freshRow()).toEqual(before)
+    expect(second.all('KEY')).toHaveLength(1)
+  })
+})
