@@ -323,7 +323,6 @@ export class Deliveries {
       .catch((error: unknown) => {
         const { code } = asDuologueError(error)
         this.#context.log.error({ code, connectionId: item.delivery.connectionId }, 'a delivery could not be completed')
-        this.#reset(memory)
         this.#context.clock.setTimeout(() => this.wake(queueId, undefined), this.#context.config.fastRetry.initial)
       })
       .finally(() => memory.completing.delete(completion))

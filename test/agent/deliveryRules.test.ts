@@ -9,10 +9,10 @@ import { sndQueues } from '../../src/store/agent/connections.js'
 import { deliveries, sndMessages } from '../../src/store/agent/messages.js'
 import { insert } from '../../src/store/index.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
-import { errorAnswer } from '../support/scriptedRouter.js'
+import { errorAnswer, type SeenCommand } from '../support/scriptedRouter.js'
 import { type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
 import { storeWaiting } from '../support/storedMessages.js'
-import { commitGate } from '../support/storeFaults.js'
+import { beforeCommits, brokenDisk, commitGate, touches } from '../support/storeFaults.js'
 
 const minute = 60_000
 const hour = 60 * minute
@@ -387,6 +387,36 @@ describe('B44 B48 what the router’s OK means for the other types', () => {
     expect(sends().length - before).toBe(2)
     gate.open()
     await world.until(() => told('SENT').length === 6, 'SENT of all')
+  })
+
+  it('B48 while the disk refuses what was delivered, messages go out once; later once more, and each is told of and read once', async () => {
+    await connect()
+    await restart()
+    let broken = true
+    beforeCommits(alice.store, changes => {
+      if (broken && touches(changes, deliveries, 'remove')) throw brokenDisk()
+    })
+    answerSends('hold')
+    for (const body of ['one', 'two', 'three']) await send(body)
+    await world.clock.settle()
+    const before = sends().length
+    answerSends(undefined)
+    world.router.release(sends().at(-1) as SeenCommand)
+    await world.clock.advance(defaultConfig.fastRetry.initial - 1)
+    expect(sends().length - before).toBe(2)
+    expect(told('SENT')).toEqual([])
+    broken = false
+    await world.until(() => told('SENT').length === 3, 'SENT of all')
+    await world.clock.advance(minute)
+    expect(sends().length - before).toBe(5)
+    expect(told('SENT', 'MERR', 'MERRS')).toHaveLength(3)
+    for (const body of ['one', 'two', 'three']) {
+      const { connectionId, messageId, body: got, integrity } = await bob.next('MSG')
+      expect([textOf(got), integrity]).toEqual([body, { result: 'ok' }])
+      await bob.agent.ackMessage({ connectionId, messageId })
+    }
+    await world.clock.advance(minute)
+    expect(bob.events.filter(({ type }) => type === 'MSG' || type === 'RSYNC' || type === 'ERR')).toHaveLength(3)
   })
 
   it('B44 every type of message is covered by these tests or by those of the handshake', () => {
