@@ -178,5 +178,5 @@ export const usedSwitch = (
   queue: SenderQueue | undefined,
 ): SndSwitch | undefined => {
   const fresh = queue === undefined ? undefined : named(sndQueuesOf(state, connection.connectionId), queue)
-  return fresh === undefined || fresh.replaces === null ? undefined : sndSwitchTo(state, connection, fresh)
+  return fresh === undefined ? undefined : sndSwitchTo(state, connection, fresh)
 }

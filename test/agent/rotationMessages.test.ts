@@ -103,6 +103,17 @@ describe('B71 QADD', () => {
     expect(switches()).toEqual(['started'])
     expect(errors()).toEqual([])
   })
+
+  it('B71 that names the queue in use while another one is being added is a queue error too', async () => {
+    await friend.peer.say({ type: 'QADD', queues: [{ queue: queueAt(id(1)), replaced: inUse() }] })
+    await world.clock.settle()
+    const { senderId, router } = inUse()
+    await friend.peer.say({ type: 'QADD', queues: [{ queue: queueAt(senderId, router), replaced: inUse() }] })
+    await world.clock.settle()
+    expect(errors()).toMatchObject([{ code: 'AGENT_QUEUE', message: 'QADD names a queue that is used already' }])
+    expect(switches()).toEqual(['started', 'confirmed'])
+    expect(await sndRows()).toHaveLength(2)
+  })
 })
 
 describe('B78 QUSE', () => {
