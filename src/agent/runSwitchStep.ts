@@ -12,7 +12,7 @@ import type { AgentContext } from './context.js'
 import { errorFact } from './events.js'
 import { abandonQueue, queueCreated } from './queues.js'
 import { decideRcvSwitch, droppedWake, rcvSwitchTo } from './rcvSwitch.js'
-import { eventOf, findConnection, findRcvQueue, isDeleted, type RcvQueueRow } from './rows.js'
+import { eventOf, findConnection, findRcvQueue, type RcvQueueRow } from './rows.js'
 import { makeQueue, senderKeys } from './runHandshakeStep.js'
 
 /** Commands of a queue rotation at the party that receives. */
@@ -105,7 +105,7 @@ const endSwitchStep = (
     compute: (state): Outcome<boolean> => {
       const connection = findConnection(state, command.connectionId)
       const row = findRcvQueue(state, command.connectionId, queueId)
-      if (connection === undefined || isDeleted(connection) || row === undefined) return { result: false }
+      if (connection === undefined || row === undefined) return { result: false }
       const fresh = how.fresh?.(row) ?? row
       const rotation = rcvSwitchTo(state, connection, fresh)
       if (rotation === undefined) return { result: false }

@@ -34,7 +34,7 @@ export const ratchetWorks = (
   const told = follow(decision, { notifySync: () => ({ events: [syncEvent(connection, decision.to)] }) })
   const effects = { ...told, changes: [...syncChange(connection, decision), ...told.changes] }
   const after = { ...connection, ratchetSync: decision.to }
-  if (decision.from === decision.to || decision.to !== 'ok') return { connection: after, effects }
+  if (decision.to !== 'ok') return { connection: after, effects }
   const ready = before.snd === undefined ? sayReady(state, after, connection.lastExternalId - 1) : { changes: [] }
   return next(next({ connection: after, effects }, ready), row => syncEnded(context, state, row))
 }

@@ -1,9 +1,15 @@
 /** What the routers of both queues answer to the sender in the middle of a rotation. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { sndQueues } from '../../src/store/agent/connections.js'
+import { rcvQueues, sndQueues } from '../../src/store/agent/connections.js'
 import { deliveries, sndMessages } from '../../src/store/agent/messages.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
-import { errorAnswer, type ScriptedRouter, scriptedRouter, type SeenCommand } from '../support/scriptedRouter.js'
+import {
+  errorAnswer,
+  type Reaction,
+  type ScriptedRouter,
+  scriptedRouter,
+  type SeenCommand,
+} from '../support/scriptedRouter.js'
 import { type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
 
 const minute = 60_000
@@ -201,5 +207,45 @@ describe('B78 one message that waits for both queues', () => {
     ])
     expect(told('SENT')).toEqual([])
     expect(await bob.store.find(deliveries, { where: { messageId: { in: [first ?? 0, ...rest] } } })).toEqual([])
+  })
+})
+
+describe('B74 the old queue is to be deleted', () => {
+  const rotated = async (answer: Reaction): Promise<void> => {
+    world.router.react = ({ command, session }) =>
+      command.type === 'DEL' && session.channel.remoteAddress === 'alice' ? answer : undefined
+    await alice.agent.switchConnection({ connectionId: aliceId, router: second.address })
+    await world.until(() => world.router.all('DEL').length > 0, 'DEL')
+    await world.clock.settle()
+  }
+  const completed = () => switches(alice).includes('completed')
+  const errors = () => alice.events.flatMap(event => (event.type === 'ERR' ? [event.error.code] : []))
+
+  it('B74 its router has it no more (AUTH): the switch is complete, and nothing else is told', async () => {
+    await rotated(errorAnswer('AUTH'))
+    expect(completed()).toBe(true)
+    expect(errors()).toEqual([])
+    expect(await alice.store.find(rcvQueues, {})).toMatchObject([{ router: second.address, primary: true }])
+  })
+
+  it('B74 its router refuses for good: the switch is complete, ERR tells of the queue that is left', async () => {
+    await rotated(errorAnswer('LARGE_MSG'))
+    expect(completed()).toBe(true)
+    expect(errors()).toEqual(['LARGE_MSG'])
+    expect(await alice.store.find(rcvQueues, {})).toMatchObject([{ router: second.address, primary: true }])
+  })
+
+  it('B74 its router does not answer: the switch waits, both queues are read, and it is complete when the router is back', async () => {
+    await rotated('lose')
+    await world.clock.advance(5 * minute)
+    expect(completed()).toBe(false)
+    expect(await alice.store.find(rcvQueues, { where: { primary: true } })).toMatchObject([{ router: second.address }])
+    answersOnce()
+    await world.until(completed, 'the switch')
+    // The old router is not needed any more.
+    const before = world.router.all('SUB').length
+    for (const link of world.network.links({ from: 'alice', place: world.router.place })) link.cut()
+    await world.clock.advance(minute)
+    expect(world.router.all('SUB')).toHaveLength(before)
   })
 })

@@ -3,10 +3,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { generateKeyPair, type KeyPair } from '../../src/crypto/index.js'
 import type { AddedQueue, QueueKey } from '../../src/smp/protocol/agentMessage.js'
 import { parseRouterAddress } from '../../src/smp/protocol/routerAddress.js'
-import { rcvQueues, sndQueues } from '../../src/store/agent/connections.js'
+import { commands, rcvQueues, sndQueues } from '../../src/store/agent/connections.js'
 import { deliveries, sndMessages } from '../../src/store/agent/messages.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
-import { type ScriptedRouter, scriptedRouter } from '../support/scriptedRouter.js'
+import { errorAnswer, type ScriptedRouter, scriptedRouter } from '../support/scriptedRouter.js'
 import { type Invited, type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
 
 let world: ScriptedWorld
@@ -195,4 +195,69 @@ describe('B72 QKEY', () => {
     expect(await freshRow()).toEqual(before)
     expect(second.all('KEY')).toHaveLength(1)
   })
+})
+
+describe('B75 B77 an aborted switch', () => {
+  const start = () => alice.agent.switchConnection({ connectionId: friend.connectionId, router: second.address })
+  const abort = () => alice.agent.abortSwitch({ connectionId: friend.connectionId })
+  const onlyOldIsLeft = async (): Promise<void> => {
+    expect(await alice.store.find(rcvQueues, {})).toMatchObject([{ switchStatus: null, primary: true, replaces: null }])
+    expect(await alice.store.find(commands, {})).toEqual([])
+    await stillTalks()
+  }
+
+  it('B75 while its router is making the new queue: that is deleted as soon as it is known', async () => {
+    second.react = ({ command }) => (command.type === 'NEW' ? 'hold' : undefined)
+    await start()
+    await world.clock.settle()
+    await abort()
+    second.react = () => undefined
+    for (const held of second.all('NEW')) second.release(held)
+    await world.clock.settle()
+    expect(second.queues).toEqual([])
+    expect(second.all('DEL')).toHaveLength(1)
+    await onlyOldIsLeft()
+  })
+
+  it('B77 the connection is deleted while the router is making the new queue: that is deleted too', async () => {
+    second.react = ({ command }) => (command.type === 'NEW' ? 'hold' : undefined)
+    await start()
+    await world.clock.settle()
+    await alice.agent.deleteConnection({ connectionId: friend.connectionId })
+    await world.clock.settle()
+    for (const held of second.all('NEW')) second.release(held)
+    await world.clock.settle()
+    expect(second.queues).toEqual([])
+  })
+
+  it('B75 while its router is away: nothing is left that waits for it', async () => {
+    world.network.setReachable(second.place, 'refuses')
+    await start()
+    await world.clock.advance(10_000)
+    await abort()
+    await world.clock.advance(600_000)
+    await onlyOldIsLeft()
+    world.network.setReachable(second.place, 'answers')
+    await world.clock.advance(600_000)
+    expect(second.seen).toEqual([])
+  })
+
+  it.each(['refuses', 'is given up'])(
+    'B75 B77 its router %s when the new queue is to be deleted: that is forgotten, and not subscribed any more',
+    async how => {
+      await start()
+      await world.until(() => switches().includes('started'), 'QADD')
+      second.react = ({ command }) =>
+        command.type === 'DEL' ? (how === 'refuses' ? errorAnswer('LARGE_MSG') : 'lose') : undefined
+      await abort()
+      await world.clock.settle()
+      if (how === 'is given up') await alice.agent.abandonRouter({ address: second.address })
+      await world.clock.settle()
+      await onlyOldIsLeft()
+      for (const link of world.network.links({ place: second.place })) link.cut()
+      await world.clock.advance(600_000)
+      expect(second.all('SUB')).toEqual([])
+      expect(alice.events.filter(({ type }) => type === 'DOWN')).toEqual([])
+    },
+  )
 })
