@@ -1,0 +1,57 @@
+import type { Application } from './application.js'
+import type { Action, Kind, Side } from './plan.js'
+
+export type How = Extract<Action, { do: 'say' }>['how']
+
+/** One side of a connection, as its application knows it. */
+export class End {
+  readonly pair: Pair
+  readonly side: Side
+  readonly app: Application
+  connectionId: string | undefined
+  deleted = false
+  /** What is still to be said. */
+  readonly wanted: Array<{ readonly body: string; readonly how: How }> = []
+  said = 0
+  speaking = false
+
+  constructor(pair: Pair, side: Side, app: Application) {
+    this.pair = pair
+    this.side = side
+    this.app = app
+  }
+
+  get other(): End {
+    return this.side === 'a' ? this.pair.b : this.pair.a
+  }
+
+  get connected(): boolean {
+    return this.connectionId !== undefined && this.app.complete.has(this.connectionId)
+  }
+}
+
+/** Two applications that become connected. */
+export class Pair {
+  readonly id: number
+  readonly kind: Kind
+  readonly pq: boolean
+  readonly a: End
+  readonly b: End
+  link: string | undefined
+  /** The contact address by which the two met. */
+  addressId: string | undefined
+  /** One of the ends was deleted, or the handshake failed: nothing is promised any more. */
+  over = false
+
+  constructor(id: number, { kind, pq }: { readonly kind: Kind; readonly pq: boolean }, a: Application, b: Application) {
+    this.id = id
+    this.kind = kind
+    this.pq = pq
+    this.a = new End(this, 'a', a)
+    this.b = new End(this, 'b', b)
+  }
+
+  end(side: Side): End {
+    return this[side]
+  }
+}
