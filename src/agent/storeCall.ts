@@ -81,8 +81,8 @@ const encodeParams = (params: object): Buffer =>
  */
 export const decodeParams = (name: DirectCallName, secret: Uint8Array, key: string): object => {
   const schema = directCalls[name].params
-  const given = JSON.parse(Buffer.from(secret).toString('utf8')) as Given
-  const parsed = schema.safeParse(withKey(name, given, key))
+  const given = storedParams(secret)
+  const parsed = schema.safeParse(given === undefined ? undefined : withKey(name, given, key))
   if (parsed.success) return parsed.data
   throw new CallError('CMD_PARAMS', parsed.error.issues[0]?.message ?? 'wrong parameters', { field: name })
 }
@@ -91,6 +91,16 @@ interface Given {
   readonly idempotencyKey?: string
   /** Of sendMessages: each has a key of its own. */
   readonly items?: ReadonlyArray<{ readonly idempotencyKey?: string }>
+}
+
+/** Undefined for bytes that are no object in JSON. */
+const storedParams = (secret: Uint8Array): Given | undefined => {
+  try {
+    const given: unknown = JSON.parse(Buffer.from(secret).toString('utf8'))
+    return typeof given === 'object' && given !== null && !Array.isArray(given) ? given : undefined
+  } catch {
+    return undefined
+  }
 }
 
 const withKey = (name: DirectCallName, given: Given, key: string): Given => {
