@@ -181,6 +181,7 @@ export class Deliveries {
   /** Forgets a deleted queue; what is on its way finds its rows gone. */
   forget(queueId: string): void {
     this.#memories.delete(queueId)
+    this.#context.contestedQueues.delete(queueId)
   }
 
   /** The workers that run now. */

@@ -25,8 +25,8 @@ export class Inbox {
   readonly #contextOf: () => AgentContext
   /** By connection and number: messages that the application must acknowledge. */
   readonly #kept = new Map<string, Unacknowledged>()
-  /** ACKs held back while the event log is full: receiving stops before an event is ever dropped. */
-  readonly #heldBack = new Set<Unacknowledged>()
+  /** By queue: ACKs held back while the event log is full: receiving stops before an event is ever dropped. */
+  readonly #heldBack = new Map<string, Unacknowledged>()
   /** Messages that came while the agent is suspended: at most one per queue. */
   #arrived: DeliveredMessage[] = []
   /** Messages of a rotation that others come before. */
@@ -101,16 +101,17 @@ export class Inbox {
 
   /** Sends the ACKs that were held back, when there is room again. */
   release(): void {
-    for (const message of this.#heldBack) {
+    for (const [queueId, message] of this.#heldBack) {
       if (this.#context.eventLog.isFull) return
-      this.#heldBack.delete(message)
+      this.#heldBack.delete(queueId)
       this.#sendAck(message, 0)
     }
   }
 
   /** Forgets the messages of a deleted connection. */
   forget(connectionId: string): void {
-    for (const [key, { queue }] of this.#kept) if (queue.connectionId === connectionId) this.#kept.delete(key)
+    for (const messages of [this.#kept, this.#heldBack])
+      for (const [key, { queue }] of messages) if (queue.connectionId === connectionId) messages.delete(key)
     this.#held?.forget(connectionId)
   }
 
@@ -170,7 +171,7 @@ export class Inbox {
   #sendAck(message: Unacknowledged, attempt: number): void {
     if (this.#closed) return
     if (this.#context.eventLog.isFull) {
-      this.#heldBack.add(message)
+      this.#heldBack.set(message.queue.queueId, message)
       return
     }
     void this.#ack(message, attempt)

@@ -35,6 +35,7 @@ import { agentSuspended, type Operating, Operations } from './operations.js'
 import { checkOptions, configOf, networkConfigOf } from './options.js'
 import type { QueuedDelivery } from './outgoing.js'
 import { PrivateRouting } from './privateRouting.js'
+import { Publisher } from './publisher.js'
 import { BackupWatch } from './restoredBackup.js'
 import { Routers } from './routers.js'
 import { eventOf, type RcvQueueRow } from './rows.js'
@@ -168,11 +169,8 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
   const users = await Users.open(store, clock.now())
   const statistics =
     options.background === true ? Statistics.empty(clock.now()) : await Statistics.open(store, clock.now())
-  const publish = (event: NewEvent): void => {
-    runtime
-      .run({ name: 'event', internal: true, locks: [], compute: () => ({ result: undefined, events: [event] }) })
-      .catch((error: unknown) => log.error({ code: asDuologueError(error).code, type: event.type }, 'event not stored'))
-  }
+  const publisher = new Publisher({ runtime, clock, log, retryMs: config.fastRetry.initial })
+  const publish = (event: NewEvent): void => publisher.publish(event)
   const connect = (router: string, connectTimeoutMs: number, signal?: AbortSignal): Promise<RouterSession> =>
     connectRouter({
       dialer,

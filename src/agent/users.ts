@@ -184,10 +184,14 @@ export const deleteConnectionsOf = async (context: AgentContext, userId: number,
     })
     const last = page.at(-1)
     if (last === undefined) return
-    for (const { connectionId } of page) {
-      if (atRouters) await deleteConnection(context, { connectionId, waitDelivery: false }, byApplication)
-      else await forgetConnection(context, connectionId)
-    }
+    // Together, so that the writer merges their commits.
+    await Promise.all(
+      page.map(({ connectionId }) =>
+        atRouters
+          ? deleteConnection(context, { connectionId, waitDelivery: false }, byApplication)
+          : forgetConnection(context, connectionId),
+      ),
+    )
     after = last.connectionId
   }
 }
@@ -208,16 +212,33 @@ const forgetConnection = async (context: AgentContext, connectionId: string): Pr
 
 /** A deleted user goes with its last connection. */
 export const removeUserIfEmpty = async (context: AgentContext, userId: number): Promise<void> => {
-  if (context.users.find(userId)?.deleted !== true) return
-  const removed = await context.runtime.run({
+  const row = context.users.find(userId)
+  if (row?.deleted !== true) return
+  const removing = removeEmptyUser(context, userId).catch((error: unknown) => {
+    // The user is there still, and the next cleanup comes back to it.
+    context.users.set(row)
+    throw error
+  })
+  if (!(await removing)) return
+  context.routers.set(userId, [])
+  context.sessions.removeUser(userId)
+}
+
+const removeEmptyUser = (context: AgentContext, userId: number): Promise<boolean> =>
+  context.runtime.run({
     name: 'deleteUser.end',
     internal: true,
     locks: [],
-    load: read => read(connections, { where: { userId }, limit: 1 }),
-    compute: (_state, left): Outcome<boolean> => {
+    load: async read => ({
+      left: await read(connections, { where: { userId }, limit: 1 }),
+      stored: await read(users, { where: { userId } }),
+    }),
+    compute: (_state, { left, stored }): Outcome<boolean> => {
       if (left.length > 0 || context.users.find(userId)?.deleted !== true) return { result: false }
       // Forgotten before the commit: the end of a user is told once.
       context.users.forget(userId)
+      // A commit that was not answered has taken place.
+      if (stored.length === 0) return { result: true }
       return {
         result: true,
         changes: [
@@ -229,10 +250,6 @@ export const removeUserIfEmpty = async (context: AgentContext, userId: number): 
       }
     },
   })
-  if (!removed) return
-  context.routers.set(userId, [])
-  context.sessions.removeUser(userId)
-}
 
 /** setConnectionUser: only while nobody has joined, since the routers know established connections by their user’s sessions. */
 export const setConnectionUser = async (

@@ -1,12 +1,15 @@
 /** The event log as applications use it: slow readers, several readers, acknowledgements, restarts, a bound. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { silentLogger } from '../../src/agent/context.js'
 import { type Agent, type AgentEvent, openAgent } from '../../src/agent/index.js'
+import { Publisher } from '../../src/agent/publisher.js'
+import type { Runtime } from '../../src/runtime/runtime.js'
 import { rcvMessages } from '../../src/store/agent/messages.js'
 import { eventAcks, eventConsumers, events } from '../../src/store/eventLog.js'
 import { put, remove } from '../../src/store/index.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
 import { type Invited, type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
-import { commitGate } from '../support/storeFaults.js'
+import { beforeCommits, brokenDisk, commitGate } from '../support/storeFaults.js'
 
 let world: ScriptedWorld
 let alice: TestAgent
@@ -205,6 +208,67 @@ describe('a bound on unread events', () => {
     await alice.next('SENT')
     await alice.agent.ackEvents({ upTo: 100 })
     expect(textOf((await alice.next('MSG')).body)).toBe('one')
+  })
+})
+
+describe('a bound on unread events, reached for long', () => {
+  it('a message that routers deliver again with each session is acknowledged once when there is room', async () => {
+    alice = await world.start('alice', { config: { maxUnreadEvents: 2 } })
+    const { peer } = await world.befriend(alice)
+    await peer.say({ type: 'EREADY', lastDecryptedId: 1 })
+    for (let times = 0; times < 5; times++) {
+      world.cut('alice')
+      await world.clock.advance(10_000)
+    }
+    const before = acks()
+    await alice.agent.ackEvents({ upTo: 1_000 })
+    await world.clock.advance(1_000)
+    expect(acks()).toBe(before + 1)
+  })
+})
+
+describe('events that belong to no unit of work', () => {
+  it('UP and DOWN are told in their order when the disk works again', async () => {
+    alice = await world.start('alice')
+    const { connectionId } = await world.befriend(alice)
+    let broken = true
+    beforeCommits(alice.store, () => {
+      if (broken) throw brokenDisk()
+    })
+    world.cut('alice')
+    await world.clock.advance(600_000)
+    broken = false
+    await world.clock.advance(10_000)
+    const told = alice.events.filter(({ type }) => type === 'UP' || type === 'DOWN')
+    expect(told).toMatchObject([
+      { type: 'DOWN', connectionIds: [connectionId] },
+      { type: 'UP', connectionIds: [connectionId] },
+    ])
+  })
+
+  it('what waits for the disk is bounded', async () => {
+    const clock = world.clock
+    const dropped: string[] = []
+    let stored = 0
+    let fails = true
+    const publisher = new Publisher({
+      clock,
+      retryMs: 2_000,
+      log: { ...silentLogger, error: (_facts, text) => void dropped.push(text) },
+      runtime: {
+        run: async (unit: { compute(): { events: readonly unknown[] } }) => {
+          if (fails) throw brokenDisk()
+          stored += unit.compute().events.length
+        },
+      } as unknown as Runtime,
+    })
+    const event = { network: 'simplex', userId: 1, connectionId: '', type: 'UP', payload: {} }
+    for (let index = 0; index < 10_003; index++) publisher.publish(event)
+    expect(dropped.filter(text => text.includes('too many'))).toHaveLength(3)
+    await clock.advance(10_000)
+    fails = false
+    await clock.advance(2_000)
+    expect(stored).toBe(10_000)
   })
 })
 

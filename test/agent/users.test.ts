@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Router } from '../../src/router/router.js'
+import { users } from '../../src/store/agent/users.js'
 import { type AgentWorld, agentWorld, type TestAgent, textOf } from '../support/agentWorld.js'
+import { beforeCommits, brokenDisk, recordCommits, touches } from '../support/storeFaults.js'
 
 let world: AgentWorld
 let router: Router
@@ -107,6 +109,31 @@ describe('users', () => {
     await alice.next('DEL_USER')
     expect((await alice.agent.listConnections({})).connections).toEqual([])
     expect(alice.events.map(event => event.type)).not.toContain('DEL_CONN')
+  })
+
+  it('B22 the end of a user that the disk refuses is tried again with the next cleanup, and told once', async () => {
+    const { userId } = await alice.agent.createUser({})
+    let fails = true
+    beforeCommits(alice.store, changes => {
+      if (fails && touches(changes, users, 'remove')) throw brokenDisk()
+    })
+    await expect(alice.agent.deleteUser({ userId })).rejects.toMatchObject({ code: 'STORE_WRITE' })
+    fails = false
+    await alice.next('DEL_USER')
+    await world.clock.advance(1_000_000)
+    expect(alice.events.filter(({ type }) => type === 'DEL_USER')).toHaveLength(1)
+    expect(await alice.store.count(users, { userId })).toBe(0)
+  })
+
+  it('B22 a user with many connections is deleted in few commits', async () => {
+    const { userId } = await alice.agent.createUser({})
+    const { link } = await bob.agent.createConnection({})
+    for (let index = 0; index < 50; index++) await alice.agent.prepareConnectionToJoin({ userId, link })
+    const commits = recordCommits(alice.store)
+    await alice.agent.deleteUser({ userId })
+    expect(commits.length).toBeLessThan(10)
+    await alice.next('DEL_USER')
+    expect(alice.events.filter(({ type }) => type === 'DEL_CONN')).toHaveLength(50)
   })
 
   it('B22 a deletion that a kill has interrupted goes on after the restart', async () => {

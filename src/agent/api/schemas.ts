@@ -13,12 +13,15 @@ const textSchema = z.string().refine(text => !/[\uD800-\uDFFF]/u.test(text), 'no
  * The result of parsing is always bytes.
  */
 export const bodySchema = z
-  .union([
-    z.custom<Uint8Array>(value => value instanceof Uint8Array),
-    textSchema,
-    z.strictObject({ text: textSchema }),
-    z.strictObject({ base64: z.base64() }),
-  ])
+  .union(
+    [
+      z.custom<Uint8Array>(value => value instanceof Uint8Array),
+      textSchema,
+      z.strictObject({ text: textSchema }),
+      z.strictObject({ base64: z.base64() }),
+    ],
+    'not a body: bytes, well-formed text, {"text": …} or {"base64": …}',
+  )
   .transform((body): Uint8Array => {
     if (body instanceof Uint8Array) return body
     if (typeof body === 'string') return utf8.encode(body)
