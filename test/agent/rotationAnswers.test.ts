@@ -112,7 +112,7 @@ describe('B77 the router of the new queue refuses it for good', () => {
     const got = reading()
     const waiting = await usedByBoth(['one', 'two'], { old: () => 'hold', fresh: () => 'hold' })
     world.router.react = seen => (isToOld(seen) ? 'lose' : undefined)
-    const one = world.router.seen.filter(isToOld).at(-1) as SeenCommand
+    const one = world.router.seen.findLast(isToOld) as SeenCommand
     world.router.release(one)
     await world.until(() => sentIds().length === 1, 'SENT of the first')
     const before = world.router.seen.filter(isToOld).length
@@ -167,7 +167,7 @@ describe('B78 one message that waits for both queues', () => {
   it('B78 what the old queue has delivered the new one sends too, since the old one may go with it: one SENT', async () => {
     const got = reading()
     const [messageId = 0] = await usedByBoth(['one'], { old: () => 'hold', fresh: () => 'hold' })
-    const oldSend = world.router.seen.filter(isToOld).at(-1) as SeenCommand
+    const oldSend = world.router.seen.findLast(isToOld) as SeenCommand
     world.router.release(oldSend)
     await world.until(() => sentIds().length === 1, 'SENT')
     expect(await bob.store.find(deliveries, { where: { messageId } })).toMatchObject([{ sent: true }])

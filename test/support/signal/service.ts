@@ -92,7 +92,7 @@ export const memoryService = (account: ServiceAccount, now: () => number): Memor
   const pump = (): void => {
     const socket = sockets.get('identified')
     if (socket === undefined) return
-    for (const item of [...items]) {
+    for (const item of items.slice()) {
       if (item.socket === socket) continue
       item.socket = socket
       void request(socket, '/api/v1/message', item.envelope).then(status => {
