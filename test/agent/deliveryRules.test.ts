@@ -51,7 +51,7 @@ const restartWith = async (type: SentMessageType): Promise<number> => {
   return messageId
 }
 const sends = () => world.router.all('SEND')
-const answerSends = (answer: Response | 'lose' | undefined) => {
+const answerSends = (answer: Response | 'lose' | 'hold' | undefined) => {
   world.router.react = ({ command }) => (command.type === 'SEND' ? answer : undefined)
 }
 const send = async (body: string): Promise<number> => (await alice.agent.sendMessage({ connectionId, body })).messageId

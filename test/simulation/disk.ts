@@ -33,6 +33,7 @@ export const watchedStore = (store: Store, effects: Effects, faults: () => DiskF
     effects.alive ? store.find(table, query) : never(),
   count: <T extends Table>(table: T, where?: Where<T>): Promise<number> =>
     effects.alive ? store.count(table, where) : never(),
+  countBy: (table, column) => (effects.alive ? store.countBy(table, column) : never()),
   commit: async (changes: readonly Change[]): Promise<void> => {
     if (!effects.next()) return never()
     const fault = faults()
