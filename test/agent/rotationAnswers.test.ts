@@ -91,6 +91,8 @@ describe('B77 the router of the new queue refuses it for good', () => {
     async code => {
       const got = reading()
       const waiting = await usedByBoth(['one', 'two'], { old: () => 'lose', fresh: () => 'hold' })
+      const statuses = (await bob.store.find(sndQueues, {})).map(({ status }) => status)
+      expect(statuses.toSorted()).toEqual(['confirmed', 'secured'])
       // Only the new queue takes what is said from now on.
       const later = await say('three')
       expect((await bob.store.find(deliveries, { where: { messageId: later[0] ?? 0 } })).length).toBe(1)

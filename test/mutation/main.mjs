@@ -1,9 +1,9 @@
 /**
- * `npm run test:mutation [-- --mutate machines/sndQueue.ts,…] [--tests test/agent/quota.test.ts,…] [--concurrency 2] [--force] [--score]`
+ * `npm run test:mutation [-- --mutate machines/sndQueue.ts,…] [--tests test/agent/quota.test.ts,…] [--titles 'B42|B44'] [--concurrency 2] [--force] [--score]`
  *
  * Runs Stryker over the parts of plan.mjs, all or those of some files, and prints what survived and the score by folder. Results are kept
  * (test/results/mutation): what a run does not touch is told from the last one, what was killed is tried again only if its source or the
- * test that killed it has changed, and what survived is tried again always. `--tests` narrows the tests, for work on one file; `--force`
+ * test that killed it has changed, and what survived is tried again always. `--tests` and `--titles` narrow the tests, for work on one file; `--force`
  * forgets all results; `--score` only prints.
  */
 import { spawn } from 'node:child_process'
@@ -40,8 +40,8 @@ const forgetSurvivors = part => {
   writeFileSync(reportFile(part), JSON.stringify(report))
 }
 
-/** @param {Part} part @param {string} concurrency @returns {Promise<void>} */
-const run = (part, concurrency) =>
+/** @param {Part} part @param {{ concurrency: string, titles: string }} how @returns {Promise<void>} */
+const run = (part, { concurrency, titles }) =>
   new Promise((resolve, reject) => {
     const stryker = `${root}/node_modules/@stryker-mutator/core/bin/stryker.js`
     const options = [
@@ -55,7 +55,12 @@ const run = (part, concurrency) =>
     spawn(process.execPath, [stryker, 'run', ...options], {
       cwd: root,
       stdio: 'inherit',
-      env: { ...process.env, MUTATION_TESTS: part.tests.join(','), MUTATION_EXCLUDED: (part.excluded ?? []).join(',') },
+      env: {
+        ...process.env,
+        MUTATION_TESTS: part.tests.join(','),
+        MUTATION_TITLES: titles,
+        MUTATION_EXCLUDED: (part.excluded ?? []).join(','),
+      },
     }).on('exit', code => (code === 0 ? resolve() : reject(new Error(`Stryker ended with ${code} in ${part.name}`))))
   })
 
@@ -63,6 +68,7 @@ const { values } = parseArgs({
   options: {
     mutate: { type: 'string' },
     tests: { type: 'string' },
+    titles: { type: 'string', default: '' },
     concurrency: { type: 'string', default: '2' },
     force: { type: 'boolean', default: false },
     score: { type: 'boolean', default: false },
@@ -87,7 +93,7 @@ for (const [index, part] of chosen.entries()) {
   console.log(`\n${index + 1} of ${chosen.length}: ${part.name}`)
   if (values.force) rmSync(reportFile(part), { force: true })
   forgetSurvivors(part)
-  await run(part, values.concurrency)
+  await run(part, values)
   console.log(survivors([{ ...part, report: lastReport(part) }]))
 }
 

@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
+import { keptWorkers } from './keptWorker.js'
 
 /** The test files of the part that is being mutated, as main.mjs says, in the order in which they run. */
 const files = (process.env['MUTATION_TESTS'] ?? '').split(',').filter(file => file !== '')
@@ -14,11 +15,23 @@ class InOrder extends BaseSequencer {
 }
 
 export default defineConfig({
+  plugins: [
+    {
+      name: 'kept-workers',
+      // Stryker asks for threads.
+      configureVitest({ project }) {
+        project.config.pool = keptWorkers.name
+        project.config.poolRunner = keptWorkers
+      },
+    },
+  ],
   test: {
     include: files,
     testTimeout: 20_000,
     hookTimeout: 60_000,
     fileParallelism: false,
+    // One thread for all files of a run: what they import is loaded once.
+    isolate: false,
     sequence: { sequencer: InOrder },
   },
 })
