@@ -159,12 +159,10 @@ const follow = (arrival: Arrival, decision: Decision): Step | Promise<Step> => {
 // Both queues of a rotation are read from QUSE on, and each may have messages that the other one has not: the numbers of the sender tell
 // which comes next (B78). A ratchet key says no number, and what was encrypted before it can be decrypted only before it: it waits
 // until both queues are read as far.
-const comesLater = ({ state, connection, queue, decrypted, keyKnown }: Arrival): boolean => {
+const comesLater = ({ state, connection, decrypted, keyKnown }: Arrival): boolean => {
   const isNext = decrypted?.type !== 'message' || decrypted.message.id <= connection.lastExternalId + 1
   if (isNext && keyKnown !== false) return false
-  const rotation = rcvSwitchOf(state, connection)
-  if (rotation === undefined || rotation.old.switchStatus !== 'sendingQUSE') return false
-  return queue.queueId === rotation.old.queueId || queue.queueId === rotation.fresh.queueId
+  return rcvSwitchOf(state, connection)?.old.switchStatus === 'sendingQUSE'
 }
 
 // What waits for the queue that a QUSE replaces goes to the new one, too.
@@ -178,9 +176,9 @@ const readWaiting = async (read: Read, { state, connection, decrypted }: Arrival
 // The first message on the new queue with nothing missing before it ends the old one (B33).
 const withSwitch = (arrival: Arrival, step: Step): Step => {
   const { context, state, connection, queue, decrypted } = arrival
-  if (queue.replaces === null || (decrypted?.type !== 'message' && decrypted?.type !== 'suspect')) return step
+  if (decrypted?.type !== 'message' && decrypted?.type !== 'suspect') return step
   const rotation = rcvSwitchTo(state, connection, queue)
-  if (rotation?.old.switchStatus !== 'sendingQUSE') return step
+  if (rotation === undefined) return step
   const { changes = [], wakes = [] } = decideRcvSwitch(context, state, rotation, { type: 'message.received' })
   return { ...step, changes: [...step.changes, ...changes], wakes: [...step.wakes, ...wakes] }
 }

@@ -212,6 +212,18 @@ describe('B78 one message that waits for both queues', () => {
   })
 })
 
+it('B33 a copy of a message that the old queue has brought is the first message on the new one', async () => {
+  const primary = async () => (await alice.store.find(rcvQueues, { where: { primary: true } }))[0]?.router
+  await usedByBoth(['one'], { old: () => 'hold', fresh: () => 'hold' })
+  world.router.release(world.router.seen.filter(isToOld).at(-1) as SeenCommand)
+  await world.until(() => alice.events.some(({ type }) => type === 'MSG'), 'the message')
+  expect(await primary()).toBe(world.router.address)
+  releaseAll(second)
+  await world.clock.settle()
+  expect(await primary()).toBe(second.address)
+  expect(alice.events.filter(({ type }) => type === 'MSG')).toHaveLength(1)
+})
+
 describe('B74 the old queue is to be deleted', () => {
   const rotated = async (answer: Reaction): Promise<void> => {
     world.router.react = ({ command, session }) =>
