@@ -456,25 +456,33 @@ describe('B45 QCONT', () => {
     expect(sends()).toHaveLength(before.sends + 2)
   })
 
-  it('B45 QCONT for a queue that this side does not send to is an error and wakes nothing', async () => {
-    const { peer, connectionId, queue } = await world.befriend(alice)
-    answerSends(errorAnswer('QUOTA'))
-    await alice.agent.sendMessage({ connectionId, body: 'one' })
-    await world.clock.settle()
-    const before = sends().length
-    world.router.put(
-      queue,
-      peer.seal(
-        peer.message({
-          type: 'A_QCONT',
-          queue: { router: parseRouterAddress(world.router.address), senderId: Buffer.alloc(24) },
-        }),
-      ),
-    )
-    expect((await alice.next('ERR', connectionId)).error).toMatchObject({ code: 'AGENT_QUEUE' })
-    expect(sends()).toHaveLength(before)
-    expect(told('QCONT')).toEqual([])
-  })
+  it.each(['queue', 'router'])(
+    'B45 QCONT for another %s than this side sends to is an error and wakes nothing',
+    async which => {
+      const { peer, connectionId, queue } = await world.befriend(alice)
+      answerSends(errorAnswer('QUOTA'))
+      await alice.agent.sendMessage({ connectionId, body: 'one' })
+      await world.clock.settle()
+      const before = sends().length
+      const reply = world.router.queues.find(one => one !== queue)
+      const router = parseRouterAddress(world.router.address)
+      world.router.put(
+        queue,
+        peer.seal(
+          peer.message({
+            type: 'A_QCONT',
+            queue:
+              which === 'queue'
+                ? { router, senderId: Buffer.alloc(24) }
+                : { router: { ...router, hosts: ['elsewhere'] }, senderId: reply?.senderId ?? Buffer.alloc(24) },
+          }),
+        ),
+      )
+      expect((await alice.next('ERR', connectionId)).error).toMatchObject({ code: 'AGENT_QUEUE' })
+      expect(sends()).toHaveLength(before)
+      expect(told('QCONT')).toEqual([])
+    },
+  )
 
   it('B45 an own A_QCONT is no message of the application: no SENT', async () => {
     await world.close()

@@ -203,6 +203,20 @@ describe('a message that its sender sends again', () => {
     expect(two.integrity).toEqual({ result: 'ok' })
     expect(told('ERR')).toEqual([])
   })
+
+  it('B31 B34 what the agents say to each other, whose ACK was lost, is acknowledged again, and the next message comes', async () => {
+    world.router.react = ({ command }) => (command.type === 'ACK' ? 'lose' : undefined)
+    await friend.peer.say({ type: 'EREADY', lastDecryptedId: 1 })
+    await world.clock.settle()
+    world.router.react = () => undefined
+    const before = acked().length
+    const head = headId()
+    await restart()
+    expect(acked().slice(before)).toEqual([head])
+    await friend.peer.say('one')
+    expect(textOf((await alice.next('MSG')).body)).toBe('one')
+    expect(told('ERR')).toEqual([])
+  })
 })
 
 describe('a message that only looks like one that was received', () => {
