@@ -45,10 +45,7 @@ it('every call of the API refuses parameters of a wrong form with CMD_PARAMS and
   try {
     const rpc = createRpc(agent)
     const before = await agent.listConnections({})
-    const value = fc.oneof(
-      fc.jsonValue({ maxDepth: 2 }),
-      fc.constantFrom(-1, Number.POSITIVE_INFINITY, '', '\0', 'x'.repeat(70_000), null),
-    )
+    const value = fc.oneof(fc.jsonValue({ maxDepth: 2 }), fc.constantFrom(-1, '', '\0', 'x'.repeat(70_000), null))
     await fc.assert(
       fc.asyncProperty(
         fc.constantFrom(...Object.keys(calls)),
