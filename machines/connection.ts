@@ -4,11 +4,15 @@ import { connection, ignored, refuse, refused, unsynchronized } from './connecti
 
 const isDeleted = refuse('the connection is deleted')
 const deleted = {
+  'link.set': isDeleted,
+  'link.delete': isDeleted,
   'connection.suspend': isDeleted,
   'connection.join': isDeleted,
   'connection.allow': isDeleted,
   'message.send': isDeleted,
 } as const
+
+const withoutLink = refuse('only contact addresses and invitations that nobody has answered have short links')
 
 export type { ConnectionEvent } from './connectionSetup.js'
 
@@ -29,6 +33,8 @@ export const connectionMachine = connection.createMachine({
   initial: 'new',
   context: {},
   on: {
+    'link.set': withoutLink,
+    'link.delete': withoutLink,
     'connection.suspend': [
       { guard: 'receives', actions: ['suspendQueues'] },
       refuse('no router has made a queue of this connection'),
@@ -40,9 +46,10 @@ export const connectionMachine = connection.createMachine({
   },
   states: {
     new: {
-      description: 'The row exists; nothing is known to any router yet. A prepared connection waits here to be joined.',
+      description:
+        'The row exists; nothing is known to any router yet. A prepared connection waits here to be joined, a prepared link to be created.',
       meta: {
-        spec: ['B11', 'B16'],
+        spec: ['B10', 'B11', 'B16'],
         ignores: {
           'reply.created': 'there is no reply queue before the connection was joined',
           'confirmation.received': 'no queue exists that it could arrive on',
@@ -70,7 +77,7 @@ export const connectionMachine = connection.createMachine({
       description:
         'A contact address: its link may be used by many, each invitation is told as REQ and accepted as a new connection.',
       meta: {
-        spec: ['B18'],
+        spec: ['B10', 'B18'],
         ignores: {
           'queue.created': 'told of by address.created',
           'address.created': 'a repeated answer for the same queue',
@@ -90,6 +97,8 @@ export const connectionMachine = connection.createMachine({
         'connection.join': refuse('the connection is a contact address'),
         'connection.allow': refuse('the connection is a contact address: accept its requests with acceptContact'),
         'message.send': refuse('the connection is a contact address'),
+        'link.set': { actions: ['setLink'] },
+        'link.delete': { actions: ['deleteLink'] },
         'connection.delete': {
           target: 'deleted',
           actions: ['dropCommands', 'dropDeliveries', 'deleteQueues', 'dropInvitations'],

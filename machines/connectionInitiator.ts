@@ -68,7 +68,7 @@ export const rcv = connection.createStateConfig({
   description:
     'Initiator: the receive queue exists, its link is with the user or the invitation at the contact address; the other party has not answered.',
   meta: {
-    spec: ['B11', 'B12', 'B13'],
+    spec: ['B10', 'B11', 'B12', 'B13'],
     ignores: {
       'connection.join': joinedBefore,
       'message.received': 'no ratchet exists that could have decrypted it',
@@ -85,6 +85,12 @@ export const rcv = connection.createStateConfig({
     'confirmation.received': toConfirmed,
     'connection.allow': refuse('there is no confirmation to allow'),
     'message.send': refuse('the connection has no send queue yet'),
+    // The keys of an invitation stand in the fixed data of its link, so it is made with the queue or not at all.
+    'link.set': [
+      { guard: 'linked', actions: ['setLink'] },
+      refuse('an invitation gets its short link when it is created'),
+    ],
+    'link.delete': { actions: ['deleteLink'] },
     ...refused,
   },
 })

@@ -41,6 +41,10 @@ export type ConnectionEvent =
   | { type: 'message.send'; early: boolean; synchronized: boolean }
   /** A message was decrypted. */
   | { type: 'message.received' }
+  /** The user sets the data of its short link. `linked`: there is one. */
+  | { type: 'link.set'; linked: boolean }
+  /** The user wants its short link to lead nowhere. */
+  | { type: 'link.delete' }
   /** OFF is wanted at the routers. `receives`: the routers have made queues of this connection. */
   | { type: 'connection.suspend'; receives: boolean }
   /** `waiting`: messages wait that are to be delivered before. */
@@ -81,6 +85,9 @@ export const connection = setup({
     refuse: intent<{ reason: string }>(),
     acceptMessage: intent(),
     deliverMessage: intent(),
+    /** LSET at the own router; a contact address gets its link with it. */
+    setLink: intent(),
+    deleteLink: intent(),
     suspendQueues: intent(),
     /** Stored commands mean nothing any more; calls among them are answered with an error. */
     dropCommands: intent(),
@@ -101,6 +108,7 @@ export const connection = setup({
     early: ({ event }) => event.type === 'message.send' && event.early,
     unsynchronized: ({ event }) => event.type === 'message.send' && !event.synchronized,
     fast: ({ event }) => event.type === 'confirmation.sent' && event.secured,
+    linked: ({ event }) => event.type === 'link.set' && event.linked,
     receives: ({ event }) => event.type === 'connection.suspend' && event.receives,
     waiting: ({ event }) => event.type === 'connection.delete' && event.waiting,
   },

@@ -90,6 +90,8 @@ const connectionEvents: Variants<ConnectionEvent> = {
   'step.failed': [{ type: 'step.failed' }],
   'message.send': perFlag(early => perFlag(synchronized => [{ type: 'message.send', early, synchronized }])),
   'message.received': [{ type: 'message.received' }],
+  'link.set': perFlag(linked => [{ type: 'link.set', linked }]),
+  'link.delete': [{ type: 'link.delete' }],
   'connection.suspend': perFlag(receives => [{ type: 'connection.suspend', receives }]),
   'connection.delete': perFlag(waiting => [{ type: 'connection.delete', waiting }]),
 }

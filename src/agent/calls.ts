@@ -21,11 +21,14 @@ import { allowConnection } from './allowConnection.js'
 import { type AgentContext, byApplication, type Calling } from './context.js'
 import { listConsumers, registerConsumer, unregisterConsumer } from './consumers.js'
 import { createConnection } from './createConnection.js'
+import { deleteShortLink, setShortLink } from './changeLink.js'
 import { deleteConnection, deleteConnections } from './deleteConnection.js'
 import { toAgentEvent } from './events.js'
 import { getMessages } from './getMessages.js'
 import { inspectConnection } from './inspectConnection.js'
 import { joinConnection, prepareConnectionToJoin } from './joinConnection.js'
+import { createConnectionForLink, prepareConnectionLink } from './prepareLink.js'
+import { getShortLink } from './readLink.js'
 import { sendMessage } from './sendMessage.js'
 import { sendMessages } from './sendMessages.js'
 import { setNetwork, setNetworkConfig } from './setNetwork.js'
@@ -85,6 +88,11 @@ const readEvents: Handlers['readEvents'] = async ({ eventLog }, { consumer, afte
 /** How each call is done. */
 export const handlers: Handlers = {
   createConnection,
+  prepareConnectionLink,
+  createConnectionForLink,
+  setShortLink,
+  getShortLink,
+  deleteShortLink,
   prepareConnectionToJoin,
   joinConnection,
   allowConnection,

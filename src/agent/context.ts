@@ -68,6 +68,8 @@ export interface AgentContext {
   readonly publish: (event: NewEvent) => void
   /** Calls of createConnection that wait for their router, by connection. */
   readonly creating: Map<string, Promise<ResultOf<'createConnection'>>>
+  /** Changes of short links that wait for their router, the last one of each connection. */
+  readonly changingLinks: Map<string, Promise<unknown>>
   /** The next id of a stored command: rising, so that commands run in the order in which they were stored. */
   readonly nextCommandId: () => number
   /** Starts the workers of what is stored for these connections, or for all: deliveries and commands (B67). */

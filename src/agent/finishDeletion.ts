@@ -13,6 +13,7 @@ import {
   skippedKeys,
   sndQueues,
 } from '../store/agent/connections.js'
+import { invitationLinks, shortLinks } from '../store/agent/links.js'
 import { deliveries, rcvMessages, sndMessages } from '../store/agent/messages.js'
 import { type Change, remove, removeWhere } from '../store/index.js'
 import { type CommandRow, commandDone, endCommand, noRouter } from './commandRows.js'
@@ -147,6 +148,8 @@ export const purge = (connectionId: string): Change[] => [
   removeWhere(ratchetKeyHashes, { connectionId }),
   removeWhere(confirmations, { connectionId }),
   remove(handshakes, { connectionId }),
+  remove(shortLinks, { connectionId }),
+  removeWhere(invitationLinks, { connectionId }),
   removeWhere(invitations, { connectionId, accepted: false }),
   removeWhere(invitations, { acceptedBy: connectionId, accepted: true }),
   removeWhere(rcvQueues, { connectionId }),

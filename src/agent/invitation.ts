@@ -1,7 +1,7 @@
 import type { Bytes } from '../encoding/index.js'
 import { InternalError } from '../errors.js'
 import { decodeE2ePrivateKeys, e2eParamsOf, encodeE2ePrivateKeys, generateKemE2eParams } from '../ratchet/index.js'
-import type { InvitationRequest } from '../smp/protocol/connectionRequest.js'
+import type { ConnectionRequest, InvitationRequest } from '../smp/protocol/connectionRequest.js'
 import { e2eParamsForLink } from '../smp/protocol/e2eParams.js'
 import type { AgentConfig } from './config.js'
 import type { AgentContext } from './context.js'
@@ -36,4 +36,17 @@ export const invitationOf = (
   if (x3dhKeys === null) throw new InternalError('an initiator has no X3DH keys', { field: connectionId })
   const e2e = e2eParamsOf(config.e2eVersions.max, decodeE2ePrivateKeys(x3dhKeys))
   return { mode: 'invitation', ...namedQueue(config, queue), e2e: e2eParamsForLink(e2e, config.e2eVersions) }
+}
+
+/** What the links of a connection that this side has created say. */
+export const requestOf = (config: AgentConfig, connection: ConnectionRow, queue: RcvQueueRow): ConnectionRequest =>
+  connection.origin === 'contact'
+    ? { mode: 'contact', ...namedQueue(config, queue) }
+    : invitationOf(config, connection, queue)
+
+/** The same without the KEM key, which makes a long link four times as long. */
+export const withoutKem = (request: ConnectionRequest): ConnectionRequest => {
+  if (request.mode === 'contact') return request
+  const { kem: _, ...e2e } = request.e2e
+  return { ...request, e2e }
 }

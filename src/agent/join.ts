@@ -1,5 +1,5 @@
 import type { Bytes } from '../encoding/index.js'
-import { InternalError } from '../errors.js'
+import { CallError, InternalError } from '../errors.js'
 import {
   encodeE2eParams,
   encodeRatchetState,
@@ -15,6 +15,7 @@ import { versionsAllowKem } from '../smp/protocol/agentEnvelope.js'
 import { encodeQueueInfo } from '../smp/protocol/queueInfo.js'
 import { formatRouterAddress } from '../smp/protocol/routerAddress.js'
 import { commands, connections, handshakes, rcvQueues, sndQueues } from '../store/agent/connections.js'
+import { invitationLinks } from '../store/agent/links.js'
 import { type Change, insert, patch, put, type Row } from '../store/index.js'
 import type { AgentContext } from './context.js'
 import { decideConnection, refusal } from './decideConnection.js'
@@ -24,6 +25,7 @@ import type { ContactTarget, InvitationTarget, JoinTarget } from './joinTarget.j
 import { checkInfoLength } from './limits.js'
 import { newConnection, type Origin } from './newConnection.js'
 import { newRcvQueue, newSndQueue } from './queues.js'
+import type { InvitationLinkRow } from './readLink.js'
 import { type ConnectionRow, usedSndQueue, rcvQueuesOf, requireConnection } from './rows.js'
 
 /** Joining by a link, or accepting who did: what a call gives to the connection machine. */
@@ -34,6 +36,8 @@ export interface Join {
   /** Undefined for a connection that is under way: it goes on with what is stored. */
   readonly target: JoinTarget | undefined
   readonly info: Bytes
+  /** The one-time link that was read to come here: it has secured the queue. */
+  readonly link?: InvitationLinkRow | undefined
   /** Whether this side wants post-quantum encryption; a connection that is under way keeps what it has. */
   readonly pq: boolean
 }
@@ -74,6 +78,7 @@ export const joinEffects = async (
   const decision = decideConnection(state, base, { type: 'connection.join', by: target?.mode ?? 'invitation', stopped })
   const isNew = base.status === 'new' && target !== undefined
   const pqSupport = isNew ? join.pq && allowsKem(target) : base.pqSupport
+  if (isNew) checkUnused(join)
   checkInfoLength(info.length, { agentVersion: isNew ? agentVersion : base.agentVersion, pqSupport })
   const keys = isNew ? await newKeys(context, target, pqSupport) : undefined
   const begun = (set: Partial<ConnectionRow>): Change => {
@@ -84,7 +89,7 @@ export const joinEffects = async (
   const [rcvQueue] = rcvQueuesOf(state, connectionId)
   return follow(decision, {
     commandJoin: () => {
-      if (keys?.mode === 'invitation') return newJoiner(context, state, base, keys, info, begun)
+      if (keys?.mode === 'invitation') return newJoiner(context, state, base, keys, join, begun)
       if (rcvQueue === undefined) throw new InternalError('a joiner has no reply queue', { field: connectionId })
       return added(secureSendStep(context, state, usedSndQueue(state, connectionId), rcvQueue), newInfo)
     },
@@ -153,20 +158,36 @@ const newJoiner = (
   state: UnitState,
   connection: ConnectionRow,
   { target: { queue }, ratchet, params }: JoinerKeys,
-  info: Bytes,
+  { info, link }: Join,
   begun: Begun,
 ): Effects => {
   const { random, routers } = context
-  const snd = newSndQueue(random, connection, queue, state.now)
+  const snd = newSndQueue(random, connection, queue, state.now, link?.sndPrivateKey)
   const router = routers.pick(connection.userId, random, snd.router)
   const reply = newRcvQueue(random, connection, router, queue.clientVersion, state.now)
   const { connectionId } = connection
   const row = { connectionId, e2eParams: encodeE2eParams(params), contactQueue: null, info }
   const { changes = [], wakes = [] } = secureSendStep(context, state, snd, reply)
   return {
-    changes: [begun({ ratchet }), insert(sndQueues, snd), insert(rcvQueues, reply), put(handshakes, row), ...changes],
+    changes: [
+      begun({ ratchet }),
+      insert(sndQueues, snd),
+      insert(rcvQueues, reply),
+      put(handshakes, row),
+      ...(link === undefined ? [] : [joinedBy(link, connectionId)]),
+      ...changes,
+    ],
     wakes,
   }
+}
+
+const joinedBy = ({ userId, router, linkId }: InvitationLinkRow, connectionId: string): Change =>
+  patch(invitationLinks, { userId, router, linkId }, { connectionId })
+
+// A second connection would have the same key for the same queue, and the other party would see one peer confirm twice.
+const checkUnused = ({ connectionId, link }: Join): void => {
+  if (link === undefined || link.connectionId === null || link.connectionId === connectionId) return
+  throw new CallError('CMD_PROHIBITED', 'another connection has joined by this link', { field: link.connectionId })
 }
 
 // By a contact address: this side offers X3DH keys and a queue in an invitation of its own, and is the initiator from then on.

@@ -1,18 +1,21 @@
 import { CallError } from '../errors.js'
+import { parseConnectionLink } from '../smp/protocol/shortLink.js'
 import { connections } from '../store/agent/connections.js'
 import { insert } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import type { AgentContext, Calling } from './context.js'
 import { type Join, joinEffects, readProgress } from './join.js'
-import { type JoinTarget, joinTarget } from './joinTarget.js'
+import { type JoinTarget, targetOf } from './joinTarget.js'
 import { connectionByKey, keyOfAnotherCall, newConnection, onceByKey, type Origin } from './newConnection.js'
 import { newId } from './queues.js'
+import { lockOfLink, readLinkTo, readShortLink } from './readLink.js'
 import { type ConnectionRow, findConnection, isDeleted } from './rows.js'
 
 /**
  * joinConnection: by an invitation this side becomes the joiner, by a contact address it sends an invitation of its own and becomes the
  * initiator. What it takes is stored in one commit, with the first step; command workers do the steps, each repeatable with the same
- * keys (B11, B12, B15, B16, B18). A repeated call goes on where a router has refused a step.
+ * keys (B11, B12, B15, B16, B18). A repeated call goes on where a router has refused a step. A short link is read first, and nothing but the
+ * key that it is read with is stored until then (B10).
  */
 export const joinConnection = async (
   context: AgentContext,
@@ -20,7 +23,8 @@ export const joinConnection = async (
   calling: Calling,
 ): Promise<ResultOf<'joinConnection'>> => {
   if (connectionId !== undefined) {
-    return store(context, { connectionId, target: joinTarget(link, context.config), info, pq })
+    const target = await targetOfPrepared(context, connectionId, link, calling)
+    return store(context, { connectionId, target, info, pq })
   }
   const again = (known: ConnectionRow) => {
     if (!isJoined(known) || known.status === 'new') throw keyOfAnotherCall()
@@ -29,7 +33,15 @@ export const joinConnection = async (
   context.users.require(userId)
   const known = await connectionByKey(context, userId, idempotencyKey)
   if (known !== undefined) return again(known)
-  const target = joinTarget(link, context.config)
+  let target: JoinTarget
+  try {
+    target = await readTarget(context, userId, link, calling)
+  } catch (error) {
+    // The same call has joined by the link meanwhile: it can be read by nobody any more.
+    const joined = await connectionByKey(context, userId, idempotencyKey)
+    if (joined === undefined) throw error
+    return again(joined)
+  }
   const made = { userId, origin: originBy(target), idempotencyKey }
   const join: Join = { connectionId: calling.connectionId ?? newId(context.random), made, target, info, pq }
   return onceByKey(context, userId, idempotencyKey, () => store(context, join), again)
@@ -44,9 +56,55 @@ export const prepareConnectionToJoin = async (
   { userId, link, idempotencyKey }: ParsedParamsOf<'prepareConnectionToJoin'>,
 ): Promise<ResultOf<'prepareConnectionToJoin'>> => {
   context.users.require(userId)
-  const target = joinTarget(link, context.config)
-  return prepare(context, { userId, idempotencyKey, origin: originBy(target), agentVersion: target.agentVersion })
+  const parsed = parseConnectionLink(link)
+  // What a short link leads to is read when it is joined by.
+  const { mode, agentVersion } =
+    parsed.kind === 'short'
+      ? { mode: parsed.link.mode, agentVersion: context.config.agentVersions.max }
+      : targetOf(parsed.request, context.config)
+  return prepare(context, { userId, idempotencyKey, origin: originBy({ mode }), agentVersion })
 }
+
+/** Where a link of either kind leads. Rejects as `readShortLink` and `targetOf` do. */
+const readTarget = async (
+  context: AgentContext,
+  userId: number,
+  link: string,
+  calling: Calling,
+): Promise<JoinTarget> => {
+  const parsed = parseConnectionLink(link)
+  if (parsed.kind === 'long') return targetOf(parsed.request, context.config)
+  const { fixed, user } = await readShortLink(context, userId, parsed.link, calling)
+  if (user.data.mode === 'contact' && !user.data.direct) throw notDirect()
+  return targetOf(fixed.request, context.config)
+}
+
+// A connection that is under way needs its short link no more, and might find that nobody can read it.
+const targetOfPrepared = async (
+  context: AgentContext,
+  connectionId: string,
+  link: string,
+  calling: Calling,
+): Promise<JoinTarget | undefined> => {
+  const parsed = parseConnectionLink(link)
+  if (parsed.kind === 'long') return targetOf(parsed.request, context.config)
+  const findPrepared = async () =>
+    (await context.store.find(connections, { where: { connectionId, status: 'new' } }))[0]
+  const prepared = await findPrepared()
+  if (prepared === undefined) return undefined
+  try {
+    return await readTarget(context, prepared.userId, link, calling)
+  } catch (error) {
+    if ((await findPrepared()) !== undefined) throw error
+    return undefined
+  }
+}
+
+const notDirect = (): CallError =>
+  new CallError('CMD_PROHIBITED', 'the address takes no requests itself, only its relays do', {
+    field: 'link',
+    hint: 'getShortLink names the relays',
+  })
 
 /** A row that waits to be joined or accepted. */
 export const prepare = async (
@@ -76,18 +134,26 @@ export const prepare = async (
 const isJoined = (connection: ConnectionRow): boolean =>
   (connection.origin === 'joined' || connection.origin === 'requested') && !isDeleted(connection)
 
-const originBy = ({ mode }: JoinTarget): Origin => (mode === 'contact' ? 'requested' : 'joined')
+const originBy = ({ mode }: Pick<JoinTarget, 'mode'>): Origin => (mode === 'contact' ? 'requested' : 'joined')
 
-const store = (context: AgentContext, join: Join): Promise<ResultOf<'joinConnection'>> => {
-  const { connectionId } = join
+const store = async (context: AgentContext, join: Join): Promise<ResultOf<'joinConnection'>> => {
+  const { connectionId, target } = join
+  const linkLock = target === undefined ? undefined : await lockOfLink(context.store, target.queue)
   return context.runtime.run({
     name: 'joinConnection',
-    locks: [connectionId],
-    load: read => readProgress(read, connectionId),
-    compute: async (state, progress) => {
+    locks: linkLock === undefined ? [connectionId] : [connectionId, linkLock],
+    load: async (read, state) => {
+      const userId = join.made?.userId ?? findConnection(state, connectionId)?.userId
+      const [progress, link] = await Promise.all([
+        readProgress(read, connectionId),
+        target === undefined || userId === undefined ? undefined : readLinkTo(read, userId, target.queue),
+      ])
+      return { progress, link }
+    },
+    compute: async (state, { progress, link }) => {
       const existing = findConnection(state, connectionId)
       if (existing !== undefined && !isDeleted(existing) && !isJoined(existing)) throw notJoined(connectionId)
-      return { result: { connectionId }, ...(await joinEffects(context, state, join, progress)) }
+      return { result: { connectionId }, ...(await joinEffects(context, state, { ...join, link }, progress)) }
     },
   })
 }

@@ -34,6 +34,7 @@ export const newConnection = (fields: {
   ratchet: null,
   x3dhKeys: fields.x3dhKeys ?? null,
   link: null,
+  shortLink: null,
   idempotencyKey: fields.idempotencyKey ?? null,
   createdAt: fields.now,
 })

@@ -236,6 +236,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     connect,
     publish,
     creating: new Map(),
+    changingLinks: new Map(),
     nextCommandId: () => ++lastCommandId,
     resumeWork: async connectionIds => {
       await Promise.all([deliveries.resume(connectionIds), commandWorkers.resume(connectionIds)])

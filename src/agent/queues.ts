@@ -3,6 +3,7 @@ import { intersect } from '../encoding/index.js'
 import { asDuologueError, CallError, InternalError } from '../errors.js'
 import type { Command } from '../smp/protocol/commands.js'
 import type { QueueMode } from '../smp/protocol/fields.js'
+import type { QueueRequest } from '../smp/protocol/newQueue.js'
 import { type QueueInfo, type QueueUri, queueInfoAt } from '../smp/protocol/queueInfo.js'
 import type { QueueIds } from '../smp/protocol/responses.js'
 import { formatRouterAddress, parseRouterAddress } from '../smp/protocol/routerAddress.js'
@@ -50,14 +51,18 @@ export const newRcvQueue = (
   createdAt: now,
 })
 
-/** NEW for a stored queue. */
-export const newQueueCommand = (queue: RcvQueueRow, basicAuth: string | undefined): Command => ({
+/** NEW for a stored queue, with the link that it is to have. */
+export const newQueueCommand = (
+  queue: RcvQueueRow,
+  basicAuth: string | undefined,
+  request: QueueRequest = { mode: queue.queueMode === 'contact' ? 'contact' : 'messaging' },
+): Command => ({
   type: 'NEW',
   authKey: { algorithm: 'ed25519', raw: publicKeyOf('ed25519', queue.rcvPrivateKey) },
   dhKey: publicKeyOf('x25519', queue.routerDhPrivateKey),
   ...(basicAuth === undefined ? {} : { basicAuth }),
   subscribe: true,
-  request: { mode: queue.queueMode === 'contact' ? 'contact' : 'messaging' },
+  request,
 })
 
 /** What the router's IDS adds to a stored queue. One without a mode is of the old form: its sender must not secure it. */
@@ -100,8 +105,14 @@ export const compatibleQueue = (uri: QueueUri, config: AgentConfig): QueueInfo =
   })
 }
 
-/** A send queue with its keys. */
-export const newSndQueue = (random: Random, owner: NewQueueOwner, info: QueueInfo, now: number): SndQueueRow => {
+/** A send queue with its keys. A queue that a link has secured already has its key from there. */
+export const newSndQueue = (
+  random: Random,
+  owner: NewQueueOwner,
+  info: QueueInfo,
+  now: number,
+  sndPrivateKey: Uint8Array = generateKeyPair('ed25519', random).privateKey,
+): SndQueueRow => {
   const e2e = generateKeyPair('x25519', random)
   const { address } = info
   return {
@@ -110,7 +121,7 @@ export const newSndQueue = (random: Random, owner: NewQueueOwner, info: QueueInf
     userId: owner.userId,
     router: formatRouterAddress(address.router),
     sndId: Buffer.from(address.senderId),
-    sndPrivateKey: generateKeyPair('ed25519', random).privateKey,
+    sndPrivateKey,
     e2ePublicKey: e2e.publicKey,
     e2eSecret: x25519(e2e.privateKey, address.dhKey),
     status: 'new',

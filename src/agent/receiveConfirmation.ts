@@ -16,6 +16,7 @@ import { decodeAgentMessage } from '../smp/protocol/agentMessage.js'
 import { encodeQueueInfo } from '../smp/protocol/queueInfo.js'
 import { formatRouterAddress } from '../smp/protocol/routerAddress.js'
 import { confirmations, handshakes, rcvQueues } from '../store/agent/connections.js'
+import { shortLinks } from '../store/agent/links.js'
 import { insert, patch, remove } from '../store/index.js'
 import { newId } from './queues.js'
 import { acknowledged, type Arrival, patchConnection, type Step } from './arrival.js'
@@ -90,6 +91,8 @@ const confirmedAtInitiator = async (
         }),
         patch(rcvQueues, { queueId: queue.queueId }, queueConfirmed(arrival)),
         remove(handshakes, { connectionId }),
+        // The router has dropped the data of its short link with this message.
+        ...(connection.shortLink === null ? [] : [remove(shortLinks, { connectionId })]),
       ],
     }),
     storeConfirmation: () => ({

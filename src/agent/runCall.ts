@@ -1,10 +1,9 @@
 import type { CommandOutcome } from '../../machines/commandWorker.js'
 import { CallError } from '../errors.js'
-import type { Json } from '../store/index.js'
 import { handlers } from './calls.js'
 import { type CommandRow, endCommand } from './commandRows.js'
 import type { AgentContext, Calling } from './context.js'
-import { callAnswer, decodeParams, storedCallOf } from './storeCall.js'
+import { callAnswer, decodeParams, resultJson, storedCallOf } from './storeCall.js'
 
 /**
  * Runs a stored call and answers it with an OK event (B21). A kill between the effect and the answer runs it again: under its key, or
@@ -24,7 +23,7 @@ export const runCall = async (context: AgentContext, command: CommandRow): Promi
     gone: 'done',
     compute: () => ({
       result: 'done',
-      events: [callAnswer(command, 'OK', { call, result: result as Json }, idIn(result))],
+      events: [callAnswer(command, 'OK', { call, result: resultJson(result) }, idIn(result))],
     }),
   })
 }

@@ -66,14 +66,17 @@ const userOf = ({ userId }: { readonly userId?: unknown }): number => (typeof us
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
 
 /** Parameters as they are stored: JSON that their schema reads again, bytes as base64. */
-const encodeParams = (params: object): Buffer =>
-  Buffer.from(
-    JSON.stringify(params, function (this: Record<string, unknown>, name, value: unknown) {
-      // A Buffer would have become JSON of its own kind by now.
-      const given = this[name]
-      return given instanceof Uint8Array ? { base64: toBase64(given) } : value
-    }),
-  )
+const encodeParams = (params: object): Buffer => Buffer.from(toJson(params))
+
+const toJson = (value: object): string =>
+  JSON.stringify(value, function (this: Record<string, unknown>, name, field: unknown) {
+    // A Buffer would have become JSON of its own kind by now.
+    const given = this[name]
+    return given instanceof Uint8Array ? { base64: toBase64(given) } : field
+  })
+
+/** The result of a call as its event has it: bytes as base64. */
+export const resultJson = (result: object): Json => JSON.parse(toJson(result)) as Json
 
 /**
  * The parameters of a stored call, with its key where the caller gave none. Throws CallError `CMD_PARAMS` for what another version has

@@ -1,6 +1,7 @@
 import { CallError } from '../errors.js'
 import { formatRouterAddress, parseRouterAddressWithAuth } from '../smp/protocol/routerAddress.js'
 import { connections, rcvQueues, sndQueues } from '../store/agent/connections.js'
+import { invitationLinks } from '../store/agent/links.js'
 import { userRouters, users } from '../store/agent/users.js'
 import { type Change, insert, patch, remove, removeWhere, type Row, type Store } from '../store/index.js'
 import type { Outcome } from '../runtime/unit.js'
@@ -244,6 +245,7 @@ const removeEmptyUser = (context: AgentContext, userId: number): Promise<boolean
         changes: [
           remove(users, { userId }),
           removeWhere(userRouters, { userId }),
+          removeWhere(invitationLinks, { userId }),
           ...context.statistics.reset(context.clock.now(), userId),
         ],
         events: [eventOf({ connectionId: '', userId }, 'DEL_USER', { deletedUserId: userId })],

@@ -48,6 +48,7 @@ describe('B21 the list of asynchronous calls', () => {
     setNetworkConfig: 'about this run of the agent: nothing is stored',
     prepareConnectionToJoin: 'its answer is the id that is wanted at once, and needs no network',
     prepareConnectionToAccept: 'its answer is the id that is wanted at once, and needs no network',
+    prepareConnectionLink: 'its answer is the link that is wanted at once, and needs no network',
     inspectConnection: 'reads',
     countActors: 'reads',
     listActors: 'reads',

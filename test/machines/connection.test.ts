@@ -42,6 +42,9 @@ const events: readonly ConnectionEvent[] = [
   { type: 'message.send', early: false, synchronized: true },
   { type: 'message.send', early: true, synchronized: false },
   { type: 'message.received' },
+  { type: 'link.set', linked: true },
+  { type: 'link.set', linked: false },
+  { type: 'link.delete' },
   { type: 'connection.suspend', receives: true },
   { type: 'connection.suspend', receives: false },
   { type: 'connection.delete', waiting: true },
@@ -289,6 +292,20 @@ describe('connection', () => {
     }
   })
 
+  it('B10 the short link of an invitation is changed until it is answered; nothing else but an address has one', () => {
+    const set = { type: 'link.set', linked: true } as const
+    expect(decided(connectionMachine, 'rcv', set)).toEqual({ to: 'rcv', intents: ['setLink'] })
+    expect(decided(connectionMachine, 'rcv', { type: 'link.delete' })).toEqual({ to: 'rcv', intents: ['deleteLink'] })
+    const refusals = [
+      decided(connectionMachine, 'rcv', { ...set, linked: false }),
+      ...['new', 'inviting', 'confirmed', 'snd', 'joined', 'connected', 'closing', 'deleted'].flatMap(state => [
+        decided(connectionMachine, state, set),
+        decided(connectionMachine, state, { type: 'link.delete' }),
+      ]),
+    ]
+    for (const { intents } of refusals) expect(intents).toEqual([expect.stringMatching(/^refuse: \S/)])
+  })
+
   it('B42 HELLO that the router refuses for good: NOT_AVAILABLE at the initiator, NOT_ACCEPTED at the joiner', () => {
     const refused = { type: 'hello.refused' } as const
     expect(decided(connectionMachine, 'replying', refused)).toEqual({ to: 'replying', intents: ['notifyNotAvailable'] })
@@ -344,6 +361,8 @@ describe('connection', () => {
       else if (event.type === 'connection.delete')
         expect(intents).toEqual(['dropCommands', 'dropDeliveries', 'deleteQueues', 'dropInvitations'])
       else if (event.type === 'connection.suspend' && event.receives) expect(intents).toEqual(['suspendQueues'])
+      else if (event.type === 'link.set') expect(intents).toEqual(['setLink'])
+      else if (event.type === 'link.delete') expect(intents).toEqual(['deleteLink'])
       else expect(intents.filter(intent => !/^refuse: \S/.test(intent))).toEqual([])
       expect(to).toBe(event.type === 'connection.delete' ? 'deleted' : 'contact')
     }

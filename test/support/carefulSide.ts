@@ -33,6 +33,11 @@ export class CarefulSide {
     return new CarefulSide(await start(), start)
   }
 
+  /** Whether it runs: not killed, nor being started again. */
+  get alive(): boolean {
+    return this.#rows === undefined && !this.#starting
+  }
+
   /** Calls, and calls again after each kill until there is an answer. */
   ask(key: string, call: Call): void {
     this.#asked.set(key, call)

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import { boxSecret, generateKeyPair, x25519 } from '../../src/crypto/index.js'
 import type { VersionRange } from '../../src/encoding/index.js'
-import type { QueueMode } from '../../src/smp/protocol/fields.js'
+import type { LinkData, QueueMode } from '../../src/smp/protocol/fields.js'
 import { sealRecipientMessage } from '../../src/smp/protocol/recipientMessage.js'
 import type { Response } from '../../src/smp/protocol/responses.js'
 import { formatRouterAddress } from '../../src/smp/protocol/routerAddress.js'
@@ -36,6 +36,9 @@ export interface ScriptedQueue {
   readonly senderId: Uint8Array
   readonly recipientKey: Uint8Array
   readonly dhSecret: Uint8Array
+  /** Its short link. As at the reference, a repeated NEW with a sender id that is taken is refused. */
+  link: { readonly linkId: Uint8Array; readonly data: LinkData } | undefined
+  readonly isContact: boolean
   senderKey: Uint8Array | undefined
   /** Sealed for the recipient; the first one is with the subscriber if `delivered`. */
   readonly messages: ScriptedMessage[]
@@ -108,9 +111,15 @@ export const scriptedRouter = async (options: ScriptedRouterOptions): Promise<Sc
     const { command, session } = received
     if (command.type !== 'NEW') throw new Error('no NEW')
     const keys = generateKeyPair('x25519')
+    const { request } = command
+    const asked = request?.link
+    if (asked !== undefined && queues.some(known => same(known.senderId, asked.senderId))) return errorAnswer('AUTH')
+    const linkId = request?.mode === 'contact' ? request.link?.linkId : randomBytes(24)
     const queue: ScriptedQueue = {
       recipientId: randomBytes(24),
-      senderId: randomBytes(24),
+      senderId: asked?.senderId ?? randomBytes(24),
+      link: asked === undefined || linkId === undefined ? undefined : { linkId, data: asked.data },
+      isContact: request?.mode === 'contact',
       recipientKey: command.authKey.raw,
       dhSecret: x25519(keys.privateKey, command.dhKey),
       senderKey: undefined,
@@ -121,7 +130,14 @@ export const scriptedRouter = async (options: ScriptedRouterOptions): Promise<Sc
     }
     queues.push(queue)
     const { recipientId, senderId } = queue
-    return { type: 'IDS', recipientId, senderId, dhKey: keys.publicKey, mode: router.modeOf(received) }
+    return {
+      type: 'IDS',
+      recipientId,
+      senderId,
+      dhKey: keys.publicKey,
+      mode: router.modeOf(received),
+      ...(queue.link === undefined ? {} : { linkId: queue.link.linkId }),
+    }
   }
 
   // Does a command and gives its answer; what follows the answer is in `afterwards`.
@@ -131,7 +147,8 @@ export const scriptedRouter = async (options: ScriptedRouterOptions): Promise<Sc
     if (command.type === 'NEW') return { answer: create(received) }
     const bySender = queues.find(queue => same(queue.senderId, entityId))
     const byRecipient = queues.find(queue => same(queue.recipientId, entityId))
-    const queue = bySender ?? byRecipient
+    const byLink = queues.find(({ link }) => link !== undefined && same(link.linkId, entityId))
+    const queue = bySender ?? byRecipient ?? byLink
     if (queue === undefined) return { answer: errorAnswer('AUTH') }
     switch (command.type) {
       case 'SKEY':
@@ -140,6 +157,29 @@ export const scriptedRouter = async (options: ScriptedRouterOptions): Promise<Sc
         if (accepted) queue.senderKey = command.key.raw
         return { answer: accepted ? ok : errorAnswer('AUTH') }
       }
+      case 'LKEY':
+      case 'LGET': {
+        const { link, senderId } = queue
+        if (link === undefined || (command.type === 'LGET') !== queue.isContact) return { answer: errorAnswer('AUTH') }
+        if (command.type === 'LKEY') {
+          if (queue.senderKey !== undefined && !same(queue.senderKey, command.key.raw))
+            return { answer: errorAnswer('AUTH') }
+          queue.senderKey = command.key.raw
+        }
+        return { answer: { type: 'LNK', senderId, data: link.data } }
+      }
+      case 'LSET': {
+        const { linkId, data } = command
+        const isOther =
+          queue.link !== undefined &&
+          !(same(queue.link.linkId, linkId) && same(queue.link.data.fixedData, data.fixedData))
+        if (isOther || queue.senderKey !== undefined) return { answer: errorAnswer('AUTH') }
+        queue.link = { linkId, data }
+        return { answer: ok }
+      }
+      case 'LDEL':
+        queue.link = undefined
+        return { answer: ok }
       case 'OFF':
         queue.off = true
         return { answer: ok }
@@ -148,6 +188,7 @@ export const scriptedRouter = async (options: ScriptedRouterOptions): Promise<Sc
         // A queue that knows its sender takes only what is signed, one that does not only what is unsigned.
         if (received.authorization.length > 0 !== (queue.senderKey !== undefined))
           return { answer: errorAnswer('AUTH') }
+        if (!queue.isContact && queue.senderKey !== undefined) queue.link = undefined
         queue.messages.push(sealed(queue, command.body))
         return { answer: ok, afterwards: () => deliver(queue) }
       case 'SUB':

@@ -41,6 +41,8 @@ export const seedQueues = async (
       recipientKey: keys.publicKey,
       dhSecret: randomBytes(32),
       senderKey: undefined,
+      link: undefined,
+      isContact: false,
       messages: [],
       subscriber: undefined,
       delivered: false,

@@ -3,6 +3,7 @@ import { asyncVariants } from './asyncCalls.js'
 import { asyncCall, call } from './call.js'
 import { consumerCalls } from './consumerCalls.js'
 import { inspectionSchema } from './inspection.js'
+import { linkCalls, linkDataSchema, linkPqSchema, linkSchema } from './linkCalls.js'
 import { networkCalls } from './networkCalls.js'
 import { operationCalls } from './operationCalls.js'
 import { rotationCalls } from './rotationCalls.js'
@@ -20,7 +21,6 @@ import { syncCalls } from './syncCalls.js'
 import { userCalls } from './userCalls.js'
 
 const nothing = z.strictObject({})
-const linkSchema = z.string().max(16_384)
 const invitationIdSchema = z.string().min(1).max(64)
 const connectionSummary = z.strictObject({
   connectionId: connectionIdSchema,
@@ -109,16 +109,19 @@ const messageItemResult = z.strictObject({
 /** The calls that are written down; their asynchronous variants follow from them. */
 export const directCalls = {
   createConnection: asyncCall(
-    'Creates a connection and its receive queue, and returns its link: an invitation for one other party, or a contact address for many.',
+    'Creates a connection and its receive queue, and returns its link: an invitation for one other party, or a contact address for many; with `linkData` also as a short link.',
     z.strictObject({
       userId: userIdSchema.default(1),
       mode: z.enum(['invitation', 'contact']).default('invitation'),
       /** `invitation`: with a KEM key in the link, so that the first message is post-quantum already; the link is four times as long. */
-      pq: z.union([pqSchema, z.literal('invitation')]).default(true),
+      pq: linkPqSchema.default(true),
+      /** Asks for a short link too, which leads to this data; routers of old versions make none. */
+      linkData: linkDataSchema.optional(),
       idempotencyKey: idempotencyKeySchema.optional(),
     }),
-    z.strictObject({ connectionId: connectionIdSchema, link: z.string() }),
+    z.strictObject({ connectionId: connectionIdSchema, link: z.string(), shortLink: z.string().optional() }),
   ),
+  ...linkCalls,
   prepareConnectionToJoin: call(
     'Makes the connection that joinConnection will join by this link, so that its id is known before the other party can answer.',
     z.strictObject({
@@ -129,7 +132,7 @@ export const directCalls = {
     z.strictObject({ connectionId: connectionIdSchema }),
   ),
   joinConnection: asyncCall(
-    'Joins by an invitation link, or asks the owner of a contact address to connect. The answer comes when the intent is stored; CON tells that the connection is complete, ERR that it failed for good, or what it waits for. Repeated after a failure it goes on with the same keys.',
+    'Joins by an invitation link, or asks the owner of a contact address to connect. The answer comes when the intent is stored, which takes the router of a short link; CON tells that the connection is complete, ERR that it failed for good, or what it waits for. Repeated after a failure it goes on with the same keys.',
     z.strictObject({
       userId: userIdSchema.default(1),
       link: linkSchema,

@@ -8,7 +8,7 @@ import { encodePublicKey, generateKeyPair, type KeyPair } from '../../crypto/key
 import type { Random } from '../../crypto/random.js'
 import { sign, verify } from '../../crypto/sign.js'
 import { type Bytes, concat, Reader, short, toBase64urlUnpadded, type VersionRange } from '../../encoding/index.js'
-import { CryptoError } from '../../errors.js'
+import { CryptoError, EncodeError } from '../../errors.js'
 import type { ConnectionMode } from './connectionRequest.js'
 import type { LinkData } from './fields.js'
 import type { RouterAddress } from './routerAddress.js'
@@ -26,6 +26,9 @@ import {
 /** To what lengths signed data is padded: encrypted, 2,048 and 13,824 bytes. */
 const FIXED_PADDING = 2_008
 const USER_PADDING = 13_784
+const LENGTH_BYTES = 2
+/** With one byte of length. */
+const SIGNATURE_BYTES = 65
 const ID_BYTES = 24
 const KEY_BYTES = 32
 
@@ -57,6 +60,13 @@ export const signFixedLinkData = (
 /** The user data signed with the root key, or with an owner's: raw Ed25519. */
 export const signUserLinkData = (privateKey: Bytes, agentVersions: VersionRange, data: UserLinkData): Bytes =>
   signed(privateKey, encodeSignedUserLinkData({ agentVersions, data }))
+
+/** Whether user data is short enough to be signed and sealed. Throws EncodeError `LARGE_MSG`. */
+export const checkUserLinkData = (agentVersions: VersionRange, data: UserLinkData): void => {
+  const { length } = encodeSignedUserLinkData({ agentVersions, data })
+  const limit = USER_PADDING - LENGTH_BYTES - SIGNATURE_BYTES
+  if (length > limit) throw new EncodeError('LARGE_MSG', 'the link data is too long', { facts: { length, limit } })
+}
 
 const signed = (privateKey: Bytes, encoded: Bytes): Bytes =>
   concat(short(sign('ed25519', privateKey, encoded)), encoded)

@@ -29,8 +29,10 @@ export const connections = defineTable(
     ratchet: nullable(bytes),
     /** This side's X3DH keys, until they are used. Private. */
     x3dhKeys: nullable(bytes),
-    /** The link that createConnection returned. */
+    /** The link that createConnection returned, or that was prepared. */
     link: nullable(text),
+    /** The same as a short link, while it has one. */
+    shortLink: nullable(text),
     idempotencyKey: nullable(text),
     createdAt: integer,
   },

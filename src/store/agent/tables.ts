@@ -11,6 +11,7 @@ import {
   skippedKeys,
   sndQueues,
 } from './connections.js'
+import { invitationLinks, shortLinks } from './links.js'
 import { deliveries, rcvMessages, sndBodies, sndMessages } from './messages.js'
 import { statistics, userRouters, users } from './users.js'
 
@@ -27,6 +28,8 @@ export const agentTables: readonly Table[] = [
   confirmations,
   handshakes,
   invitations,
+  shortLinks,
+  invitationLinks,
   commands,
   sndMessages,
   sndBodies,
