@@ -78,7 +78,7 @@ export const ratchetSyncMachine = setup({
           { actions: [{ type: 'refuse', params: { reason: 'the ratchet needs no synchronisation' } }] },
         ],
         'key.received': agree('replyKey'),
-        'backup.restored': { target: 'required', actions: ['notifySync'] },
+        'backup.restored': { target: 'restored', actions: ['notifySync'] },
       },
     },
     allowed: {
@@ -89,18 +89,35 @@ export const ratchetSyncMachine = setup({
         'message.decrypted': { target: 'ok', actions: ['notifySync'] },
         'sync.start': { target: 'started', actions: ['sendKey', 'notifySync'] },
         'key.received': agree('replyKey'),
-        'backup.restored': { target: 'required', actions: ['notifySync'] },
+        'backup.restored': { target: 'restored', actions: ['notifySync'] },
       },
     },
     required: {
       description: 'Messages will not decrypt before a synchronisation; nothing is sent.',
       meta: {
         spec: ['B36', 'B37', 'B80', 'B84'],
-        ignores: { 'backup.restored': 'required already' },
       },
       on: {
         'message.undecryptable': undecryptable,
         'message.decrypted': { target: 'ok', actions: ['notifySync'] },
+        'sync.start': { target: 'started', actions: ['sendKey', 'notifySync'] },
+        'key.received': agree('replyKey'),
+        // Told as required already.
+        'backup.restored': 'restored',
+      },
+    },
+    restored: {
+      description:
+        'The ratchet comes from a restored backup, and is told as required. It may still decrypt, but has used the keys of its next messages before: nothing is sent before a synchronisation.',
+      meta: {
+        spec: ['B37', 'B80', 'B84', 'B85'],
+        ignores: {
+          'message.undecryptable': 'told as required already',
+          'message.decrypted': 'what was sent since the backup has used the same keys all the same',
+          'backup.restored': 'told already',
+        },
+      },
+      on: {
         'sync.start': { target: 'started', actions: ['sendKey', 'notifySync'] },
         'key.received': agree('replyKey'),
       },
@@ -120,7 +137,7 @@ export const ratchetSyncMachine = setup({
           { actions: [{ type: 'refuse', params: { reason: 'the synchronisation is under way' } }] },
         ],
         'key.received': agree('useStoredKeys'),
-        'backup.restored': { target: 'required', actions: ['notifySync'] },
+        'backup.restored': { target: 'restored', actions: ['notifySync'] },
       },
     },
     agreed: {
@@ -138,7 +155,7 @@ export const ratchetSyncMachine = setup({
         ],
         // The other party starts anew: ours was for nothing.
         'key.received': { target: 'required', actions: ['notifySyncError'] },
-        'backup.restored': { target: 'required', actions: ['notifySync'] },
+        'backup.restored': { target: 'restored', actions: ['notifySync'] },
       },
     },
   },
@@ -148,4 +165,4 @@ export type RatchetSyncState = keyof NonNullable<(typeof ratchetSyncMachine)['co
 
 /** Whether a connection must not send: nothing that it sent could be read (B84). */
 export const isSendProhibited = (state: string): boolean =>
-  state === 'required' || state === 'started' || state === 'agreed'
+  state === 'required' || state === 'restored' || state === 'started' || state === 'agreed'

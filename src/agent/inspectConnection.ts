@@ -8,6 +8,7 @@ import type { AgentContext } from './context.js'
 import { timeoutOf } from './deliverMessage.js'
 import { errorFact } from './events.js'
 import type { DeliveryRow } from './outgoing.js'
+import { toldState } from './ratchetSync.js'
 import type { RcvQueueRow, SndQueueRow } from './rows.js'
 import { storedCallOf } from './storeCall.js'
 
@@ -36,7 +37,7 @@ export const inspectConnection = async (
     userId: connection.userId,
     status: connection.status,
     ready: connection.status === 'connected',
-    ratchetSync: connection.ratchetSync,
+    ratchetSync: toldState(connection.ratchetSync),
     online: context.network.online,
     rcvQueues: rcv.map(queue => receiving(context, queue)),
     sndQueues: await Promise.all(snd.map(queue => sending(context, queue, limit))),

@@ -30,7 +30,10 @@ export const syncChange = (connection: ConnectionRow, { from, to }: Decision): C
 
 /** RSYNC: the state of the synchronisation, and the error that led to it. */
 export const syncEvent = (connection: ConnectionRow, state: string, error?: unknown): NewEvent =>
-  eventOf(connection, 'RSYNC', error === undefined ? { state } : { state, error: errorFact(error) })
+  eventOf(connection, 'RSYNC', { state: toldState(state), ...(error === undefined ? {} : { error: errorFact(error) }) })
+
+/** Why a synchronisation is required is not the application’s concern: RESTORED tells of a backup. */
+export const toldState = (state: string): string => (state === 'restored' ? 'required' : state)
 
 /**
  * What an error of decryption says about the ratchet (B36); undefined for a message that is none of a ratchet. A key that was used up

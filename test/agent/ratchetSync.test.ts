@@ -294,6 +294,37 @@ describe('ratchet synchronisation', { timeout: 60_000 }, () => {
     }
   })
 
+  it('B37 B85 after a restored backup a message that decrypts changes nothing: the old ratchet never sends again', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'duologue-sidecar-'))
+    const sidecar = join(directory, 'bob.sidecar')
+    try {
+      bob = await world.startAgent('bob', [router], { store: { open: bob.crash() }, sidecar })
+      await bob.agent.subscribe({})
+      await exchange()
+      const restore = await backupOf(bob.store)
+      const atAlice = reading(alice)
+      await say(bob, 'after the backup')
+      await world.until(() => texts(atAlice).includes('after the backup'), 'a message')
+      await bob.agent.close()
+      bob = await world.startAgent('bob', [router], { store: { open: await restore() }, sidecar })
+      await bob.agent.subscribe({})
+      const atBob = reading(bob)
+      // The backup still has the key that Alice answers to.
+      await say(alice, 'readable')
+      await world.until(() => texts(atBob).includes('readable'), 'a message')
+      expect(states(bob)).toEqual(['required'])
+      await expect(say(bob, 'the same key again')).rejects.toMatchObject({ code: 'CMD_PROHIBITED' })
+      const since = { alice: states(alice).length, bob: states(bob).length }
+      await synchronize(bob, false)
+      await bothOk(since)
+      await Promise.all([say(alice, 'heard'), say(bob, 'heard')])
+      await world.until(() => texts(atAlice).includes('heard') && texts(atBob).includes('heard'), 'an exchange')
+      expect([...errors(alice), ...errors(bob)]).toEqual([])
+    } finally {
+      await rm(directory, { recursive: true })
+    }
+  })
+
   it('B80 B85 an offline, a restarted and a suspended party answer when they are back', async () => {
     bob.crash()
     await synchronize(alice)

@@ -3,7 +3,7 @@ import { isSendProhibited, type RatchetSyncEvent, ratchetSyncMachine, type SyncR
 import { decided } from './decisions.js'
 import { takesEveryTransition } from '../transitions/taken.js'
 
-const states = ['ok', 'allowed', 'required', 'started', 'agreed'] as const
+const states = ['ok', 'allowed', 'required', 'restored', 'started', 'agreed'] as const
 const after = (state: string, event: RatchetSyncEvent) => decided(ratchetSyncMachine, state, event)
 const key = (role: SyncRole) => ({ type: 'key.received', role }) as const
 
@@ -17,16 +17,16 @@ describe('ratchetSync', () => {
         })
       }
     }
-    for (const state of ['started', 'agreed']) {
+    for (const state of ['restored', 'started', 'agreed']) {
       expect(after(state, { type: 'message.undecryptable', need: 'required' })).toEqual({ to: state, intents: [] })
     }
   })
 
-  it('B37 a message that decrypts ends it, but not from started', () => {
+  it('B37 a message that decrypts ends it, but not from started, nor after a restored backup', () => {
     for (const state of ['allowed', 'required', 'agreed']) {
       expect(after(state, { type: 'message.decrypted' })).toEqual({ to: 'ok', intents: ['notifySync'] })
     }
-    for (const state of ['ok', 'started']) {
+    for (const state of ['ok', 'restored', 'started']) {
       expect(after(state, { type: 'message.decrypted' })).toEqual({ to: state, intents: [] })
     }
   })
@@ -36,13 +36,13 @@ describe('ratchetSync', () => {
       const started = { to: 'started', intents: ['sendKey', 'notifySync'] }
       expect(after(state, { type: 'sync.start', force: true })).toEqual(started)
       const { to, intents } = after(state, { type: 'sync.start', force: false })
-      if (state === 'allowed' || state === 'required') expect({ to, intents }).toEqual(started)
+      if (['allowed', 'required', 'restored'].includes(state)) expect({ to, intents }).toEqual(started)
       else expect([to, intents[0]]).toEqual([state, expect.stringMatching(/^refuse: /)])
     }
   })
 
   it('B80 B81 the other party’s key is answered, or meets the keys that were sent; the order of the hashes says who sends first', () => {
-    for (const state of ['ok', 'allowed', 'required', 'started']) {
+    for (const state of ['ok', 'allowed', 'required', 'restored', 'started']) {
       const keys = state === 'started' ? 'useStoredKeys' : 'replyKey'
       expect(after(state, key('receiving'))).toEqual({
         to: 'agreed',
@@ -61,15 +61,15 @@ describe('ratchetSync', () => {
     }
   })
 
-  it('B84 nothing is sent in required, started and agreed', () => {
-    expect(states.filter(isSendProhibited)).toEqual(['required', 'started', 'agreed'])
+  it('B84 nothing is sent in required, restored, started and agreed', () => {
+    expect(states.filter(isSendProhibited)).toEqual(['required', 'restored', 'started', 'agreed'])
   })
 
   it('B85 a restored backup requires a synchronisation', () => {
     for (const state of states) {
       expect(after(state, { type: 'backup.restored' })).toEqual({
-        to: 'required',
-        intents: state === 'required' ? [] : ['notifySync'],
+        to: 'restored',
+        intents: state === 'required' || state === 'restored' ? [] : ['notifySync'],
       })
     }
   })
