@@ -70,6 +70,19 @@ describe('B49 the proxy mode', () => {
     expect(told(alice, 'ERR', 'MERR', 'MWARN')).toEqual([])
   })
 
+  it('B10 B49 holds for reading short links, of invitations and addresses, and for joining by them', async () => {
+    const alice = await world.startAlice({ proxyMode: 'unknown', proxyFallback: 'prohibit' })
+    const bob = await world.startBob()
+    for (const mode of ['invitation', 'contact'] as const) {
+      const { shortLink = '' } = await bob.agent.createConnection({ mode, linkData: { userData: mode } })
+      expect(await alice.agent.getShortLink({ link: shortLink })).toMatchObject({ userData: Buffer.from(mode) })
+      await alice.agent.joinConnection({ link: shortLink })
+      await bob.next(mode === 'contact' ? 'REQ' : 'CONF')
+    }
+    expect(world.blocksTo(relay)).toBeUndefined()
+    expect(await countsAt(alice, relay)).toMatchObject({ 'LKEY proxied': 2, 'LGET proxied': 2, 'SKEY proxied': 1 })
+  })
+
   it.each(['alice', 'bob'] as const)('B49 holds for the whole handshake when %s begins it', async initiator => {
     const alice = await world.startAlice({ proxyMode: 'unknown', proxyFallback: 'prohibit' })
     await converse(alice, await world.startBob(), initiator)
