@@ -126,5 +126,5 @@ const confirmedIds = (payload: EventRow['payload']): number[] =>
  */
 export const pruned = (confirmed: readonly SndMessageRow[]): Change[] =>
   confirmed
-    .filter(row => row.receipt === 'ok' && row.header === null && row.idempotencyKey === null)
+    .filter(row => row.header === null && row.idempotencyKey === null)
     .map(({ connectionId, messageId }) => remove(sndMessages, { connectionId, messageId }))

@@ -256,8 +256,8 @@ const allowSecure = async (
     gone: 'done',
     compute: (state, connection) => {
       const { connectionId } = connection
-      const ownInfo = state.rows(confirmations, connectionId).find(row => row.ownInfo !== null)?.ownInfo
-      const message = { type: 'connInfo', info: ownInfo ?? Buffer.alloc(0) } as const
+      const [confirmation] = state.rows(confirmations, connectionId)
+      const message = { type: 'connInfo', info: confirmation?.ownInfo ?? Buffer.alloc(0) } as const
       const { changes, wake } = enqueueConfirmation(connection, queue, message, undefined, state.now)
       return { result: 'done', changes: [...secured(state, connectionId, sndQueueId), ...changes], wakes: [wake] }
     },

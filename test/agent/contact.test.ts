@@ -441,6 +441,27 @@ describe('B18 accepting', () => {
     await complete(alice, connectionId, bob, bobId)
   })
 
+  it('B18 the key of one accepted invitation does not accept another one, nor does a connection that was prepared to join', async () => {
+    const [alice, bob, carol] = [await start('alice'), await start('bob'), await start('carol')]
+    const { invitationId, bobId, contactId, link } = await requested(alice, bob)
+    const { connectionId: carolId } = await carol.agent.joinConnection({ link })
+    const { invitationId: other } = await alice.next('REQ', contactId)
+    const key = { idempotencyKey: 'one' }
+    const { connectionId } = await alice.agent.acceptContact({ invitationId, info: 'alice', ...key })
+    await expect(alice.agent.acceptContact({ invitationId: other, ...key })).rejects.toMatchObject({
+      code: 'CMD_PROHIBITED',
+      field: 'idempotencyKey',
+    })
+    const prepared = await alice.agent.prepareConnectionToJoin({ link })
+    await expect(alice.agent.acceptContact({ invitationId: other, ...prepared })).rejects.toMatchObject({
+      code: 'CMD_PROHIBITED',
+      field: 'connectionId',
+    })
+    await complete(alice, connectionId, bob, bobId)
+    const second = await alice.agent.acceptContact({ invitationId: other, info: 'alice' })
+    await complete(alice, second.connectionId, carol, carolId)
+  })
+
   it('B18 accepting that could not be stored has accepted nothing', async () => {
     const [alice, bob] = [await start('alice'), await start('bob')]
     const { invitationId, bobId } = await requested(alice, bob)

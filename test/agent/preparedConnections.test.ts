@@ -169,4 +169,24 @@ describe('B15 a step of the fast handshake that a router refuses', () => {
     await bob.next('CON')
     await alice.next('CON', aliceId)
   })
+
+  it('B15 allowConnection repeated while its step is under way stores no second step', async () => {
+    const { connectionId: aliceId, link } = await alice.agent.createConnection({})
+    await bob.agent.joinConnection({ link })
+    const { confirmationId } = await alice.next('CONF', aliceId)
+    world.router.react = ({ command, session }) =>
+      command.type === 'SKEY' && session.channel.remoteAddress === 'alice' ? 'hold' : undefined
+    const call = { connectionId: aliceId, confirmationId }
+    for (let n = 0; n < 3; n++) {
+      await alice.agent.allowConnection(call)
+      await world.clock.settle()
+    }
+    expect((await alice.store.find(commands, {})).map(({ type }) => type)).toEqual(['allowSecure'])
+    const held = world.router.all('SKEY').at(-1)
+    world.router.react = () => undefined
+    if (held !== undefined) world.router.release(held)
+    await alice.next('CON', aliceId)
+    await bob.next('CON')
+    expect((await alice.store.find(connections, {}))[0]?.lastSendId).toBe(1)
+  })
 })

@@ -244,6 +244,11 @@ describe('B38 receipts of all kinds from a hand-made peer', () => {
     expect(await sentRows()).toMatchObject([{ messageId: idOf(1), receipt: 'badHash' }])
   })
 
+  it('B38 two for one message in one message: the second is no news', async () => {
+    await say(receiptOf(0), receiptOf(0))
+    expect(await ackLast()).toEqual([[idOf(0), 'ok']])
+  })
+
   it('B38 a bad hash is told and the row stays; a good receipt after it is news, a good one after that is none', async () => {
     await say(receiptOf(0, { hash: randomBytes(32) }))
     expect(await ackLast()).toEqual([[idOf(0), 'badHash']])

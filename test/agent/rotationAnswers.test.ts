@@ -215,7 +215,7 @@ describe('B78 one message that waits for both queues', () => {
 it('B33 a copy of a message that the old queue has brought is the first message on the new one', async () => {
   const primary = async () => (await alice.store.find(rcvQueues, { where: { primary: true } }))[0]?.router
   await usedByBoth(['one'], { old: () => 'hold', fresh: () => 'hold' })
-  world.router.release(world.router.seen.filter(isToOld).at(-1) as SeenCommand)
+  world.router.release(world.router.seen.findLast(isToOld) as SeenCommand)
   await world.until(() => alice.events.some(({ type }) => type === 'MSG'), 'the message')
   expect(await primary()).toBe(world.router.address)
   releaseAll(second)

@@ -236,7 +236,8 @@ describe('B46 each item answers for itself', () => {
   it('B46 B47 an item that is too large spends nothing: the next message of its connection is in sequence', async () => {
     await connect(1)
     const [before] = await alice.store.find(connections, {})
-    await send([{ connectionId: idAt(0), body: randomBytes(maxMessageLength + 1) }])
+    const results = await send([{ connectionId: idAt(0), body: randomBytes(maxMessageLength + 1) }])
+    expect(results).toMatchObject([{ error: { code: 'LARGE_MSG', field: 'body' } }])
     expect(await alice.store.find(connections, {})).toEqual([before])
     await send([{ connectionId: idAt(0), body: 'fits' }])
     expect(await received(0)).toEqual(['fits'])

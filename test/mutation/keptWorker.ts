@@ -44,7 +44,7 @@ class KeptWorker extends ThreadsPoolWorker {
   }
 
   #say(message: object): void {
-    for (const { event, listener } of [...this.#listeners]) if (event === 'message') listener(message)
+    for (const { event, listener } of this.#listeners) if (event === 'message') listener(message)
   }
 
   readonly #heard: Listener = (message: { readonly type?: string }) => {
