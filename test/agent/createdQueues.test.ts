@@ -1,8 +1,12 @@
-/** Queues that a router makes in a session that does not last. */
+/** Queues and SUBs where a session ends, a disk fails or a connection is deleted at the wrong moment. */
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { defaultConfig } from '../../src/agent/config.js'
+import { rcvQueues } from '../../src/store/agent/connections.js'
 import { barePeer } from '../support/barePeer.js'
 import type { TestAgent } from '../support/agentWorld.js'
+import type { SeenCommand } from '../support/scriptedRouter.js'
 import { type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
+import { beforeCommits, brokenDisk, touches } from '../support/storeFaults.js'
 
 let world: ScriptedWorld
 let alice: TestAgent
@@ -35,3 +39,36 @@ it.each([0, 1, 2, 3, 5, 8])(
     peer.close()
   },
 )
+
+it('B61 B69 a queue that NEW was repeated for counts once: deleted, it keeps no session open', async () => {
+  let failures = 1
+  beforeCommits(alice.store, changes => {
+    if (touches(changes, rcvQueues, 'patch') && failures-- > 0) throw brokenDisk()
+  })
+  const call = { idempotencyKey: 'once' }
+  await expect(alice.agent.createConnection(call)).rejects.toMatchObject({ code: 'STORE_WRITE' })
+  const { connectionId } = await alice.agent.createConnection(call)
+  expect(world.router.all('NEW')).toHaveLength(2)
+  await alice.agent.deleteConnection({ connectionId })
+  await alice.next('DEL_CONN')
+  expect(world.router.sessions.at(-1)?.channel.closed).toBe(false)
+  await world.clock.advance(2 * defaultConfig.idleSessionMs)
+  expect(world.router.sessions.at(-1)?.channel.closed).toBe(true)
+})
+
+it('B61 a SUB that was not answered is not sent again for a queue that was deleted since', async () => {
+  await alice.agent.createConnection({})
+  const { connectionId } = await alice.agent.createConnection({})
+  const [row] = await alice.store.find(rcvQueues, { where: { connectionId } })
+  const isIts = ({ entityId }: SeenCommand) => Buffer.compare(entityId, row?.rcvId ?? Buffer.alloc(0)) === 0
+  alice = await world.start('alice', { store: { open: alice.crash() } })
+  world.router.react = seen =>
+    (seen.command.type === 'SUB' && isIts(seen)) || seen.command.type === 'DEL' ? 'lose' : undefined
+  const subs = () => world.router.all('SUB').filter(isIts)
+  void alice.agent.subscribe({})
+  await world.clock.advance(defaultConfig.backgroundCommandMs + defaultConfig.reconnect.initial / 2)
+  expect(subs()).toHaveLength(1)
+  await alice.agent.deleteConnection({ connectionId })
+  await world.clock.advance(10_000)
+  expect(subs()).toHaveLength(1)
+})
