@@ -59,20 +59,34 @@ const listConnections: Handlers['listConnections'] = async ({ store, sessions },
   })
   const where = { connectionId: { in: rows.map(row => row.connectionId) } }
   const [rcv, snd] = await Promise.all([store.find(rcvQueues, { where }), store.find(sndQueues, { where })])
+  const rcvOf = byConnection(rcv)
+  const sndOf = byConnection(snd)
   return {
     connections: rows.map(row => {
-      const own = rcv.filter(queue => queue.connectionId === row.connectionId)
+      const own = rcvOf.get(row.connectionId) ?? []
       return {
         connectionId: row.connectionId,
         userId: row.userId,
         status: row.status as ResultOf<'listConnections'>['connections'][number]['status'],
         ready: row.status === 'connected',
         rcvRouters: own.map(queue => queue.router),
-        sndRouters: snd.filter(queue => queue.connectionId === row.connectionId).map(queue => queue.router),
+        sndRouters: (sndOf.get(row.connectionId) ?? []).map(queue => queue.router),
         subscribed: own.some(queue => sessions.stateOf(queue) === 'active'),
       }
     }),
   }
+}
+
+const byConnection = <Queue extends { readonly connectionId: string }>(
+  queues: readonly Queue[],
+): ReadonlyMap<string, readonly Queue[]> => {
+  const groups = new Map<string, Queue[]>()
+  for (const queue of queues) {
+    const group = groups.get(queue.connectionId)
+    if (group === undefined) groups.set(queue.connectionId, [queue])
+    else group.push(queue)
+  }
+  return groups
 }
 
 const readEvents: Handlers['readEvents'] = async ({ eventLog }, { consumer, after, limit, waitMs }) => {

@@ -19,6 +19,8 @@ import { readWaiting } from './waitingMessages.js'
 
 /** Waiting messages of a queue that are held in memory at once. */
 const pageLength = 64
+/** The same before anything of it was delivered: after a restart many queues may be full. */
+const firstPageLength = 4
 /** Connections that one query looks for. */
 const idsPerQuery = 500
 const memoryLength = 256
@@ -50,6 +52,8 @@ interface QueueMemory {
   complete: boolean
   /** A message came that `items` has no room for, or while rows were being read. */
   missed: boolean
+  /** Whether its last attempt was a success. */
+  delivers: boolean
   lastMessageId: number
   /** How the last turn ended, after messages that it sent. */
   deferred: DeliveryOutcome | undefined
@@ -105,7 +109,8 @@ export class Deliveries {
     if (this.#closed) return
     const memory = this.#memoryOf(queueId)
     const { delivery } = hint ?? {}
-    if (hint === undefined || delivery === undefined || !memory.complete || memory.items.length >= memoryLength) {
+    const hasRoom = memory.complete && memory.failed === undefined && memory.items.length < memoryLength
+    if (hint === undefined || delivery === undefined || !hasRoom) {
       memory.complete = false
       memory.missed = true
     } else if (delivery.messageId > memory.lastMessageId) {
@@ -206,6 +211,7 @@ export class Deliveries {
       items: [],
       complete: false,
       missed: false,
+      delivers: false,
       lastMessageId: 0,
       deferred: undefined,
       failed: undefined,
@@ -256,20 +262,29 @@ export class Deliveries {
       if (memory.completing.size >= config.deliveriesAhead) await Promise.race(memory.completing)
       memory.items.shift()
       memory.failed = undefined
+      memory.delivers = true
       this.#completeLater(queueId, memory, item, event, attempt)
       return 'sent'
     }
     const { outcome, warned } = await settleDelivery(this.#context, item, event, attempt)
     if (outcome === 'retryFast' || outcome === 'retrySlow') {
-      if (memory.items[0] === item) memory.items[0] = { ...item, delivery: { ...item.delivery, warned } }
+      if (memory.items[0] === item) this.#keepFirst(memory, { ...item, delivery: { ...item.delivery, warned } })
       this.#noteFailure(memory, item, error, attemptedAt)
       return outcome
     }
     memory.failed = undefined
+    memory.delivers = outcome === 'sent'
     // What expired with it is gone too: the rest is read again.
     if ('expired' in event && event.expired) this.#reset(memory)
     else memory.items.shift()
     return outcome
+  }
+
+  // Thousands of queues may wait for days: what stands behind the first message is read when its turn comes.
+  #keepFirst(memory: QueueMemory, first: QueuedDelivery): void {
+    if (memory.items.length > 1) memory.complete = false
+    memory.items = [first]
+    memory.delivers = false
   }
 
   #noteFailure(memory: QueueMemory, item: QueuedDelivery, error: unknown, lastAttemptAt: number): void {
@@ -342,7 +357,8 @@ export class Deliveries {
     await Promise.all(memory.completing)
     memory.queue ??= (await store.find(sndQueues, { where: { queueId } }))[0]
     memory.missed = false
-    const { items, lastMessageId, more } = await readWaiting(store, this.#bodies, queueId, pageLength)
+    const length = memory.delivers ? pageLength : firstPageLength
+    const { items, lastMessageId, more } = await readWaiting(store, this.#bodies, queueId, length)
     memory.items = items
     memory.lastMessageId = lastMessageId
     memory.complete = !more && !memory.missed

@@ -50,6 +50,17 @@ const restartWith = async (type: SentMessageType): Promise<number> => {
   alice = await world.start('alice', { store: { open: store } })
   return messageId
 }
+/** How many waiting messages alice’s workers read at once, from now on. */
+const watchReads = (): number[] => {
+  const { find } = alice.store
+  const limits: number[] = []
+  alice.store.find = (table, query) => {
+    const { where, limit } = query as { where?: object; limit?: number }
+    if (table.name === deliveries.name && limit !== undefined && 'queueId' in (where ?? {})) limits.push(limit)
+    return find.call(alice.store, table, query) as never
+  }
+  return limits
+}
 const sends = () => world.router.all('SEND')
 const answerSends = (answer: Response | 'lose' | 'hold' | undefined) => {
   world.router.react = ({ command }) => (command.type === 'SEND' ? answer : undefined)
@@ -92,6 +103,33 @@ describe('B41 a full queue', () => {
     answerSends(undefined)
     await alice.next('SENT', connectionId)
     expect(failures()).toEqual([])
+  })
+
+  it('B41 while it waits only its first message is in memory, after a restart the first few; all arrive, in order', async () => {
+    await connect()
+    const messageIds: number[] = []
+    const sent = () => told('SENT').map(event => ('messageId' in event ? event.messageId : 0))
+    answerSends(errorAnswer('QUOTA'))
+    for (let index = 0; index < 20; index++) messageIds.push(await send(`${index}`))
+    await world.clock.advance(6 * minute)
+    messageIds.push(await send('20'))
+    const limits = watchReads()
+    answerSends(undefined)
+    await world.until(() => sent().length === 21, 'every SENT')
+    expect(sent()).toEqual(messageIds)
+    expect(limits).toEqual([64])
+    answerSends(errorAnswer('QUOTA'))
+    for (let index = 0; index < 20; index++) messageIds.push(await send(`${index}`))
+    const rows = alice.crash()
+    const before = sends().length
+    alice = await world.start('alice', { store: { open: rows } })
+    const restarted = watchReads()
+    await world.clock.advance(minute)
+    expect(sends()).toHaveLength(before + 1)
+    answerSends(undefined)
+    await world.until(() => sent().length === 41, 'every SENT')
+    expect(sent()).toEqual(messageIds)
+    expect(restarted).toEqual([64])
   })
 
   it('B41 past its time the message and all expired behind it are dropped: MERR, then MERRS; what is younger goes on', async () => {

@@ -5,6 +5,7 @@ import type { Dialer } from '../../src/smp/transport/port.js'
 import { commands } from '../../src/store/agent/connections.js'
 import { deliveries } from '../../src/store/agent/messages.js'
 import { type AgentWorld, agentWorld, type TestAgent, textOf } from '../support/agentWorld.js'
+import { afterCommits } from '../support/storeFaults.js'
 
 let world: AgentWorld
 let router: Router
@@ -284,6 +285,37 @@ describe('B68 the session mode', () => {
     expect(results.map(({ ok }) => ok)).toEqual([true, true])
     expect(sessionsOf('alice')).toBe(2)
     expect(await alice.agent.setNetworkConfig({})).toMatchObject({ sessionMode: 'entity' })
+  })
+
+  it('B68 the mode changes again and again during a handshake, at both sides: it completes, and both queues are read', async () => {
+    let flips = true
+    const flip = ({ agent, store }: TestAgent): void => {
+      let commits = 0
+      afterCommits(store, () => {
+        commits++
+        if (flips && commits % 3 === 0)
+          void agent.setNetworkConfig({ sessionMode: commits % 2 === 0 ? 'entity' : 'user' })
+      })
+    }
+    flip(bob)
+    const { connectionId: initiatorId, link } = await alice.agent.createConnection({})
+    flip(alice)
+    const { connectionId: joinerId } = await bob.agent.joinConnection({ link })
+    const { confirmationId } = await alice.next('CONF', initiatorId)
+    await alice.agent.allowConnection({ connectionId: initiatorId, confirmationId })
+    await alice.next('CON', initiatorId)
+    await bob.next('CON', joinerId)
+    await say(alice, initiatorId, bob, 'there')
+    await say(bob, joinerId, alice, 'and back')
+    flips = false
+    for (const [{ agent }, connectionId] of [
+      [alice, initiatorId],
+      [bob, joinerId],
+    ] as const) {
+      const active = async () => (await agent.inspectConnection({ connectionId })).rcvQueues[0]?.subscription
+      await world.clock.advance(10_000)
+      expect(await active()).toBe('active')
+    }
   })
 
   it('B68 messages that are on their way when the mode changes arrive once and in order', async () => {

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Router } from '../../src/router/router.js'
 import { type AgentWorld, agentWorld, type TestAgent, textOf } from '../support/agentWorld.js'
+import { afterCommits } from '../support/storeFaults.js'
 
 let world: AgentWorld
 let router: Router
@@ -143,3 +144,48 @@ const cutOff = (name: string): void => {
   world.network.setReachable(place(), 'refuses')
   for (const link of world.network.links({ from: name })) link.cut()
 }
+
+/** A call that the application makes again while the agent is suspended. */
+const insisting = async <T>(call: () => Promise<T>): Promise<T> => {
+  for (;;) {
+    try {
+      return await call()
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'AGENT_SUSPENDED') throw error
+      await world.clock.advance(1_000)
+    }
+  }
+}
+
+describe.each(['initiator', 'joiner'] as const)('a handshake whose %s is suspended for a minute', role => {
+  it('B04 behind any of its commits, it goes on with the same keys and completes', async () => {
+    for (let at = 1; ; at++) {
+      const anna = await world.startAgent(`anna${at}`, [router])
+      const ben = await world.startAgent(`ben${at}`, [router])
+      const { agent, store } = role === 'initiator' ? anna : ben
+      let commits = 0
+      let done = false
+      let foreground: unknown
+      afterCommits(store, () => {
+        if (++commits !== at || done) return
+        void agent.suspendAgent({})
+        world.clock.setTimeout(() => {
+          foreground = agent.foregroundAgent({})
+        }, 60_000)
+      })
+      const { connectionId, link } = await insisting(() => anna.agent.createConnection({ idempotencyKey: 'once' }))
+      const joined = await insisting(() => ben.agent.joinConnection({ link, idempotencyKey: 'once' }))
+      const { confirmationId } = await anna.next('CONF', connectionId)
+      await insisting(() => anna.agent.allowConnection({ connectionId, confirmationId }))
+      await anna.next('CON', connectionId)
+      await ben.next('CON', joined.connectionId)
+      done = true
+      await world.clock.advance(61_000)
+      await anna.agent.sendMessage({ connectionId, body: 'hello' })
+      expect((await ben.next('MSG')).integrity).toEqual({ result: 'ok' })
+      for (const one of [anna, ben]) expect(one.events.filter(({ type }) => type === 'CON')).toHaveLength(1)
+      await Promise.all([anna.agent.close(), ben.agent.close()])
+      if (foreground === undefined) return
+    }
+  })
+})
