@@ -38,7 +38,7 @@ export interface MessageLog {
   readonly lastSeq: number
   /** Messages that survived the last run, in the order of their queues; each is handed out once. */
   recovered(): readonly MessageEntry[]
-  /** Keeps a message for good. Rejects with StoreError STORE_WRITE when it cannot; the entry is then not kept. */
+  /** Keeps a message for good. Rejects with StoreError STORE_FULL or STORE_WRITE when it cannot; the entry is then not kept. */
   write(entry: MessageEntry, body: Bytes): Promise<void>
   /**
    * Forgets an entry. It is not waited for: an entry that comes back after a crash is only delivered once more, which

@@ -99,7 +99,7 @@ export const openJournal = async (dir: string, options: JournalOptions): Promise
         await writeGroup(group)
         for (const item of group) item.done()
       } catch (cause) {
-        const error = new StoreError('STORE_WRITE', 'messages cannot be written to the journal', { field: dir, cause })
+        const error = writeError(dir, cause)
         note('journal write failed', { dir, reason: String((cause as Error).message) })
         for (const item of group) item.done(error)
         await abandonActive().catch(() => undefined)
@@ -259,6 +259,14 @@ export const openJournal = async (dir: string, options: JournalOptions): Promise
     },
   }
 }
+
+/** What the system says of a disk that is full, by its size, a quota or a limit of the process. */
+const fullDisk: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
+
+const writeError = (field: string, cause: unknown): StoreError =>
+  fullDisk.has((cause as NodeJS.ErrnoException).code)
+    ? new StoreError('STORE_FULL', 'the disk of the journal is full', { field, hint: 'free space', cause })
+    : new StoreError('STORE_WRITE', 'messages cannot be written to the journal', { field, cause })
 
 const damaged = (field: string): StoreError => new StoreError('STORE_DAMAGED', 'a stored message is damaged', { field })
 

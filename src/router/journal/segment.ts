@@ -2,7 +2,7 @@
  * A journal is a row of segment files `00000001.journal`, …: the last one grows, the first one is cleaned and removed. A
  * segment begins with 8 bytes that name the format and its 8-byte mark.
  */
-import { type FileHandle, open, readdir } from 'node:fs/promises'
+import { type FileHandle, open, readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Bytes } from '../../encoding/index.js'
 import { StoreError } from '../../errors.js'
@@ -42,6 +42,8 @@ export const createSegment = async (dir: string, number: number, mark: Bytes): P
     await syncDirectory(dir)
   } catch (error) {
     await file.close()
+    // The next attempt makes the same file.
+    await unlink(path).catch(() => undefined)
     throw error
   }
   return { number, path, file, mark, size: segmentHeaderLength, live: new Set() }

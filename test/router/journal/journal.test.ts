@@ -183,6 +183,34 @@ describe('the message journal', () => {
     expect(seqs(again.recovered())).toEqual([1, 3, 5])
   })
 
+  it.each(['ENOSPC', 'EDQUOT', 'EFBIG'])('answers %s with STORE_FULL: the disk is full, which passes', async code => {
+    const dir = newDir()
+    const log = await openLog(dir)
+    const handle = await open(join(dir, 'other'), 'w')
+    const prototype = Object.getPrototypeOf(handle) as { writev: () => unknown }
+    await handle.close()
+    vi.spyOn(prototype, 'writev').mockRejectedValueOnce(Object.assign(new Error(code), { code }))
+    await expect(log.write(entryOf(1), bodyOf(1))).rejects.toMatchObject({ code: 'STORE_FULL' })
+    await log.write(entryOf(2), bodyOf(2))
+  })
+
+  it('a segment that could not be begun, because the disk was full, does not stand in the way of the next', async () => {
+    const dir = newDir()
+    const log = await openLog(dir, { segmentBytes: 1500 })
+    const handle = await open(join(dir, 'other'), 'w')
+    const prototype = Object.getPrototypeOf(handle) as { write: () => unknown; writev: () => unknown }
+    await handle.close()
+    const full = () => Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' })
+    await log.write(entryOf(1), bodyOf(1))
+    vi.spyOn(prototype, 'writev').mockRejectedValueOnce(full())
+    vi.spyOn(prototype, 'write').mockRejectedValueOnce(full())
+    await expect(log.write(entryOf(2), bodyOf(2))).rejects.toMatchObject({ code: 'STORE_FULL' })
+    for (let seq = 3; seq < 9; seq++) await log.write(entryOf(seq), bodyOf(seq))
+    expect(log.stats().segments).toBeGreaterThan(2)
+    const again = await openLog(await crash(dir))
+    expect(seqs(again.recovered())).toEqual([1, 3, 4, 5, 6, 7, 8])
+  })
+
   it('refuses messages past its bound with STORE_FULL', async () => {
     const log = await openLog(newDir(), { maxBytes: 3000 })
     await log.write(entryOf(1), bodyOf(1))
