@@ -167,6 +167,11 @@ export class FaultPipe {
 
 /** RST, whatever still waits to be sent; a peer that is behind in reading may see the end instead. */
 export const resetSocket = (socket: Socket): void => {
+  // Node does not close a socket that is shutting down when it is to be reset.
+  if (socket.readableEnded || socket.writableEnded) {
+    socket.destroy()
+    return
+  }
   socket.resetAndDestroy()
   // It would wait for those writes.
   if (socket.writableLength > 0) socket.destroy()

@@ -12,7 +12,7 @@ export interface FaultProxy {
   readonly port: number
   /** Connections so far. */
   readonly accepted: number
-  /** Connections that the proxy holds on the client's side. */
+  /** Connections that the proxy holds, half-open ones among them: those it keeps until it is closed, or until RST comes. */
   readonly open: number
   /** Bytes that got through since it began, by direction. */
   readonly passed: Readonly<Record<FaultDirection, number>>
@@ -145,7 +145,7 @@ export const startFaultProxy = async ({ port, host = '127.0.0.1' }: FaultProxyOp
     },
     close: async () => {
       breakAll('reset')
-      for (const socket of stranded) resetSocket(socket)
+      for (const socket of stranded) socket.destroy()
       await new Promise(resolve => server.close(resolve))
     },
   }

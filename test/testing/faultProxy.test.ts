@@ -272,6 +272,19 @@ describe('connections that break', () => {
     },
   )
 
+  it('half-open: a client that gives up is kept until the close, which does not wait for it', async () => {
+    const [client] = await dial()
+    proxy.set({ type: 'blackhole' })
+    client.socket.write('hello?')
+    await settled()
+    proxy.halfOpen()
+    client.socket.destroy()
+    await settled()
+    expect(proxy.open).toBe(1)
+    await proxy.close()
+    await until('nothing is held', () => proxy.open === 0)
+  })
+
   it('close ends every connection, those that are half-open, stalled or late too', async () => {
     const [stranded] = await dial()
     proxy.halfOpen()
@@ -281,6 +294,6 @@ describe('connections that break', () => {
     await settled()
     await proxy.close()
     for (const { told } of [stranded, stalled]) await until('told', () => told.length > 0)
-    expect(proxy.open).toBe(0)
+    await until('nothing is held', () => proxy.open === 0)
   })
 })
