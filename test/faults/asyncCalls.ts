@@ -3,6 +3,9 @@ import type { CallName, ParamsOf } from '../../src/agent/api/calls.js'
 import type { EventLine } from './harness.js'
 import type { Inbox } from './inbox.js'
 
+/** Longer than any kill keeps an answer back: then it does not come. */
+const patienceMs = 120_000
+
 /** One caller: what it asked under which correlation id, and the answers. */
 export class AsyncCaller {
   readonly #inbox: Inbox
@@ -54,8 +57,13 @@ export class AsyncCaller {
 
   #until(what: string): Promise<void> {
     if (this.answers.has(what)) return Promise.resolve()
-    return new Promise(resolve => {
-      this.#waiting.set(what, [...(this.#waiting.get(what) ?? []), resolve])
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error(`no ${what} in ${patienceMs} ms`)), patienceMs)
+      const found = (): void => {
+        clearTimeout(late)
+        resolve()
+      }
+      this.#waiting.set(what, [...(this.#waiting.get(what) ?? []), found])
     })
   }
 

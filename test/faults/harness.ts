@@ -69,6 +69,13 @@ export class RestartedProcess {
     return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null
   }
 
+  /** Throws where none runs. */
+  get pid(): number {
+    const pid = this.#child?.pid
+    if (pid === undefined || !this.running) throw new Error(`${this.name} does not run`)
+    return pid
+  }
+
   /** The last that the process wrote to stderr, for messages of failed tests. */
   get stderr(): string {
     return this.#stderr

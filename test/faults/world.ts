@@ -59,7 +59,7 @@ const whenCrashed = (processes: readonly RestartedProcess[]): Promise<never> => 
 }
 
 /** The router listens on one port across all its restarts, as its address says. */
-const startRouter = async (
+export const startRouter = async (
   directory: string,
   storeArgs: string[],
 ): Promise<{ process: RestartedProcess; address: string }> => {

@@ -37,7 +37,14 @@ const config: AgentOptions['config'] = {
   failedConnectMs: 20,
 }
 
-export const tlsWorld = async (): Promise<TlsWorld> => {
+export interface TlsWorldOptions {
+  /** A Postgres that goes with the test, in which no schema needs to be dropped. */
+  readonly databaseUrl?: string
+  /** A router of the test’s own; `router` throws then. */
+  readonly routerAddress?: string
+}
+
+export const tlsWorld = async ({ databaseUrl, routerAddress }: TlsWorldOptions = {}): Promise<TlsWorld> => {
   const identity = await generateCertificates({ host: '127.0.0.1', now: Date.now() }).then(identityOf)
   const schemas: string[] = []
   const agents: Agent[] = []
@@ -56,12 +63,12 @@ export const tlsWorld = async (): Promise<TlsWorld> => {
     router = started
     return started
   }
-  const { address } = await start()
+  const address = routerAddress ?? (await start()).address
 
   const open = async (schema: string, options: Partial<AgentOptions>): Promise<TlsAgent> => {
     const agent = await openAgent({
       routers: [address],
-      store: { databaseUrl: testDatabaseUrl, schema },
+      store: { databaseUrl: databaseUrl ?? testDatabaseUrl, schema },
       ...options,
       config: { ...config, ...options.config },
     })
@@ -102,7 +109,7 @@ export const tlsWorld = async (): Promise<TlsWorld> => {
   return {
     address,
     get router() {
-      if (router === undefined) throw new Error('the router is stopped')
+      if (router === undefined) throw new Error('the router does not run here')
       return router
     },
     stopRouter: async () => {
@@ -126,7 +133,7 @@ export const tlsWorld = async (): Promise<TlsWorld> => {
     close: async () => {
       for (const agent of agents) await agent.close()
       await router?.close()
-      for (const schema of schemas) await dropSchema(schema)
+      if (databaseUrl === undefined) for (const schema of schemas) await dropSchema(schema)
     },
   }
 }

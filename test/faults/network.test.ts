@@ -1,0 +1,182 @@
+/**
+ * Agents on Postgres whose network fails while they talk: real sockets, a fault proxy between one agent and its router. What must hold
+ * under every fault: no message is lost, twice or out of order, each is told as sent once, and the talk goes on by itself.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { tlsDialer } from '../../src/smp/transport/tls.js'
+import { type FaultProxy, startFaultProxy } from '../../src/testing/index.js'
+import { type TlsAgent, type TlsWorld, tlsWorld } from '../support/tlsWorld.js'
+import { Exchange, kept } from './exchange.js'
+import { pause } from './killer.js'
+import { type PrivatePostgres, startPostgres } from './privatePostgres.js'
+import { report } from './report.js'
+
+/** Bytes of a block, the unit of the wire; TLS adds a little to each. */
+const block = 16_384
+/** Deadlines of commands and connections, so that a test need not wait for those of the defaults (10 to 45 s). */
+const deadlineMs = 1_500
+const config = {
+  interactiveCommandMs: deadlineMs,
+  backgroundCommandMs: deadlineMs,
+  interactiveConnectMs: deadlineMs,
+  backgroundConnectMs: deadlineMs,
+}
+
+let postgres: PrivatePostgres
+let world: TlsWorld
+let proxy: FaultProxy
+/** Alice is behind the proxy, bob is not. */
+let alice: TlsAgent
+let bob: TlsAgent
+let ids: { initiatorId: string; joinerId: string }
+beforeAll(async () => {
+  postgres = await startPostgres()
+  world = await tlsWorld({ databaseUrl: postgres.url })
+  proxy = await startFaultProxy({ port: world.router.port })
+  const direct = tlsDialer()
+  alice = await world.startAgent({
+    config,
+    dialer: { dial: (router, options) => direct.dial({ ...router, port: String(proxy.port) }, options) },
+  })
+  bob = await world.startAgent({ config })
+  ids = await world.connect(alice, bob)
+})
+afterAll(async () => {
+  await world?.close()
+  await proxy?.close()
+  await postgres?.remove()
+})
+
+interface NetworkFault {
+  readonly name: string
+  /** Begins it; what is awaited is part of it. */
+  readonly begin: () => void | Promise<void>
+  /** Ends it; default: the proxy passes again. */
+  readonly end?: () => void
+  /** The code of a call to the router that is made meanwhile. */
+  readonly code?: string
+  /** Whether sessions break, so that the agent says DOWN, then UP. */
+  readonly breaks: boolean
+}
+
+const both = undefined
+const faults: readonly NetworkFault[] = [
+  {
+    name: 'blackhole: nothing gets through, in both directions',
+    begin: () => proxy.set({ type: 'blackhole' }, both),
+    code: 'TRANSPORT_TIMEOUT',
+    breaks: false,
+  },
+  {
+    name: 'blackhole towards the router only',
+    begin: () => proxy.set({ type: 'blackhole' }, 'toServer'),
+    code: 'TRANSPORT_TIMEOUT',
+    breaks: false,
+  },
+  {
+    name: 'blackhole towards the agent only: what it sends arrives, and no answer comes',
+    begin: () => proxy.set({ type: 'blackhole' }, 'toClient'),
+    code: 'TRANSPORT_TIMEOUT',
+    breaks: false,
+  },
+  {
+    name: 'stalled in the middle of a block, towards the router',
+    begin: () => proxy.set({ type: 'stall', after: 2.5 * block }, 'toServer'),
+    code: 'TRANSPORT_TIMEOUT',
+    breaks: false,
+  },
+  {
+    name: 'stalled in the middle of a block, towards the agent',
+    begin: () => proxy.set({ type: 'stall', after: 2.5 * block }, 'toClient'),
+    code: 'TRANSPORT_TIMEOUT',
+    breaks: false,
+  },
+  {
+    name: 'latency: every byte comes 200 ms late',
+    begin: () => proxy.set({ type: 'latency', ms: 200 }),
+    breaks: false,
+  },
+  {
+    name: 'slow drip: half a block every 20 ms',
+    begin: () => proxy.set({ type: 'drip', bytes: block / 2, everyMs: 20 }),
+    breaks: false,
+  },
+  { name: 'RST on every connection', begin: () => proxy.break('reset'), breaks: true },
+  {
+    name: 'half-open: the router does not know that the agent has gone',
+    begin: () => proxy.halfOpen('server'),
+    breaks: true,
+  },
+  {
+    name: 'RST in the middle of a block, three times in a row',
+    begin: async () => {
+      for (let times = 0; times < 3; times++) {
+        const { accepted } = proxy
+        proxy.set({ type: 'reset', after: 4.5 * block }, times === 1 ? 'toServer' : 'toClient')
+        await until(() => proxy.accepted > accepted)
+      }
+    },
+    breaks: true,
+  },
+  {
+    name: 'TLS cut in the middle of a block: the end of the stream without its close',
+    begin: () => proxy.set({ type: 'cut', after: 2.5 * block }, 'toClient'),
+    breaks: true,
+  },
+  {
+    name: 'cut in the middle of each TLS handshake',
+    begin: async () => {
+      for (let times = 0; times < 3; times++) {
+        const { accepted } = proxy
+        proxy.break('reset')
+        await until(() => proxy.accepted > accepted)
+        proxy.set({ type: 'cut', after: 300 }, 'toClient')
+      }
+    },
+    breaks: true,
+  },
+  {
+    name: 'every connection is refused',
+    begin: () => {
+      proxy.refuse(true)
+      proxy.break('reset')
+    },
+    end: () => proxy.refuse(false),
+    code: 'TRANSPORT_CONNECT',
+    breaks: true,
+  },
+]
+
+const until = async (holds: () => boolean): Promise<void> => {
+  const deadline = Date.now() + 60_000
+  while (!holds()) {
+    if (Date.now() > deadline) throw new Error('did not happen')
+    await pause(2)
+  }
+}
+const told = (type: string) => alice.events.filter(event => event.type === type).length
+
+describe('a network that fails while two agents talk', { timeout: 180_000 }, () => {
+  it.each(faults)(
+    'B32 B42 B45 $name: nothing is lost, twice or out of order',
+    async ({ name, begin, end, code, breaks }) => {
+      const exchange = new Exchange([alice, bob], [ids.initiatorId, ids.joinerId])
+      await exchange.moved()
+      const before = { down: told('DOWN'), up: told('UP') }
+      await begin()
+      if (code !== undefined) await expect(alice.agent.createConnection({})).rejects.toMatchObject({ code })
+      else if (!breaks) await exchange.moved()
+      if (breaks) await until(() => told('DOWN') > before.down)
+      if (end === undefined) proxy.set({ type: 'pass' })
+      else end()
+      const recovered = await exchange.moved()
+      if (breaks) await until(() => told('UP') > before.up)
+      else expect([told('DOWN'), told('UP')]).toEqual([before.down, before.up])
+      const [ofAlice, ofBob] = await exchange.finish()
+      expect(ofAlice).toEqual(kept(ofAlice.sent))
+      expect(ofBob).toEqual(kept(ofBob.sent))
+      expect(exchange.refused).toEqual([])
+      report(name, { recovered, messages: ofAlice.sent + ofBob.sent, told: code ?? (breaks ? 'DOWN, UP' : 'nothing') })
+    },
+  )
+})
