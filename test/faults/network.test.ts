@@ -3,6 +3,7 @@
  * under every fault: no message is lost, twice or out of order, each is told as sent once, and the talk goes on by itself.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Clock } from '../../src/runtime/clock.js'
 import { tlsDialer } from '../../src/smp/transport/tls.js'
 import { type FaultProxy, startFaultProxy } from '../../src/testing/index.js'
 import { type TlsAgent, type TlsWorld, tlsWorld } from '../support/tlsWorld.js'
@@ -157,9 +158,10 @@ const until = async (holds: () => boolean): Promise<void> => {
 const told = (type: string) => alice.events.filter(event => event.type === type).length
 
 describe('a network that fails while two agents talk', { timeout: 180_000 }, () => {
-  it.each(faults)(
-    'B32 B42 B45 $name: nothing is lost, twice or out of order',
-    async ({ name, begin, end, code, breaks }) => {
+  // Of every fault: nothing lost, twice, out of order or told wrongly (the ledgers), and it is over by itself.
+  it.each(faults.map(fault => [fault.name, fault] as const))(
+    'B32 B34 B43 %s',
+    async (name, { begin, end, code, breaks }) => {
       const exchange = new Exchange([alice, bob], [ids.initiatorId, ids.joinerId])
       await exchange.moved()
       const before = { down: told('DOWN'), up: told('UP') }
@@ -179,4 +181,50 @@ describe('a network that fails while two agents talk', { timeout: 180_000 }, () 
       report(name, { recovered, messages: ofAlice.sent + ofBob.sent, told: code ?? (breaks ? 'DOWN, UP' : 'nothing') })
     },
   )
+})
+
+/** A clock that runs `factor` times as fast as the machine's, for what takes half an hour by design. */
+const fastClock = (factor: number): Clock => {
+  const began = Date.now()
+  return {
+    now: () => began + (Date.now() - began) * factor,
+    setTimeout: (run, ms) => setTimeout(run, Math.min(ms / factor, 2 ** 31 - 1)),
+    clearTimeout: handle => clearTimeout(handle as NodeJS.Timeout),
+  }
+}
+
+describe('a connection that is dead and does not know', { timeout: 180_000 }, () => {
+  it('B32 B34 B43 half-open: found dead by PINGs without an answer, within 31 minutes, then everything goes on', async () => {
+    const factor = 200
+    const own = await startFaultProxy({ port: world.router.port })
+    const direct = tlsDialer()
+    const minute = 60_000
+    const carol = await world.startAgent({
+      clock: fastClock(factor),
+      dialer: { dial: (router, options) => direct.dial({ ...router, port: String(own.port) }, options) },
+      // A second of this machine at least, for what this machine must do.
+      config: { backgroundConnectMs: 5 * minute, interactiveConnectMs: 5 * minute, backgroundCommandMs: 4 * minute },
+    })
+    const { initiatorId, joinerId } = await world.connect(carol, bob)
+    const exchange = new Exchange([carol, bob], [initiatorId, joinerId])
+    await exchange.moved()
+    const count = (type: string) => carol.events.filter(event => event.type === type).length
+    const before = { down: count('DOWN'), accepted: own.accepted }
+    own.halfOpen('client')
+    const since = performance.now()
+    await exchange.until('the session is given up', () => count('DOWN') > before.down)
+    const minutes = ((performance.now() - since) * factor) / minute
+    expect(minutes).toBeGreaterThan(15)
+    const recovered = await exchange.moved()
+    expect(own.accepted).toBeGreaterThan(before.accepted)
+    const [ofCarol, ofBob] = await exchange.finish()
+    expect(ofCarol).toEqual(kept(ofCarol.sent))
+    expect(ofBob).toEqual(kept(ofBob.sent))
+    report(`half-open: the agent does not know; given up after ${minutes.toFixed(1)} minutes of its clock`, {
+      recovered,
+      messages: ofCarol.sent + ofBob.sent,
+      told: 'DOWN, UP',
+    })
+    await own.close()
+  })
 })

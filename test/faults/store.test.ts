@@ -59,7 +59,7 @@ const faults: readonly StoreFault[] = [
       await postgres.kill()
       await postgres.start()
     },
-    // On a slow machine it takes longer than calls wait.
+    // A commit waits for Postgres; a read whose new connection is refused does not.
     codes: ['STORE_UNAVAILABLE'],
   },
   {
