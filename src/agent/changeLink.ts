@@ -1,6 +1,6 @@
+import { InternalError } from '../errors.js'
 import { type Effects, follow } from '../runtime/follow.js'
 import type { Outcome } from '../runtime/unit.js'
-import { InternalError } from '../errors.js'
 import type { Command } from '../smp/protocol/commands.js'
 import { VERSION_SHORT_LINKS } from '../smp/protocol/versions.js'
 import { connections } from '../store/agent/connections.js'

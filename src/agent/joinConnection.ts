@@ -138,12 +138,13 @@ const originBy = ({ mode }: Pick<JoinTarget, 'mode'>): Origin => (mode === 'cont
 
 const store = async (context: AgentContext, join: Join): Promise<ResultOf<'joinConnection'>> => {
   const { connectionId, target } = join
-  const linkLock = target === undefined ? undefined : await lockOfLink(context.store, target.queue)
+  const userId = join.made?.userId ?? (await context.store.find(connections, { where: { connectionId } }))[0]?.userId
+  const linkLock =
+    target === undefined || userId === undefined ? undefined : await lockOfLink(context.store, userId, target.queue)
   return context.runtime.run({
     name: 'joinConnection',
     locks: linkLock === undefined ? [connectionId] : [connectionId, linkLock],
-    load: async (read, state) => {
-      const userId = join.made?.userId ?? findConnection(state, connectionId)?.userId
+    load: async read => {
       const [progress, link] = await Promise.all([
         readProgress(read, connectionId),
         target === undefined || userId === undefined ? undefined : readLinkTo(read, userId, target.queue),

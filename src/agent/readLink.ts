@@ -1,7 +1,9 @@
 import { generateKeyPair, publicKeyOf } from '../crypto/index.js'
 import { asDuologueError, CallError, InternalError, StoreError } from '../errors.js'
+import type { Read } from '../runtime/unit.js'
 import type { ProxiedRequest } from '../smp/client.js'
 import { formatConnectionRequest } from '../smp/protocol/connectionRequest.js'
+import type { QueueInfo } from '../smp/protocol/queueInfo.js'
 import type { Response } from '../smp/protocol/responses.js'
 import { formatRouterAddress, type RouterAddress } from '../smp/protocol/routerAddress.js'
 import { formatShortLink, parseShortLink, type ShortInvitation, type ShortLink } from '../smp/protocol/shortLink.js'
@@ -10,8 +12,6 @@ import { invitationLinks } from '../store/agent/links.js'
 import { type Change, insert, patch, remove, type Row, type Store } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import type { AgentContext, Calling } from './context.js'
-import type { Read } from '../runtime/unit.js'
-import type { QueueInfo } from '../smp/protocol/queueInfo.js'
 
 export type InvitationLinkRow = Row<typeof invitationLinks>
 type Answer = Extract<Response, { readonly type: 'LNK' }>
@@ -54,19 +54,14 @@ export const readShortLink = async (
 ): Promise<OpenedLinkData> => {
   context.users.require(userId)
   const place = knownRouter(context, userId, link.router)
-  const router = formatRouterAddress(place)
-  const { senderId, data } =
-    link.mode === 'contact'
-      ? await ask(
-          context,
-          userId,
-          router,
-          { entityId: contactLinkKeys(link.linkKey).linkId, command: { type: 'LGET' } },
-          calling,
-        )
-      : await secureAndRead(context, userId, router, link, calling)
-  const { fixed, user } = openLinkData(link.mode, link.linkKey, data)
-  return { fixed: atLinkAddress(fixed, place, senderId), user }
+  const target = { userId, router: formatRouterAddress(place) }
+  const opened = ({ senderId, data }: Answer): OpenedLinkData => {
+    const { fixed, user } = openLinkData(link.mode, link.linkKey, data)
+    return { fixed: atLinkAddress(fixed, place, senderId), user }
+  }
+  if (link.mode === 'invitation') return secureAndRead(context, { ...target, linkId: link.linkId }, opened, calling)
+  const { linkId } = contactLinkKeys(link.linkKey)
+  return opened(await ask(context, target, { entityId: linkId, command: { type: 'LGET' } }, calling))
 }
 
 // A link may name a router by its host alone; then the user must know the rest.
@@ -82,11 +77,10 @@ const knownRouter = ({ routers }: AgentContext, userId: number, router: RouterAd
 
 const secureAndRead = async (
   context: AgentContext,
-  userId: number,
-  router: string,
-  { linkId }: ShortInvitation,
+  { userId, router, linkId }: Place & Pick<ShortInvitation, 'linkId'>,
+  opened: (answer: Answer) => OpenedLinkData,
   calling: Calling,
-): Promise<Answer> => {
+): Promise<OpenedLinkData> => {
   const key = { userId, router, linkId: Buffer.from(linkId) }
   const row = await storedKey(context, key)
   const privateKey = row.sndPrivateKey
@@ -97,11 +91,13 @@ const secureAndRead = async (
     key: { algorithm: 'ed25519', privateKey },
   } as const
   try {
-    const answer = await ask(context, userId, router, request, calling)
+    const answer = await ask(context, key, request, calling)
+    // What the router says of the queue counts when the link confirms it.
+    const link = opened(answer)
     await changeRow(context, key, ({ sndId }) =>
       sndId === null ? [patch(invitationLinks, key, { sndId: Buffer.from(answer.senderId) })] : [],
     )
-    return answer
+    return link
   } catch (error) {
     // Somebody else's by now, or gone: what was never read needs no key.
     if (asDuologueError(error).code === 'AUTH')
@@ -110,6 +106,8 @@ const secureAndRead = async (
   }
 }
 
+/** Who asks which router. */
+type Place = Pick<InvitationLinkRow, 'userId' | 'router'>
 type LinkName = Pick<InvitationLinkRow, 'userId' | 'router' | 'linkId'>
 
 /** The key to read a one-time link with, stored before it is used. */
@@ -155,9 +153,9 @@ export const readLinkTo = async (
 ): Promise<InvitationLinkRow | undefined> => (await read(invitationLinks, { where: { userId, ...placeOf(queue) } }))[0]
 
 /** What is locked beside a connection that joins by a link which was read: a link is joined by one. */
-export const lockOfLink = async (store: Store, queue: QueueInfo): Promise<string | undefined> => {
+export const lockOfLink = async (store: Store, userId: number, queue: QueueInfo): Promise<string | undefined> => {
   const { router, sndId } = placeOf(queue)
-  const isKnown = (await store.count(invitationLinks, { router, sndId })) > 0
+  const isKnown = (await store.count(invitationLinks, { userId, router, sndId })) > 0
   return isKnown ? `link ${router} ${sndId.toString('base64url')}` : undefined
 }
 
@@ -168,8 +166,7 @@ const placeOf = ({ address }: QueueInfo): { readonly router: string; readonly sn
 
 const ask = async (
   context: AgentContext,
-  userId: number,
-  router: string,
+  { userId, router }: Place,
   request: ProxiedRequest,
   { urgency }: Calling,
 ): Promise<Answer> => {

@@ -406,6 +406,22 @@ describe('B10 a router that answers something else', () => {
     expect(await bob.store.count(connections)).toBe(0)
   })
 
+  it('B10 ★ a router that names another queue once does no harm: the key that the link was read with still fits', async () => {
+    const { connectionId: aliceId, shortLink } = await newLink()
+    world.router.react = seen => {
+      const { command } = seen
+      const [queue] = world.router.queues
+      if (command.type !== 'LKEY' || queue?.link === undefined) return undefined
+      queue.senderKey = command.key.raw
+      return { type: 'LNK', senderId: Buffer.alloc(24, 3), data: queue.link.data }
+    }
+    await expect(bob.agent.joinConnection({ link: shortLink })).rejects.toMatchObject({ code: 'CRYPTO_LINK_ADDRESS' })
+    obey()
+    const { connectionId: bobId } = await bob.agent.joinConnection({ link: shortLink })
+    await complete(aliceId, bobId)
+    expect(new Set(world.router.all('LKEY').map(keyOf)).size).toBe(1)
+  })
+
   it('B10 a link that no agent reads, or whose router nobody knows, is refused before the network', async () => {
     const { shortLink } = await newLink({ mode: 'contact' })
     const seen = world.router.seen.length
