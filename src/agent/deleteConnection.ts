@@ -6,7 +6,7 @@ import { deliveries } from '../store/agent/messages.js'
 import { patch, remove, removeWhere } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import { type CommandRow, commandDone, commandsChanged, storedCommand } from './commandRows.js'
-import type { AgentContext, Calling } from './context.js'
+import type { AgentContext } from './context.js'
 import { decideConnection } from './decideConnection.js'
 import { errorFact } from './events.js'
 import { connectionGone, deletionRouter } from './finishDeletion.js'
@@ -23,13 +23,12 @@ import { storedCallOf } from './storeCall.js'
 export const deleteConnection = async (
   context: AgentContext,
   { connectionId, waitDelivery }: ParsedParamsOf<'deleteConnection'>,
-  calling: Calling,
 ): Promise<ResultOf<'deleteConnection'>> => {
   const { queues, droppedQueueIds } = await context.runtime.run({
     name: 'deleteConnection',
     locks: [connectionId],
     load: read => readStored(read, connectionId),
-    compute: (state, stored) => deletion(context, state, { connectionId, waitDelivery, stored, calling }),
+    compute: (state, stored) => deletion(context, state, { connectionId, waitDelivery, stored }),
   })
   for (const queue of queues) context.sessions.remove(queue)
   for (const queueId of droppedQueueIds) context.forgetDelivery(queueId)
@@ -47,13 +46,12 @@ const deletedTogether = 500
 export const deleteConnections = async (
   context: AgentContext,
   { connectionIds, waitDelivery }: ParsedParamsOf<'deleteConnections'>,
-  calling: Calling,
 ): Promise<ResultOf<'deleteConnections'>> => {
   const sorted = [...new Set(connectionIds)].sort()
   const errors = new Map<string, object>()
   const deleteOne = async (connectionId: string): Promise<void> => {
     try {
-      await deleteConnection(context, { connectionId, waitDelivery }, calling)
+      await deleteConnection(context, { connectionId, waitDelivery })
     } catch (error) {
       errors.set(connectionId, errorFact(error))
     }
@@ -96,13 +94,12 @@ interface Deletion {
   readonly connectionId: string
   readonly waitDelivery: boolean
   readonly stored: Stored
-  readonly calling: Calling
 }
 
 const deletion = (
   context: AgentContext,
   state: UnitState,
-  { connectionId, waitDelivery, stored, calling }: Deletion,
+  { connectionId, waitDelivery, stored }: Deletion,
 ): Outcome<Deleted> => {
   const connection = findConnection(state, connectionId)
   if (connection === undefined) return { result: { queues: [], droppedQueueIds: [] } }
@@ -114,7 +111,7 @@ const deletion = (
   let droppedQueueIds: readonly string[] = []
   const { changes, events, wakes } = follow(decision, {
     dropCommands: () => {
-      const dropped = stored.commands.filter(row => row.commandId !== calling.commandId && !isDeletion(row))
+      const dropped = stored.commands.filter(row => !isDeletion(row))
       return {
         changes: [...dropped.map(commandDone), remove(handshakes, { connectionId })],
         events: dropped.flatMap(row => unansweredCall(connection, row)),
@@ -178,7 +175,7 @@ const deletion = (
   }
 }
 
-// A call that wants the same has its answer when its turn comes.
+// A call that wants the same has its answer when its turn comes, also the one that is being run.
 const isDeletion = (row: CommandRow): boolean => row.type === 'call' && storedCallOf(row).call === 'deleteConnection'
 
 // Whoever waits for the answer of a stored call gets one.

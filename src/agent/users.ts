@@ -6,7 +6,7 @@ import { userRouters, users } from '../store/agent/users.js'
 import { type Change, insert, patch, remove, removeWhere, type Row, type Store } from '../store/index.js'
 import type { Outcome } from '../runtime/unit.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
-import { type AgentContext, byApplication } from './context.js'
+import type { AgentContext } from './context.js'
 import { deleteConnection } from './deleteConnection.js'
 import { purge } from './finishDeletion.js'
 import { createdQueue } from './queues.js'
@@ -189,7 +189,7 @@ export const deleteConnectionsOf = async (context: AgentContext, userId: number,
     await Promise.all(
       page.map(({ connectionId }) =>
         atRouters
-          ? deleteConnection(context, { connectionId, waitDelivery: false }, byApplication)
+          ? deleteConnection(context, { connectionId, waitDelivery: false })
           : forgetConnection(context, connectionId),
       ),
     )

@@ -285,6 +285,22 @@ describe('B53 errors of commands', () => {
     expect(told(alice, 'DEL_RCVQ', 'DEL_CONN').map(({ type }) => type)).toEqual(['DEL_RCVQ', 'DEL_CONN'])
   })
 
+  it('B53 B90 the failed attempts of a command that was taken away do not count for the one that follows', async () => {
+    const alice = await world.start('alice')
+    const { connectionId, confirmationId } = await world.invite(alice)
+    world.network.setReachable(world.router.place, 'refuses')
+    world.cut('alice')
+    await alice.agent.allowConnection({ connectionId, confirmationId })
+    // More than a deletion has.
+    await world.clock.advance(3_600_000)
+    await alice.agent.deleteConnection({ connectionId })
+    await world.clock.advance(10_000)
+    expect(alice.events.map(({ type }) => type)).not.toContain('DEL_RCVQ')
+    world.network.setReachable(world.router.place, 'answers')
+    expect(await alice.next('DEL_RCVQ', connectionId)).not.toHaveProperty('error')
+    await alice.next('DEL_CONN', connectionId)
+  })
+
   it('B53 a command that is taken away while it runs fails without a word, and the next one follows at once', async () => {
     const alice = await world.start('alice')
     const { connectionId, confirmationId } = await world.invite(alice)

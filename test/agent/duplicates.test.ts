@@ -219,6 +219,26 @@ describe('a message that its sender sends again', () => {
   })
 })
 
+it('B31 the next message as the answer to ACK, as routers of old versions give it, is told once and acknowledged by the user', async () => {
+  await friend.peer.say('one')
+  await friend.peer.say('two')
+  const { messageId } = await alice.next('MSG')
+  let answered = false
+  world.router.react = ({ command }) => {
+    if (command.type !== 'ACK' || answered) return undefined
+    answered = true
+    friend.queue.messages.shift()
+    const [next] = friend.queue.messages
+    return next === undefined ? undefined : { type: 'MSG', messageId: next.id, body: next.body }
+  }
+  await ack(messageId)
+  const two = await alice.next('MSG')
+  expect(textOf(two.body)).toBe('two')
+  await ack(two.messageId)
+  expect(friend.queue.messages).toEqual([])
+  expect(told('MSG')).toHaveLength(2)
+})
+
 describe('a message that only looks like one that was received', () => {
   it('B34 B36 unknown hash: the real error is told, and it is acknowledged', async () => {
     const rewind = friend.peer.remember()

@@ -1,7 +1,7 @@
 /** Versions of the agent protocol and of SMP clients in handshakes: what is accepted (B17), and how the agreed one moves (B20). */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { AgentConfig } from '../../src/index.js'
-import { connections } from '../../src/store/agent/connections.js'
+import { connections, rcvQueues } from '../../src/store/agent/connections.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
 import { barePeer } from '../support/barePeer.js'
 import { type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
@@ -72,6 +72,7 @@ describe('B17 confirmations of downgraded parties', () => {
     await bob.agent.joinConnection({ link })
     await alice.agent.subscribe({})
     const { confirmationId } = await alice.next('CONF', connectionId)
+    expect(await agreed(alice)).toBe(6)
     await alice.agent.allowConnection({ connectionId, confirmationId })
     await alice.next('CON', connectionId)
     await bob.next('CON')
@@ -104,6 +105,18 @@ describe('B17 confirmations of downgraded parties', () => {
     peer.close()
   })
 
+  it('B17 ★ a client version above the one of the queue, in range since an update, is taken, and the queue keeps its own', async () => {
+    let alice = await start('alice', { clientVersions: { min: 1, max: 3 } })
+    const { connectionId, link } = await alice.agent.createConnection({})
+    alice = await restart(alice, {})
+    await alice.agent.subscribe({})
+    const peer = await barePeer({ ...world, router: world.router.address, link })
+    await peer.join()
+    await alice.next('CONF', connectionId)
+    expect(await alice.store.find(rcvQueues, {})).toMatchObject([{ clientVersion: 3 }])
+    peer.close()
+  })
+
   it('B17 a client version that was never offered is refused', async () => {
     const alice = await start('alice', { clientVersions: { min: 1, max: 3 } })
     const { connectionId, link } = await alice.agent.createConnection({})
@@ -125,14 +138,17 @@ describe('B17 confirmations of downgraded parties', () => {
     expect((await alice.store.find(connections, {}))[0]?.status).toBe('confirmed')
   })
 
-  it('B17 a confirmation of another ratchet version is refused', async () => {
-    const alice = await start('alice', { e2eVersions: only(2) })
-    const { connectionId, link } = await alice.agent.createConnection({})
-    const peer = await barePeer({ ...world, router: world.router.address, link })
-    await peer.join()
-    expect((await alice.next('ERR', connectionId)).error.code).toBe('AGENT_VERSION')
-    peer.close()
-  })
+  it.each([2, 4])(
+    'B17 a confirmation of another ratchet version than %d, the only one here, is refused',
+    async version => {
+      const alice = await start('alice', { e2eVersions: only(version) })
+      const { connectionId, link } = await alice.agent.createConnection({})
+      const peer = await barePeer({ ...world, router: world.router.address, link })
+      await peer.join()
+      expect((await alice.next('ERR', connectionId)).error.code).toBe('AGENT_VERSION')
+      peer.close()
+    },
+  )
 })
 
 describe('B20 the agreed version', () => {

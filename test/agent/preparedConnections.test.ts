@@ -189,4 +189,30 @@ describe('B15 a step of the fast handshake that a router refuses', () => {
     await bob.next('CON')
     expect((await alice.store.find(connections, {}))[0]?.lastSendId).toBe(1)
   })
+
+  it('B15 B16 a prepared connection that is joined again after a refusal goes on with the same queues, keys and ratchet', async () => {
+    const { connectionId: aliceId, link } = await alice.agent.createConnection({})
+    const { connectionId } = await bob.agent.prepareConnectionToJoin({ link })
+    refuse('SKEY', 'bob')
+    const join = { connectionId, link, info: 'bob' }
+    await bob.agent.joinConnection(join)
+    await bob.next('ERR', connectionId)
+    const rows = async () => ({
+      connections: await bob.store.find(connections, {}),
+      snd: await bob.store.find(sndQueues, {}),
+      rcv: await bob.store.find(rcvQueues, {}),
+      handshakes: await bob.store.find(handshakes, {}),
+    })
+    const before = await rows()
+    world.router.react = ({ command, session }) =>
+      command.type === 'SKEY' && session.channel.remoteAddress === 'bob' ? 'hold' : undefined
+    await bob.agent.joinConnection(join)
+    await world.clock.settle()
+    expect(await rows()).toEqual(before)
+    const held = world.router.all('SKEY').at(-1)
+    world.router.react = () => undefined
+    if (held !== undefined) world.router.release(held)
+    await allow(aliceId)
+    await bob.next('CON', connectionId)
+  })
 })
