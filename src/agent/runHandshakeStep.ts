@@ -163,7 +163,7 @@ const sendInvitation = async (
   const queue = await readRcvQueue(context, queueId)
   const contactQueue = handshake?.contactQueue ?? null
   // The answer to an earlier attempt was lost, and the owner has answered the invitation.
-  if (connection?.status !== 'inviting' || queue === undefined || handshake === undefined || contactQueue === null)
+  if (connection === undefined || queue === undefined || handshake === undefined || contactQueue === null)
     return dropCommand(context, command)
   const { clientVersion, address } = decodeContactQueue(contactQueue)
   const { publicKey, privateKey } = generateKeyPair('x25519', context.random)
