@@ -7,7 +7,6 @@ import { type CommandRow, dropCommand, endCommand } from './commandRows.js'
 import type { AgentContext } from './context.js'
 import { decideConnection } from './decideConnection.js'
 import { errorFact } from './events.js'
-import { isHandshakeStep } from './handshakeSteps.js'
 import { queueGone } from './finishDeletion.js'
 import { type ConnectionRow, eventOf, findConnection, isDeleted } from './rows.js'
 import { giveUpSwitchStep, isSwitchStep } from './runSwitchStep.js'
@@ -40,20 +39,18 @@ export const giveUpCommand = async (
       if (command.type === 'call') return { result: 'failed', events: [callFailed(command, error)] }
       const connection = findConnection(state, connectionId)
       if (connection === undefined) return { result: 'failed' }
-      const changes = stepFailed(state, connection, command, accepted)
+      const changes = stepFailed(state, connection, accepted)
       return { result: 'failed', changes, events: [eventOf(connection, 'ERR', { error: errorFact(error) })] }
     },
   })
 }
 
-// A step of a handshake: an invitation that it was to accept can be accepted again, with the same keys (B15, B18).
+// An invitation that was being accepted can be accepted again, with the same keys (B15, B18); commands of other kinds come later.
 const stepFailed = (
   state: UnitState,
   connection: ConnectionRow,
-  command: CommandRow,
   accepted: ReadonlyArray<Row<typeof invitations>>,
 ): readonly Change[] => {
-  if (!isHandshakeStep(command)) return []
   const { changes } = follow(decideConnection(state, connection, { type: 'step.failed' }), {
     releaseInvitation: () => ({
       changes: accepted.map(({ invitationId }) => patch(invitations, { invitationId }, { accepted: false })),
