@@ -7,6 +7,8 @@ export default defineConfig({
     globalSetup: ['test/transitions/collect.ts'],
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    // One second, the default, is short where others keep the processors busy.
+    expect: { poll: { timeout: 30_000 } },
     pool: 'forks',
     maxWorkers: 2,
   },

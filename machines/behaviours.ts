@@ -13,6 +13,10 @@ export type BehaviourOwner =
   | 'ratchetSync'
   | 'rcvQueue'
   | 'signal'
+  | 'signalLinking'
+  | 'signalSend'
+  | 'signalSocket'
+  | 'signalSync'
   | 'sndQueue'
   | 'subscription'
 
@@ -507,49 +511,49 @@ export const behaviours: readonly Behaviour[] = [
   {
     id: 'S01',
     title: 'Linking as a secondary device; one-time keys are topped up, signed and last-resort keys rotate',
-    owner: 'signal',
+    owner: 'signalLinking',
     starred: false,
   },
   {
     id: 'S02',
     title: 'Two sockets, identified and unidentified, each with a statechart and a back-off of its own',
-    owner: 'signal',
+    owner: 'signalSocket',
     starred: false,
   },
   {
     id: 'S03',
     title: 'Keepalives and requests have deadlines; a dead socket is found within one keepalive and its deadline',
-    owner: 'signal',
+    owner: 'signalSocket',
     starred: false,
   },
   {
     id: 'S04',
     title: 'Before a durable send both sockets are probed when they were silent for 5 s',
-    owner: 'signal',
+    owner: 'signalSend',
     starred: false,
   },
   {
     id: 'S05',
     title: 'Sealed sender first; the identified path when that one is refused, closed, fails or takes too long',
-    owner: 'signal',
+    owner: 'signalSend',
     starred: false,
   },
   {
     id: 'S06',
     title: 'The devices of each recipient are remembered, so that a send starts with them',
-    owner: 'signal',
+    owner: 'signalSend',
     starred: false,
   },
   {
     id: 'S07',
     title: 'An answer about missing, extra or stale devices corrects the list at once; a send takes at most 5 rounds',
-    owner: 'signal',
+    owner: 'signalSend',
     starred: false,
   },
   {
     id: 'S08',
     title: 'A challenge or a rate limit is a wait with a reason; a message refused by size or form has failed',
-    owner: 'signal',
+    owner: 'signalSend',
     starred: false,
   },
   {
@@ -561,7 +565,7 @@ export const behaviours: readonly Behaviour[] = [
   {
     id: 'S10',
     title: 'The copy for the own devices is an item of its own: its failure never fails the send',
-    owner: 'signal',
+    owner: 'signalSync',
     starred: false,
   },
   {
@@ -574,7 +578,7 @@ export const behaviours: readonly Behaviour[] = [
   {
     id: 'S12',
     title: 'A send without an answer is repeated under the same timestamp, which receivers know again',
-    owner: 'signal',
+    owner: 'signalSend',
     starred: false,
   },
   {

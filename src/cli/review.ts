@@ -6,6 +6,7 @@ import { ConfigError } from '../errors.js'
 import { readPage } from '../service/visualizerHost.js'
 import type { Coverage } from '../visualizer/model/analysis.js'
 import type { Chart } from '../visualizer/model/chart.js'
+import { withReview } from '../visualizer/model/embedded.js'
 import type { ReviewData } from '../visualizer/model/review.js'
 import { machinesAt } from './review/revision.js'
 
@@ -23,7 +24,7 @@ export const reviewCommand = (): Command =>
   new Command('review')
     .description('Review the statecharts: reachability, totality, which transitions the tests take, what has changed.')
     .option('--coverage <file>', 'transitions that the last test run has taken', defaultCoverage)
-    .option('--from <revision>', 'compare with the machines of this git revision')
+    .option('--from <revision>', 'compare with the machines of this git revision (in a checkout, after npm ci)')
     .option('--to <revision>', 'the other side of the comparison; default: the machines of this build')
     .option('--out <dir>', 'also write a page that shows the review painted on the charts')
     .option('--json', 'print the review as JSON, and an error too')
@@ -99,14 +100,10 @@ const diffOf = async (
 }
 
 const writeReviewPage = async (directory: string, data: ReviewData): Promise<void> => {
-  const [{ html }, { reviewElementId }] = await Promise.all([readPage(), import('../visualizer/model/review.js')])
-  const json = JSON.stringify(data).replaceAll('<', '\\u003c')
-  const element = `<script type="application/json" id="${reviewElementId}">${json}</script>`
-  // A function, since `$&` in the data must stay what it is.
-  const page = html.replace('<script type="module">', script => `${element}${script}`)
+  const { html } = await readPage()
   try {
     await mkdir(directory, { recursive: true })
-    await writeFile(join(directory, 'index.html'), page)
+    await writeFile(join(directory, 'index.html'), withReview(html, data))
   } catch (cause) {
     throw new ConfigError('CONFIG_FILE', 'the page cannot be written', { field: directory, cause })
   }

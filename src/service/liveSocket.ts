@@ -25,6 +25,7 @@ const questionSchema = z.discriminatedUnion('type', [
     type: z.literal('actors'),
     machine: name,
     connectionId: id.optional(),
+    state: z.string().min(1).max(96).optional(),
     after: z.string().max(256).optional(),
   }),
   z.strictObject({ type: z.literal('actor'), machine: name, id }),
@@ -49,7 +50,7 @@ const countsMs = 2_000
 /** Serves one reader until either side closes. */
 export const serveLive = (socket: WebSocket, source: LiveSource, clock: Clock): void => {
   const late = clock.setTimeout(() => socket.close(closeCodes.token, 'no token came'), helloMs)
-  let reader: { stop(): void } | undefined
+  let reader: Reader | undefined
   socket.on('message', data => {
     const message = parse(String(data))
     if (reader === undefined) {
@@ -63,7 +64,7 @@ export const serveLive = (socket: WebSocket, source: LiveSource, clock: Clock): 
       return
     }
     const question = questionSchema.safeParse(message)
-    if (question.success) void answer(socket, source, clock, question.data)
+    if (question.success) void answer(socket, source, reader, clock, question.data)
     else socket.close(closeCodes.question, 'not a question')
   })
   socket.on('close', () => {
@@ -73,7 +74,13 @@ export const serveLive = (socket: WebSocket, source: LiveSource, clock: Clock): 
   socket.on('error', () => socket.terminate())
 }
 
-const startReader = (socket: WebSocket, { feed }: LiveSource, clock: Clock): { stop(): void } => {
+interface Reader {
+  /** Sends the records that wait. */
+  flush(): void
+  stop(): void
+}
+
+const startReader = (socket: WebSocket, { feed }: LiveSource, clock: Clock): Reader => {
   send(socket, { type: 'welcome', at: clock.now(), records: feed.recent() })
   let waiting: TraceRecord[] = []
   let leftOut = 0
@@ -82,7 +89,6 @@ const startReader = (socket: WebSocket, { feed }: LiveSource, clock: Clock): { s
     else leftOut++
   })
   const flush = (): void => {
-    timer = clock.setTimeout(flush, flushMs)
     if (socket.bufferedAmount > mostBuffered) {
       leftOut += waiting.length
       waiting = []
@@ -93,8 +99,13 @@ const startReader = (socket: WebSocket, { feed }: LiveSource, clock: Clock): { s
     waiting = []
     leftOut = 0
   }
-  let timer = clock.setTimeout(flush, flushMs)
+  const flushOften = (): void => {
+    timer = clock.setTimeout(flushOften, flushMs)
+    flush()
+  }
+  let timer = clock.setTimeout(flushOften, flushMs)
   return {
+    flush,
     stop: () => {
       clock.clearTimeout(timer)
       unfollow()
@@ -113,7 +124,13 @@ const countsOf = (source: LiveSource, now: number): Promise<Counts> => {
   return counts
 }
 
-const answer = async (socket: WebSocket, source: LiveSource, clock: Clock, question: Question): Promise<void> => {
+const answer = async (
+  socket: WebSocket,
+  source: LiveSource,
+  reader: Reader,
+  clock: Clock,
+  question: Question,
+): Promise<void> => {
   const { agent, feed } = source
   try {
     switch (question.type) {
@@ -129,16 +146,11 @@ const answer = async (socket: WebSocket, source: LiveSource, clock: Clock, quest
         })
       }
       case 'actors': {
-        const { machine, connectionId, after } = question
-        const { actors } = await agent.listActors({
-          machine,
-          ...(connectionId === undefined ? {} : { connectionId }),
-          ...(after === undefined ? {} : { after }),
-          limit: pageLength,
-        })
+        const { type: _, ...params } = question
+        const { actors } = await agent.listActors({ ...defined(params), limit: pageLength })
         return send(socket, {
-          type: 'actors',
-          machine,
+          ...question,
+          more: actors.length === pageLength,
           actors: actors.map(actor => ({
             id: safeId(actor.id),
             state: safeName(actor.state),
@@ -147,6 +159,8 @@ const answer = async (socket: WebSocket, source: LiveSource, clock: Clock, quest
         })
       }
       case 'actor':
+        // What the history holds must not come once more afterwards.
+        reader.flush()
         return send(socket, { ...question, records: feed.historyOf(question.machine, question.id) })
     }
   } catch {
@@ -154,6 +168,10 @@ const answer = async (socket: WebSocket, source: LiveSource, clock: Clock, quest
     send(socket, { type: 'failed', question: question.type })
   }
 }
+
+/** Without the fields that are undefined. */
+const defined = <T extends object>(fields: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never
 
 const send = (socket: WebSocket, message: object): void => {
   if (socket.readyState === socket.OPEN) socket.send(JSON.stringify(message))

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -141,5 +141,18 @@ describe('duologue review', { timeout: 120_000 }, () => {
     await writeFile(join(directory, 'bad.json'), '[]')
     expect(await failed('--coverage', join(directory, 'bad.json'))).toBe('CONFIG_FILE')
     expect((await runCli(['review', '--to', 'HEAD'])).code).toBe(2)
+  })
+
+  it('says where a comparison works: in a checkout of duologue, and in no other repository', async () => {
+    const told = async (): Promise<unknown> => {
+      const { code, stderr } = await runCli(['review', '--json', '--from', 'HEAD'], { cwd: directory })
+      expect(code).toBe(1)
+      return JSON.parse(stderr)
+    }
+    const outside = { error: { code: 'CONFIG_REVISION', message: expect.stringContaining('only a git checkout') } }
+    expect(await told()).toMatchObject(outside)
+    execFileSync('git', ['init', '-q', directory])
+    await writeFile(join(directory, 'package.json'), '{"name":"other"}')
+    expect(await told()).toMatchObject(outside)
   })
 })

@@ -114,6 +114,40 @@ describe('the live view', () => {
     reader.socket.close()
   })
 
+  it('tells a record of a history before the history, never after it too', async () => {
+    const reader = connect()
+    await reader.next('welcome')
+    reader.ask({ type: 'actor', machine: 'm', id: 'x' })
+    expect(await reader.next('actor')).toMatchObject({ records: [] })
+    const order: string[] = []
+    reader.socket.on('message', data => order.push((JSON.parse(String(data)) as { type: string }).type))
+    // Both before the next flush.
+    feed.trace({ at: 3, traceId: '', unit: 'u', machine: 'm', id: 'x', event: 'e', from: 'a', to: 'b' })
+    reader.ask({ type: 'actor', machine: 'm', id: 'x' })
+    await reader.next('actor')
+    feed.trace({ at: 4, traceId: '', unit: 'last' })
+    while (order.length < 3) await once(reader.socket, 'message')
+    expect(order).toEqual(['records', 'actor', 'records'])
+    reader.socket.close()
+  })
+
+  it('lists actors page by page, of one state and one connection', async () => {
+    const reader = connect()
+    await reader.next('welcome')
+    reader.ask({ type: 'actors', machine: 'connection', state: 'connected', connectionId: 'alice-1' })
+    expect(await reader.next('actors')).toEqual({
+      type: 'actors',
+      machine: 'connection',
+      state: 'connected',
+      connectionId: 'alice-1',
+      more: false,
+      actors: [{ id: 'alice-1', connectionId: 'alice-1', state: 'connected' }],
+    })
+    reader.ask({ type: 'actors', machine: 'connection', after: 'alice-1' })
+    expect(await reader.next('actors')).toMatchObject({ after: 'alice-1', actors: [] })
+    reader.socket.close()
+  })
+
   it.each([
     ['a call of the agent', { type: 'deleteConnection', connectionId: 'alice-1' }],
     ['more than a question holds', { type: 'counts', and: 'more' }],

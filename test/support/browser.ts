@@ -53,7 +53,7 @@ export const openPage = async (browser: Browser, options: PageOptions = {}): Pro
     offline,
   })
   const page = await context.newPage()
-  page.setDefaultTimeout(15_000)
+  page.setDefaultTimeout(30_000)
   const problems: string[] = []
   page.on('console', message => {
     if (message.type() === 'error' || message.type() === 'warning') problems.push(message.text())

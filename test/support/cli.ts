@@ -17,6 +17,7 @@ export interface RunOptions {
   /** Written to stdin, which then ends. */
   readonly input?: string
   readonly env?: Record<string, string>
+  readonly cwd?: string
   /** Told of stdout so far; `signal` sends a signal to the process. */
   readonly onStdout?: (text: string, signal: (name: NodeJS.Signals) => void) => void
   /** SIGKILL after this time. */
@@ -25,8 +26,8 @@ export interface RunOptions {
 
 /** Runs a command to its end. */
 export const runCli = async (args: readonly string[], options: RunOptions = {}): Promise<Ran> => {
-  const { input = '', env = {}, onStdout, deadlineMs = 60_000 } = options
-  const child = spawn(process.execPath, [cliPath, ...args], { env: { ...process.env, ...env } })
+  const { input = '', env = {}, cwd, onStdout, deadlineMs = 60_000 } = options
+  const child = spawn(process.execPath, [cliPath, ...args], { env: { ...process.env, ...env }, cwd })
   const texts = { stdout: '', stderr: '' }
   child.stdout.on('data', (chunk: Buffer) => {
     texts.stdout += chunk.toString()

@@ -153,9 +153,9 @@ class PlayedAgent {
     return { counts: [{ machine: 'connection', state: 'connected', count: this.connections.size }] }
   }
 
-  async listActors({ machine }: ParamsOf<'listActors'>) {
+  async listActors({ machine, after = '' }: ParamsOf<'listActors'>) {
     this.called.push('listActors')
-    const ids = machine === 'connection' ? [...this.connections.keys()] : []
+    const ids = machine === 'connection' ? [...this.connections.keys()].filter(id => id > after) : []
     return { actors: ids.map(id => ({ id, connectionId: id, state: 'connected' })) }
   }
 

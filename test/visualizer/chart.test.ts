@@ -109,6 +109,16 @@ describe('exports', () => {
     expect(text.match(/\{$/gm)?.length ?? 0).toBe(text.match(/^\s*\}$/gm)?.length ?? 0)
   })
 
+  it.each(machines)(
+    'Mermaid of $name has one edge from a state to itself: of several it would draw the last',
+    ({ machine }) => {
+      const loops = [...mermaidOf(chartOf(machine)).matchAll(/^ *(\w+) --> \1 : /gm)].map(([, state]) => state)
+      expect(new Set(loops).size).toBe(loops.length)
+      const again = chartOf(machine).transitions.filter(({ source, target }) => source === target)
+      expect(new Set(again.map(({ source }) => source)).size).toBeLessThanOrEqual(loops.length)
+    },
+  )
+
   it('SCXML: states, guards, timers and what is ignored, with text escaped', () => {
     const text = scxmlOf(sampleChart)
     expect(text).toContain('<state id="sample" initial="near">')

@@ -33,6 +33,7 @@ describe('a walk', () => {
           { name: 'enter', params: undefined },
         ],
         context: { count: 1 },
+        blocked: [],
       },
     ])
     const back = step(walked, { type: 'xstate.after.soon.sample.far.resting' })
@@ -107,6 +108,14 @@ describe('a guard that blocks', () => {
     })
     expect(second?.answer).toMatchObject({ holds: false, read: ['context.count = 0'], wouldHold: [] })
     expect(third).toMatchObject({ taken: true, answer: undefined })
+  })
+
+  it('is told of with the step that did nothing', () => {
+    const blocked = step(start(), { type: 'leave' })
+    expect(blocked.steps).toMatchObject([
+      { from: 'near', to: 'near', taken: [], blocked: [{ guard: 'mayLeave', read: [] }] },
+    ])
+    expect(step(start(), { type: 'go', far: false }).steps).toMatchObject([{ taken: ['near | go | 2'], blocked: [] }])
   })
 
   it('is not asked behind the transition that is taken', () => {

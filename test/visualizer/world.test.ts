@@ -64,6 +64,29 @@ describe('scenarios', () => {
     for (const side of ['alice', 'bob'] as const) expect(stateOf(world, side, 'connection')).toBe('connected')
   })
 
+  it('contact address: REQ and CONF on the two sides, and who accepts is the joiner', () => {
+    const world = playOut(new World(scenario('contact-address')))
+    expect(told(world, 'alice')).toEqual(['REQ', 'INFO', 'CON', 'SENT', 'MSG'])
+    expect(told(world, 'bob')).toEqual(['CONF', 'CON', 'MSG', 'SENT'])
+    const alices = world.actors.filter(({ side, machine }) => side === 'alice' && machine === 'connection')
+    expect(alices.map(({ actor, state }) => [actor, state])).toEqual([
+      ['connection', 'connected'],
+      ['contact address', 'contact'],
+    ])
+  })
+
+  it.each(['NEW', 'SEND', 'MSG', 'SKEY', 'OK', 'ACK'])('contact address comes to its end when a %s is lost', word => {
+    const world = new World(scenario('contact-address'))
+    world.apply({ do: 'drop', wire: until(world, word) })
+    playOut(world)
+    for (const side of ['alice', 'bob'] as const) {
+      expect(stateOf(world, side, 'connection')).toBe('connected')
+      for (const once of ['REQ', 'CONF', 'INFO', 'CON', 'MSG']) {
+        expect(told(world, side).filter(word => word === once).length, `${side} ${once}`).toBeLessThanOrEqual(1)
+      }
+    }
+  })
+
   const phases = (world: World, side: 'alice' | 'bob', word: string): string[] =>
     world.entries.flatMap(entry =>
       entry.kind === 'told' && entry.side === side && entry.word === word ? [entry.about] : [],

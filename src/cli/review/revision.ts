@@ -1,6 +1,6 @@
 /** The machines of another git revision, loaded beside those that run. Works in a checkout with its development tools. */
 import { execFile } from 'node:child_process'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
@@ -13,10 +13,10 @@ const gitMs = 20_000
 /**
  * Charts of the machines at a revision, in the order of their index.
  *
- * @throws ConfigError CONFIG_REVISION when git has no such revision or it has no machines, CONFIG_TOOLS without vite.
+ * @throws ConfigError CONFIG_REVISION outside of a checkout, when git has no such revision or it has no machines; CONFIG_TOOLS without vite.
  */
 export const machinesAt = async (revision: string): Promise<Chart[]> => {
-  const root = (await git(['rev-parse', '--show-toplevel'], revision)).trim()
+  const root = await checkoutRoot(revision)
   const commit = (await git(['rev-parse', '--verify', '--end-of-options', `${revision}^{commit}`], revision)).trim()
   const names = (await git(['-C', root, 'ls-tree', '--name-only', commit, 'machines/'], revision))
     .split('\n')
@@ -44,6 +44,34 @@ export const machinesAt = async (revision: string): Promise<Chart[]> => {
     await rm(directory, { recursive: true, force: true })
   }
 }
+
+/** The checkout that the command runs in: history and tools are there, not in an installed package. */
+const checkoutRoot = async (revision: string): Promise<string> => {
+  let root: string
+  try {
+    root = (await run('git', ['rev-parse', '--show-toplevel'], { timeout: gitMs })).stdout.trim()
+  } catch (cause) {
+    throw noCheckout(revision, cause)
+  }
+  // Somebody else's repository has other revisions.
+  if ((await packageName(root)) !== 'duologue') throw noCheckout(revision)
+  return root
+}
+
+const packageName = async (directory: string): Promise<unknown> => {
+  try {
+    return (JSON.parse(await readFile(join(directory, 'package.json'), 'utf8')) as { readonly name?: unknown }).name
+  } catch {
+    return undefined
+  }
+}
+
+const noCheckout = (revision: string, cause?: unknown): ConfigError =>
+  new ConfigError('CONFIG_REVISION', 'only a git checkout of duologue knows the machines of another revision', {
+    field: revision,
+    hint: 'git clone, npm ci, npm run build; then run it there',
+    ...(cause === undefined ? {} : { cause }),
+  })
 
 const git = async (args: readonly string[], revision: string): Promise<string> => {
   try {

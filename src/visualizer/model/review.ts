@@ -35,9 +35,6 @@ export const reviewAll = (machines: readonly NamedMachine[], coverage?: Coverage
   }
 }
 
-/** The element of the page that holds a review. */
-export const reviewElementId = 'review-data'
-
 const shareText = (coverage: MachineReview['coverage']): string => {
   if (coverage === undefined) return '–'
   const all = coverage.taken + coverage.untaken.length

@@ -8,7 +8,7 @@ import {
   initialTransition,
   transition,
 } from 'xstate'
-import { ancestry, type Chart, type ChartTransition, ignoresAt, transitionId } from './chart.js'
+import { ancestry, type Chart, type ChartTransition, ignoresAt, textOf, transitionId } from './chart.js'
 import { type GuardAnswer, type GuardSubject, guardAnswer } from './guards.js'
 import type { NamedMachine } from './machines.js'
 
@@ -35,6 +35,8 @@ export interface Step {
   /** Names of the actions, with their parameters. */
   readonly actions: ReadonlyArray<{ readonly name: string; readonly params: unknown }>
   readonly context: unknown
+  /** For an event that did nothing: the guards that said no, and what they had read. */
+  readonly blocked: ReadonlyArray<{ readonly guard: string; readonly read: readonly string[] }>
 }
 
 /** What one transition says to an event: `answer` is missing where it has no guard. */
@@ -108,9 +110,15 @@ export const step = (simulation: Simulation, event: AnyEventObject): Simulation 
       .filter(({ type }) => !type.startsWith('xstate.') && !type.startsWith('@xstate.'))
       .map(({ type, params }) => ({ name: type, params })),
     context: next.context,
+    blocked: taken.length > 0 ? [] : blockedBy(simulation, event),
   }
   return { ...simulation, snapshot: next, steps: [...steps, done] }
 }
+
+const blockedBy = (simulation: Simulation, event: AnyEventObject): Step['blocked'] =>
+  branches(simulation, event, []).flatMap(({ transition: { guard }, answer }) =>
+    guard === undefined || answer === undefined ? [] : [{ guard: textOf(guard), read: answer.read }],
+  )
 
 /** Walks again from the start, without the last steps. */
 export const replay = (
@@ -151,15 +159,18 @@ const variantsOf = ({ walk }: NamedMachine, type: string): readonly AnyEventObje
 }
 
 /** The transitions that are asked about an event, from the innermost state outwards, with what their guards say. */
-export const branchesFor = (
+export const branchesFor = (simulation: Simulation, event: AnyEventObject, named: NamedMachine): Branch[] =>
+  branches(simulation, event, variantsOf(named, event.type))
+
+const branches = (
   { machine, chart, snapshot }: Simulation,
   event: AnyEventObject,
-  named: NamedMachine,
+  others: readonly AnyEventObject[],
 ): Branch[] => {
   const taken = new Set(takenBy(machine, snapshot, event))
   const nodes = (snapshot as unknown as { _nodes: readonly AnyStateNode[] })._nodes
   const inward = [...nodes].sort((a, b) => b.path.length - a.path.length)
-  const branches: Branch[] = []
+  const asked: Branch[] = []
   let found = false
   for (const node of inward) {
     for (const definition of node.transitions.get(event.type) ?? []) {
@@ -167,8 +178,8 @@ export const branchesFor = (
       const drawn = chart.transitions.find(one => one.id === id)
       if (drawn === undefined) continue
       const isTaken = taken.has(id)
-      const subject: GuardSubject = { machine, snapshot, event, others: variantsOf(named, event.type) }
-      branches.push({
+      const subject: GuardSubject = { machine, snapshot, event, others }
+      asked.push({
         transition: drawn,
         answer: definition.guard === undefined ? undefined : guardAnswer(definition.guard, subject),
         taken: isTaken,
@@ -177,7 +188,7 @@ export const branchesFor = (
       found ||= isTaken
     }
   }
-  return branches
+  return asked
 }
 
 const takenBy = (machine: AnyStateMachine, snapshot: AnyMachineSnapshot, event: AnyEventObject): string[] =>

@@ -16,59 +16,9 @@ export interface TraceRecord {
   readonly aggregates?: readonly string[]
   readonly durations?: { readonly lock: number; readonly compute: number; readonly commit: number }
   readonly error?: string
+  /** More of what a step has found: names, numbers, states. */
+  readonly facts?: Readonly<Record<string, unknown>>
 }
-
-export interface ParsedTrace {
-  readonly records: readonly TraceRecord[]
-  /** Lines that are no records. */
-  readonly bad: number
-  /** Records that the writer has left out because the disk was slow. */
-  readonly leftOut: number
-}
-
-/** The records of a file of JSON lines. */
-export const parseTrace = (text: string): ParsedTrace => {
-  const records: TraceRecord[] = []
-  let bad = 0
-  let leftOut = 0
-  for (const line of text.split('\n')) {
-    if (line.trim() === '') continue
-    const value = parseLine(line)
-    if (isRecord(value)) records.push(value)
-    else if (typeof value?.['leftOut'] === 'number') leftOut += value['leftOut']
-    else bad++
-  }
-  return { records, bad, leftOut }
-}
-
-const parseLine = (line: string): Record<string, unknown> | undefined => {
-  try {
-    const value: unknown = JSON.parse(line)
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : undefined
-  } catch {
-    return undefined
-  }
-}
-
-const isText = (value: unknown): boolean => value === undefined || typeof value === 'string'
-const isTexts = (value: unknown): boolean =>
-  value === undefined || (Array.isArray(value) && value.every(item => typeof item === 'string'))
-
-const isRecord = (value: Record<string, unknown> | undefined): value is Record<string, unknown> & TraceRecord =>
-  value !== undefined &&
-  typeof value['at'] === 'number' &&
-  typeof value['unit'] === 'string' &&
-  ['traceId', 'machine', 'id', 'event', 'from', 'to', 'error'].every(key => isText(value[key])) &&
-  ['intents', 'events', 'wakes', 'aggregates'].every(key => isTexts(value[key])) &&
-  isDurations(value['durations'])
-
-const isDurations = (value: unknown): boolean =>
-  value === undefined ||
-  (typeof value === 'object' &&
-    value !== null &&
-    ['lock', 'compute', 'commit'].every(key => typeof (value as Record<string, unknown>)[key] === 'number'))
 
 /** A unit of work with the transitions in it, or a single transition outside of any. */
 export interface TracedUnit {
@@ -94,7 +44,7 @@ export const unitsOf = (records: readonly TraceRecord[], first = 0): TracedUnit[
     const key = first + index
     const isTransition = record.machine !== undefined
     if (isTransition && record.traceId === '') {
-      close(key)
+      close(key - 1)
       open = [record]
       close(key)
       return
@@ -108,36 +58,9 @@ export const unitsOf = (records: readonly TraceRecord[], first = 0): TracedUnit[
   return units
 }
 
-/** An actor as a trace shows it. */
-export interface TracedActor {
-  readonly machine: string
-  readonly id: string
-  readonly state: string
-  readonly connectionId: string | undefined
-  /** Its transitions, oldest first. */
-  readonly records: readonly TraceRecord[]
-}
-
-export const actorKey = ({ machine, id }: { readonly machine: string; readonly id: string }): string =>
-  `${machine} ${id}`
-
-/** The actors of a trace with their states at its end. */
-export const actorsOf = (records: readonly TraceRecord[]): TracedActor[] => {
-  const actors = new Map<string, TracedActor & { records: TraceRecord[]; state: string }>()
-  for (const record of records) {
-    const { machine, id, to = '', aggregates } = record
-    if (machine === undefined || id === undefined) continue
-    const key = actorKey({ machine, id })
-    const known = actors.get(key)
-    if (known === undefined) {
-      actors.set(key, { machine, id, state: to, connectionId: aggregates?.[0], records: [record] })
-      continue
-    }
-    known.state = to
-    known.records.push(record)
-  }
-  return [...actors.values()]
-}
+/** The state that records of one actor end in; undefined when none of them says. */
+export const lastState = (records: readonly TraceRecord[]): string | undefined =>
+  records.findLast(({ to }) => to !== undefined)?.to
 
 /** Connections that a trace tells of, in order of their appearance. */
 export const connectionsOf = (records: readonly TraceRecord[]): string[] => [

@@ -28,17 +28,22 @@ export const svgOf = (layout: Layout): string => {
   return `<?xml version="1.0" encoding="UTF-8"?>\n${text}\n`
 }
 
-/** The chart as a PNG with two dots for each px. */
+/** The largest side and area of a canvas that browsers draw, in dots. */
+const most = { side: 16_384, area: 2 ** 27 } as const
+
+/** The chart as a PNG with two dots for each px; with fewer where a canvas has no room for so many. */
 export const pngOf = async (layout: Layout): Promise<Blob> => {
   const image = new Image()
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svgOf(layout))}`
   await image.decode()
+  const { width, height } = image
+  const scale = Math.min(2, most.side / Math.max(width, height), Math.sqrt(most.area / (width * height)))
   const canvas = document.createElement('canvas')
-  canvas.width = image.width * 2
-  canvas.height = image.height * 2
+  canvas.width = Math.floor(width * scale)
+  canvas.height = Math.floor(height * scale)
   const context = canvas.getContext('2d')
   if (context === null) throw new Error('this browser cannot draw a picture')
-  context.scale(2, 2)
+  context.scale(scale, scale)
   context.drawImage(image, 0, 0)
   return new Promise((resolve, reject) => {
     canvas.toBlob(blob => (blob === null ? reject(new Error('the picture is too large')) : resolve(blob)), 'image/png')
@@ -57,7 +62,7 @@ export const save = (name: string, content: Blob): void => {
 const colour = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
 const isOfDrawing = (selector: string): boolean =>
-  /^\.(diagram|state|edge|arrow|dot|label|line|faded|any|compound-text)/.test(selector) && !/hover|focus/.test(selector)
+  /^\.(diagram|state|edge|arrow|dot|label|line|any|compound-text)/.test(selector) && !/hover|focus/.test(selector)
 
 /** The page's own rules for drawings, with the values of their colours. */
 const drawingStyles = (): string =>

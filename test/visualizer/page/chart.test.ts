@@ -13,6 +13,10 @@ const threadMs = async (session: CDPSession): Promise<number> => {
   return 1_000 * (metrics.find(({ name }) => name === 'ThreadTime')?.value ?? Number.NaN)
 }
 
+/** An odd number of runs, of which the one in the middle counts. */
+const runs = 3
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[(runs - 1) / 2] ?? Number.NaN
+
 /** Boxes of states and labels of edges that cover each other. */
 const overlapping = `(() => {
   const boxes = [...document.querySelectorAll('.diagram .state:not(.compound) > .box, .diagram .label > rect')]
@@ -58,7 +62,7 @@ describePage('Chart', ({ visit, fixture }) => {
     expect(text).toContain('QCONT from the other party ends the wait for room at once')
     expect(text).toContain('the full queue has room again')
     expect(text).toContain('it stands behind the one that waits')
-    expect(await page.evaluate(inSight)).toBe(true)
+    await expect.poll(() => page.evaluate(inSight)).toBe(true)
   })
 
   it('is used by keyboard: states by Tab and Enter, the surface by arrows, plus and 0', async () => {
@@ -71,8 +75,9 @@ describePage('Chart', ({ visit, fixture }) => {
     await button(page, '120%').waitFor()
     const before = await page.locator('[data-state="pending"]').boundingBox()
     await page.keyboard.press('ArrowDown')
-    const after = await page.locator('[data-state="pending"]').boundingBox()
-    expect((before?.y ?? 0) - (after?.y ?? 0)).toBeGreaterThan(40)
+    const movedUp = async (): Promise<number> =>
+      (before?.y ?? 0) - ((await page.locator('[data-state="pending"]').boundingBox())?.y ?? 0)
+    await expect.poll(movedUp).toBeGreaterThan(40)
     await page.keyboard.press('0')
     await button(page, '100%').waitFor()
   })
@@ -86,9 +91,46 @@ describePage('Chart', ({ visit, fixture }) => {
     await page.mouse.down()
     await page.mouse.move(before.x + 90, before.y + 62, { steps: 5 })
     await page.mouse.up()
-    const after = await state.boundingBox()
-    expect(Math.round((after?.x ?? 0) - before.x)).toBe(70)
+    await expect.poll(async () => Math.round(((await state.boundingBox())?.x ?? 0) - before.x)).toBe(70)
     expect(page.url()).toMatch(/#\/subscription$/)
+  })
+
+  it('shows a large chart from its first state on, and a small map moves over it', async () => {
+    const page = await visit('#/signalSend')
+    const first = page.locator('[data-state="choosing"]')
+    const [start, surface] = [await first.boundingBox(), await page.locator('.surface').boundingBox()]
+    const centre = (box: { x: number; width: number } | null): number => (box?.x ?? 0) + (box?.width ?? 0) / 2
+    expect(Math.abs(centre(start) - centre(surface))).toBeLessThan(5)
+    expect(start?.y).toBeLessThan(200)
+    const map = await page.locator('.minimap').boundingBox()
+    await page.mouse.click((map?.x ?? 0) + (map?.width ?? 0) / 2, (map?.y ?? 0) + (map?.height ?? 0) - 10)
+    await expect.poll(async () => (await first.boundingBox())?.y).toBeLessThan(-500)
+    await page.locator('.surface').focus()
+    await page.keyboard.press('f')
+    await page.locator('.minimap').waitFor({ state: 'detached' })
+  })
+
+  it('a transition to a state that many lead to is words, which lead there', async () => {
+    const page = await visit('#/signalSend')
+    await page.locator('[data-state="probing"] .jump', { hasText: 'waiting.unreached' }).first().click()
+    await page.waitForSelector('.state.selected[data-state="waiting.unreached"]')
+    expect(page.url()).toContain('#/signalSend/waiting.unreached')
+  })
+
+  it('what Tab leads to comes into sight', async () => {
+    const page = await visit('#/signalSend')
+    await page.locator('.surface').focus()
+    const isInSight = `(() => {
+      const { top, left, bottom, right } = document.activeElement.getBoundingClientRect()
+      const box = document.querySelector('.canvas').getBoundingClientRect()
+      return top >= box.top && left >= box.left && bottom <= box.bottom && right <= box.right
+    })()`
+    for (let n = 0; n < 30; n++) {
+      await page.keyboard.press('Tab')
+      if (!(await page.evaluate('document.activeElement.matches(".state:not(.compound)")'))) continue
+      await expect.poll(() => page.evaluate(isInSight)).toBe(true)
+    }
+    expect(await page.evaluate('document.querySelector("main").scrollTop')).toBe(0)
   })
 
   it('finds states by words of theirs and of their behaviours', async () => {
@@ -113,9 +155,9 @@ describePage('Chart', ({ visit, fixture }) => {
       return named === undefined ? 0 : chartOf(named.machine).transitions.length
     }
     const largest = machines.map(({ name }) => name).reduce((a, b) => (size(a) >= size(b) ? a : b))
-    let [fastest, leastWork] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
-    // One run below the limit shows that it can be done.
-    for (let run = 0; run < 3 && fastest >= 1_000; run++) {
+    const paints: number[] = []
+    const works: number[] = []
+    for (let run = 0; run < runs; run++) {
       const page = await visit('#/live', { ready: '.ready' })
       const metrics = await page.context().newCDPSession(page)
       await metrics.send('Performance.enable', { timeDomain: 'threadTicks' })
@@ -123,17 +165,16 @@ describePage('Chart', ({ visit, fixture }) => {
       const before = await threadMs(metrics)
       await page.goto(`${fixture().host.url}#/${largest}`)
       await page.waitForFunction(() => performance.getEntriesByName('chart drawn').length > 0)
-      fastest = Math.min(
-        fastest,
-        await page.evaluate<number>('performance.getEntriesByName("chart drawn")[0].startTime'),
-      )
-      leastWork = Math.min(leastWork, (await threadMs(metrics)) - before)
+      paints.push(await page.evaluate<number>('performance.getEntriesByName("chart drawn")[0].startTime'))
+      works.push((await threadMs(metrics)) - before)
       await page.close()
     }
-    expect(leastWork).toBeGreaterThan(0)
-    // Where others keep the processors busy, a second on the clock says nothing: then a second of work is what counts.
+    // What the page itself has worked must always be below a second. A second on the clock says something only where nobody
+    // else keeps the processors busy.
+    expect(median(works)).toBeGreaterThan(0)
+    expect(median(works)).toBeLessThan(1_000)
     const isOverloaded = (loadavg()[0] ?? 0) > availableParallelism()
-    expect(isOverloaded ? Math.min(fastest, leastWork) : fastest).toBeLessThan(1_000)
+    if (!isOverloaded) expect(median(paints)).toBeLessThan(1_000)
   })
 })
 

@@ -4,7 +4,8 @@ import { createRequire } from 'node:module'
 import type { Page } from 'playwright-core'
 import { describe, expect, it } from 'vitest'
 import { expectGolden } from '../../support/golden.js'
-import { records, token } from './fixture.js'
+import type { ReviewData } from '../../../src/visualizer/model/review.js'
+import { records, review, token } from './fixture.js'
 import { button, describePage, loadTrace, step } from './harness.js'
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
@@ -15,6 +16,7 @@ const broken = `axe.run().then(({ violations }) =>
 interface View {
   readonly name: string
   readonly hash: string
+  readonly review?: ReviewData
   /** Brings it into the state that is looked at. */
   readonly use: (page: Page) => Promise<void>
 }
@@ -56,15 +58,32 @@ const views: readonly View[] = [
       await page.waitForSelector('.panel .state.active:not(.machine)')
     },
   },
-  { name: 'review', hash: '#/review/routerSession', use: async () => {} },
+  {
+    name: 'review',
+    hash: '#/review/routerSession',
+    review,
+    use: async page => {
+      await button(page, 'Coverage').click()
+      await page.waitForSelector('.edge.uncovered')
+    },
+  },
+  {
+    name: 'review-changes',
+    hash: '#/review/routerSession',
+    review,
+    use: async page => {
+      await page.waitForSelector('.state.added[data-state="offline"]')
+      await button(page, 'Fit').click()
+    },
+  },
 ]
 
 /** Views whose colours say most. */
 const alsoDark = new Set(['chart', 'sides'])
 
 describePage('every view', ({ visit }) => {
-  it.each(views)('$name looks as it did and is accessible, light and dark', async ({ name, hash, use }) => {
-    const page = await visit(hash)
+  it.each(views)('$name looks as it did and is accessible, light and dark', async ({ name, hash, use, review }) => {
+    const page = await visit(hash, review === undefined ? {} : { review })
     await use(page)
     for (const theme of ['light', 'dark']) {
       await page.getByLabel('Colours').selectOption(theme)

@@ -1,8 +1,10 @@
 /** The page with a live agent behind it whose records are always the same, and a trace file of them. */
+import { routerSessionMachine } from '../../../machines/routerSession.js'
 import { createLiveFeed, type LiveFeed } from '../../../src/service/liveFeed.js'
 import { openVisualizerHost, type VisualizerHost } from '../../../src/service/visualizerHost.js'
+import { type Chart, chartOf } from '../../../src/visualizer/model/chart.js'
+import type { ReviewData } from '../../../src/visualizer/model/review.js'
 import type { TraceRecord } from '../../../src/runtime/ports.js'
-import { FakeAgent } from '../../support/fakeAgent.js'
 
 export const token = 'token-of-the-test'
 const at = Date.UTC(2026, 0, 1, 12)
@@ -29,7 +31,7 @@ const transition = (
   from,
   to,
   intents,
-  aggregates: [id === 'conn-2' ? id : connection],
+  aggregates: [id === 'queue-2' ? 'conn-2' : connection],
 })
 
 const unit = (
@@ -73,6 +75,20 @@ export const records: readonly TraceRecord[] = [
   ),
 ]
 
+/** Who is in which state, as an agent with a few connections says. */
+const counts = [
+  { machine: 'connection', state: 'connected', count: 41 },
+  { machine: 'connection', state: 'joined', count: 2 },
+  { machine: 'rcvQueue', state: 'active', count: 42 },
+  { machine: 'rcvQueueSwitch', state: 'idle', count: 41 },
+  { machine: 'rcvQueueSwitch', state: 'sendingQUSE', count: 1 },
+  { machine: 'ratchetSync', state: 'ok', count: 43 },
+  { machine: 'sndQueueDelivery', state: 'waiting.slow', count: 1 },
+  { machine: 'routerSession', state: 'reconnecting', count: 1 },
+  { machine: 'subscription', state: 'active', count: 40 },
+  { machine: 'subscription', state: 'pending', count: 2 },
+]
+
 export interface PageFixture {
   readonly host: VisualizerHost
   readonly feed: LiveFeed
@@ -80,10 +96,40 @@ export interface PageFixture {
 
 /** Serves the page, with all records in the feed already. */
 export const openFixture = async (): Promise<PageFixture> => {
-  const agent = new FakeAgent('conn')
-  await agent.createConnection()
+  const agent = { countActors: async () => ({ counts }), listActors: async () => ({ actors: [] }) }
   const feed = createLiveFeed()
   for (const record of records) feed.trace(record)
   const host = await openVisualizerHost({ live: { agent, feed, token } })
   return { host, feed }
 }
+
+/** A test run that has taken two transitions of three, and a machine that has changed: a state and its transitions are new. */
+export const review: ReviewData = (() => {
+  const after = chartOf(routerSessionMachine)
+  const isOffline = (path = ''): boolean => path === 'offline'
+  const before: Chart = {
+    ...after,
+    states: after.states
+      .filter(({ path }) => !isOffline(path))
+      .map(state => (state.path === 'closed' ? { ...state, description: 'Nobody needs one.' } : state)),
+    transitions: [
+      ...after.transitions.filter(({ source, target }) => !isOffline(source) && !isOffline(target)),
+      {
+        id: 'reconnecting | network.lost | 0',
+        source: 'reconnecting',
+        target: 'closed',
+        event: 'network.lost',
+        label: 'network.lost',
+        kind: 'event',
+        guard: undefined,
+        actions: [{ name: 'rejectWaiting' }],
+        reenter: false,
+      },
+    ],
+  }
+  const taken = after.transitions.filter((_, index) => index % 3 > 0).map(({ id }) => [id, 1] as const)
+  return {
+    coverage: { at, files: 120, taken: { routerSession: Object.fromEntries(taken) } },
+    diff: { from: 'v0.1', to: 'this build', charts: [{ name: 'routerSession', before, after }] },
+  }
+})()

@@ -2,6 +2,9 @@
 import type { Browser, Locator, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { chromiumPath, launchChromium, openPage, type PageOptions, withoutChromium } from '../../support/browser.js'
+import { readPage } from '../../../src/service/visualizerHost.js'
+import { withReview } from '../../../src/visualizer/model/embedded.js'
+import type { ReviewData } from '../../../src/visualizer/model/review.js'
 import { openFixture, type PageFixture } from './fixture.js'
 
 export interface PageHarness {
@@ -15,6 +18,8 @@ export interface VisitOptions extends PageOptions {
   readonly ready?: string
   /** Another address than that of the fixture. */
   readonly url?: string
+  /** A review that the page was written with. */
+  readonly review?: ReviewData
 }
 
 /** Runs tests with one browser; says why when there is none. After each test nothing may be wrong in the console. */
@@ -44,6 +49,11 @@ export const describePage = (name: string, tests: (harness: PageHarness) => void
         const { ready = '.diagram, .ready, .sequence', url = fixture.host.url } = options
         const opened = await openPage(browser, options)
         open.push(opened)
+        const { review } = options
+        if (review !== undefined) {
+          const body = withReview((await readPage()).html, review)
+          await opened.page.route(url, route => route.fulfill({ contentType: 'text/html', body }))
+        }
         await opened.page.goto(`${url}${hash}`)
         await opened.page.waitForSelector(ready)
         return opened.page

@@ -34,9 +34,17 @@ describePage('Live', ({ visit }) => {
       await alice.agent.sendMessage({ connectionId: initiatorId, body: 'hi' })
       await page.locator('.actor-history', { hasText: 'message.send' }).waitFor()
       await button(page, /^connection\s*1$/).waitFor()
-      await page.getByLabel('Connection', { exact: true }).selectOption(initiatorId)
+      const all = await page.locator('.units > li').count()
+      await page.getByLabel('Connection', { exact: true }).fill(initiatorId)
+      await expect.poll(() => page?.locator('.units > li').count()).toBeLessThan(all)
       expect(await page.locator('.units > li').count()).toBeGreaterThan(5)
-      await page.getByLabel('Connection', { exact: true }).selectOption('')
+      await page.getByLabel('Connection', { exact: true }).fill('')
+      // A kind of actors, all and those in one state.
+      await button(page, /^rcvQueueSwitch\s*1$/).click()
+      await page.locator('.party .actor', { hasText: 'idle' }).waitFor()
+      await button(page, 'connected 1').click()
+      await page.getByRole('heading', { name: 'connection in connected' }).waitFor()
+      await page.locator('.party .actor .lit', { hasText: 'connected' }).click()
     } finally {
       await host.close()
     }
@@ -59,7 +67,9 @@ describePage('Replay', ({ visit }) => {
     const page = await visit('#/replay')
     await loadTrace(page, `${records.map(record => JSON.stringify(record)).join('\n')}\nnot a record\n`)
     await page.getByText('10 / 10').waitFor()
-    await page.getByText('1 lines are no records').waitFor()
+    await page.getByText('1 line is no record').click()
+    await page.getByText('line 11: it is no JSON not a record').waitFor()
+    await page.getByText('1 line is no record').click()
     await page.locator('.transition-row', { hasText: 'subscription.confirmed' }).click()
     await page.locator('.panel .state.active[data-state="pending"]').waitFor()
     await page.getByLabel('Position in the trace').fill('2')
@@ -73,7 +83,45 @@ describePage('Replay', ({ visit }) => {
   it('says so when a file holds no trace', async () => {
     const page = await visit('#/replay')
     await loadTrace(page, 'hello')
-    await page.getByText('trace.jsonl holds no trace records.').waitFor()
+    await page.getByText('trace.jsonl holds no trace records: line 1, it is no JSON.').waitFor()
+  })
+
+  it('reads a large file bit by bit: the page has its turn all the while, and reading can be called off', async () => {
+    const page = await visit('#/replay')
+    const line = `${JSON.stringify(records[1])}\n`
+    // 20 MB; what is read in one go leaves a timer no turn.
+    const choose = `(() => {
+      window.turns = 0
+      clearInterval(window.turning)
+      window.turning = setInterval(() => window.turns++, 1)
+      const files = new DataTransfer()
+      files.items.add(new File(Array.from({ length: 100 }, () => ${JSON.stringify(line)}.repeat(1000)), 'large.jsonl'))
+      const input = document.querySelector('input[type=file]')
+      input.files = files.files
+      input.dispatchEvent(new Event('change', { bubbles: true }))
+    })()`
+    await page.evaluate(choose)
+    await page.getByText(/^Reading large\.jsonl: \d+ %/).waitFor()
+    await button(page, 'Cancel').click()
+    await page.getByText('Choose a file').waitFor()
+    await page.evaluate(choose)
+    await page.getByText('100000 / 100000').waitFor()
+    expect(await page.evaluate<number>('window.turns')).toBeGreaterThan(10)
+  })
+
+  it('goes to the moment of an event, and keeps the moment when one connection is looked at', async () => {
+    const page = await visit('#/replay')
+    await loadTrace(page, records.map(record => JSON.stringify(record)).join('\n'))
+    await page.locator('.transition-row', { hasText: 'subscription.confirmed' }).click()
+    await page.locator('.actor-history li', { hasText: 'subscription.requested' }).getByRole('button').click()
+    await page.getByText('1 / 10').waitFor()
+    await page.getByLabel('Position in the trace').fill('6')
+    await page.getByLabel('Connection', { exact: true }).fill('conn-1')
+    await page.getByText('6 / 9').waitFor()
+    await button(page, 'subscription 1').click()
+    await page.locator('.party .actor', { hasText: 'queue-1' }).waitFor()
+    await button(page, 'active 1').click()
+    await page.getByRole('heading', { name: 'subscription in active' }).waitFor()
   })
 })
 

@@ -2,11 +2,12 @@ import { ancestry, type Chart, type ChartTransition, textOf } from '../chart.js'
 
 /**
  * The chart as a Mermaid state diagram. Mermaid draws no edge between the insides of two composite states, so such an edge is
- * drawn between the states around them and its label names the inner ones. Transitions that stay where they are, are left out.
+ * drawn between the states around them and its label names the inner ones. Of several edges from a state to itself it draws only
+ * the last, so they are one with a line for each. Transitions that stay where they are, are left out.
  */
 export const mermaidOf = (chart: Chart): string => {
   const lines = ['stateDiagram-v2', '  direction TB']
-  const edges = chart.transitions.filter(({ target }) => target !== undefined).map(edgeOf)
+  const edges = loopsJoined(chart.transitions.filter(({ target }) => target !== undefined).map(edgeOf))
   const anyStates = new Set(edges.filter(({ around }) => around !== undefined).map(({ around }) => around as string))
   const write = (path: string, indent: string): void => {
     const state = chart.states.find(state => state.path === path)
@@ -76,6 +77,17 @@ const edgeOf = (transition: ChartTransition): Edge => {
     to: idOf(to),
     label: mermaidText(label, from === source ? '' : source, to === target ? '' : target),
   }
+}
+
+const loopsJoined = (edges: readonly Edge[]): Edge[] => {
+  const isLoop = (edge: Edge, from: string): boolean => edge.from === from && edge.to === from
+  return edges.flatMap((edge, index) => {
+    const { from, to } = edge
+    if (from !== to) return [edge]
+    if (edges.findIndex(other => isLoop(other, from)) < index) return []
+    const labels = edges.filter(other => isLoop(other, from)).map(({ label }) => label)
+    return [{ ...edge, label: labels.join('<br>') }]
+  })
 }
 
 /** A transition in one line: `event [guard] / actions`. */

@@ -4,7 +4,7 @@ import { type Chart, chartOf, ignoresAt, textOf } from '../chart.js'
 import { machineNamed, type NamedMachine } from '../machines.js'
 import { begin, type Simulation, statePath, type Step, step } from '../simulate.js'
 import type { Answer, Request } from './router.js'
-import type { ActorView, SideName } from './types.js'
+import type { ActorView, LinkKind, SideName } from './types.js'
 import { ModelWorker, type ModelWorkerOptions } from './worker.js'
 
 /** What a party needs of the world around it. */
@@ -19,7 +19,7 @@ export interface Surroundings {
   /** Whether the sender of a queue secures it itself. */
   readonly securable: boolean
   /** Gives something to the other party outside of the network. */
-  readonly handOver: (from: SideName, word: string, about: string, queue: string) => void
+  readonly handOver: (from: SideName, word: string, about: string, queue: string, kind: LinkKind) => void
   /** Returns how to call it off. */
   readonly setTimer: (run: () => void, ms: number) => () => void
   readonly nextHash: () => number

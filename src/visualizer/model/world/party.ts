@@ -4,12 +4,13 @@
 import { isSendProhibited } from '../../../../machines/ratchetSync.js'
 import { Actors, nameOf, type Protocol, type Surroundings } from './actors.js'
 import { Commands, type Ended } from './commands.js'
+import { Contact } from './contact.js'
 import { type RcvQueue, Receiving } from './receiving.js'
 import { Rotation } from './rotation.js'
 import type { Content, QueuedMessage } from './router.js'
 import { Sending, type SndQueue } from './sending.js'
 import { Synchronisation } from './synchronisation.js'
-import { type ActorView, type CueParty, otherSide, type SideName } from './types.js'
+import { type ActorView, type CueParty, type LinkKind, otherSide, type SideName } from './types.js'
 
 export class Party implements CueParty {
   readonly side: SideName
@@ -18,6 +19,7 @@ export class Party implements CueParty {
   readonly #commands: Commands
   readonly #sending: Sending
   readonly #receiving: Receiving
+  readonly #contact: Contact
   readonly #rotation: Rotation
   readonly #sync: Synchronisation
   #replyQueue: string | undefined
@@ -39,6 +41,7 @@ export class Party implements CueParty {
     })
     this.#receiving = new Receiving(this.#actors, {
       confirmation: (queue, content) => this.#confirmation(queue, content),
+      invitation: content => this.#contact.received(content),
       ratchetKey: content => this.#sync.keyReceived(content),
       userMessage: content => this.#userMessage(content),
       agentMessage: (_, content) => this.#agentMessage(content),
@@ -48,17 +51,20 @@ export class Party implements CueParty {
       },
       drained: () => this.#sending.enqueue('A_QCONT', 'go on'),
     })
+    this.#contact = new Contact(this.#actors, this.#commands, this.#receiving, {
+      decide: event => this.#decide(event),
+    })
     this.#rotation = new Rotation(this.#actors, this.#commands, this.#receiving, this.#sending)
     this.#sync = new Synchronisation(this.#actors, this.#sending)
   }
 
   get views(): ActorView[] {
-    const parts = [this.#rotation, this.#sync, this.#receiving, this.#sending, this.#commands]
+    const parts = [this.#contact, this.#rotation, this.#sync, this.#receiving, this.#sending, this.#commands]
     return [this.#actors.view(this.#connection), ...parts.flatMap(part => part.views)]
   }
 
   get hasLink(): boolean {
-    return this.#sending.primary !== undefined
+    return this.#sending.primary !== undefined || this.#contact.isTarget
   }
 
   // What the user does.
@@ -66,12 +72,24 @@ export class Party implements CueParty {
   create(): void {
     const made = (queue: RcvQueue): void => {
       this.#decide({ type: 'queue.created' })
-      this.#actors.world.handOver(this.side, 'link', 'invitation link', queue.id)
+      this.#actors.world.handOver(this.side, 'link', 'invitation link', queue.id, 'invitation')
     }
     this.#receiving.create(made, () => this.create())
   }
 
+  createAddress(): void {
+    this.#contact.create()
+  }
+
   join(): void {
+    const by = this.#contact.isTarget ? 'contact' : 'invitation'
+    this.#decide({ type: 'connection.join', by, stopped: false })
+  }
+
+  accept(): void {
+    const { invited } = this.#contact
+    if (invited === undefined) return
+    this.#sending.add(invited)
     this.#decide({ type: 'connection.join', by: 'invitation', stopped: false })
   }
 
@@ -111,8 +129,9 @@ export class Party implements CueParty {
   // What others do to it.
 
   /** The link of the other party’s queue is here. */
-  linked(queue: string): void {
-    this.#sending.add(queue)
+  linked(queue: string, kind: LinkKind): void {
+    if (kind === 'contact') this.#contact.linked(queue)
+    else this.#sending.add(queue)
   }
 
   /** A message of a router. */
@@ -175,6 +194,7 @@ export class Party implements CueParty {
       notifyNotAccepted: () => this.#actors.told('ERR', 'CONN NOT_ACCEPTED'),
       notifyNotAvailable: () => this.#actors.told('ERR', 'CONN NOT_AVAILABLE'),
       refuse: ({ reason }: Readonly<Record<string, unknown>>) => this.#actors.told('ERR', String(reason)),
+      ...this.#contact.doings,
       commandJoin: () => this.#commandJoin(),
       commandAllowSecure: () => this.#commandAllowSecure(),
       commandSecureReceive: () => this.#commands.add(ended => this.#secureReceive(ended)),

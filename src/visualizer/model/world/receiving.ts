@@ -9,6 +9,8 @@ export interface RcvQueue extends Protocol {
   readonly subscription: Protocol
   /** What the machine’s guards read. */
   readonly row: { secret: boolean; readonly securable: boolean }
+  /** Of a contact address: no connection receives on it. */
+  readonly isAddress: boolean
   /** What the application has been told and not acknowledged. */
   readonly unread: Array<{ readonly message: QueuedMessage; readonly hash: number }>
 }
@@ -16,6 +18,7 @@ export interface RcvQueue extends Protocol {
 /** What becomes of messages. */
 export interface ReceivingListener {
   confirmation(queue: RcvQueue, content: Content): void
+  invitation(content: Content): void
   ratchetKey(content: Content): void
   /** A message of the user: answers whether the application was told of it. */
   userMessage(content: Content): boolean
@@ -43,7 +46,7 @@ export class Receiving {
   }
 
   get primary(): RcvQueue | undefined {
-    return this.#queues[0]
+    return this.#queues.find(({ isAddress }) => !isAddress)
   }
 
   get views(): ActorView[] {
@@ -51,7 +54,7 @@ export class Receiving {
   }
 
   /** Makes a queue at the router, with its subscription. */
-  create(made: (queue: RcvQueue) => void, failed: () => void): void {
+  create(made: (queue: RcvQueue) => void, failed: () => void, isAddress = false): void {
     const { world, side } = this.#actors
     world.request(
       side,
@@ -59,7 +62,7 @@ export class Receiving {
       'a queue to receive from',
       ({ queue: id }) => {
         if (id === undefined) failed()
-        else made(this.#add(id))
+        else made(this.#add(id, isAddress))
       },
       failed,
     )
@@ -129,10 +132,11 @@ export class Receiving {
     }
     this.#actors.decide(
       queue,
-      { type: 'message.arrived', key: envelope === 'confirmation', senderKey: isKeyInside(content), envelope },
+      { type: 'message.arrived', key: isWithKey(envelope), senderKey: isKeyInside(content), envelope },
       {
         acknowledge: acknowledged(() => {}),
         processConfirmation: acknowledged(() => this.#listener.confirmation(queue, content)),
+        processInvitation: acknowledged(() => this.#listener.invitation(content)),
         processRatchetKey: acknowledged(() => this.#listener.ratchetKey(content)),
         processMessage: () => this.#message(queue, message, content),
         prohibited: acknowledged(() => this.#actors.told('ERR', 'refused')),
@@ -150,13 +154,14 @@ export class Receiving {
     }, resubscribeMs)
   }
 
-  #add(id: string): RcvQueue {
+  #add(id: string, isAddress: boolean): RcvQueue {
     const row = { secret: false, securable: this.#actors.world.securable }
     const queue: RcvQueue = {
       ...this.#actors.protocol('rcvQueue', id, () => row),
       id,
       subscription: this.#actors.protocol('subscription', id),
       row,
+      isAddress,
       unread: [],
     }
     this.#queues.push(queue)
@@ -216,7 +221,13 @@ export class Receiving {
 // In the legacy handshake a confirmation tells the key that its recipient must make known to the router.
 const isKeyInside = ({ messageType, key }: Content): boolean => messageType.startsWith('CONN_INFO') && key !== undefined
 
-const envelopeOf = ({ messageType }: Content): 'confirmation' | 'ratchetKey' | 'message' => {
+type Envelope = 'confirmation' | 'invitation' | 'ratchetKey' | 'message'
+
+// Before a secret is agreed, the key for it travels in the clear.
+const isWithKey = (envelope: Envelope): boolean => envelope === 'confirmation' || envelope === 'invitation'
+
+const envelopeOf = ({ messageType }: Content): Envelope => {
   if (messageType.startsWith('CONN_INFO')) return 'confirmation'
+  if (messageType === 'INVITATION') return 'invitation'
   return messageType === 'RATCHET_INFO' ? 'ratchetKey' : 'message'
 }

@@ -13,6 +13,8 @@ const connect: readonly Cue[] = [
   },
 ]
 
+const told = (side: 'alice' | 'bob', word: string) => (world: CueWorld) => world.wasTold(side, word)
+
 const connected = (world: CueWorld): boolean => world.wasTold('alice', 'CON') && world.wasTold('bob', 'CON')
 
 const says = (side: 'alice' | 'bob', text: string): Cue => ({
@@ -38,6 +40,22 @@ const legacyHandshake: Scenario = {
   spec: ['B12', 'B14'],
   legacy: true,
   cues: [...connect, says('alice', 'hello Bob'), says('bob', 'hello Alice')],
+}
+
+const contactAddress: Scenario = {
+  id: 'contact-address',
+  title: 'Contact address',
+  about:
+    'Bob asks at the address of Alice with an invitation to a queue of his own; accepting it makes Alice the one who joins.',
+  spec: ['B18'],
+  cues: [
+    { side: 'alice', text: 'creates a contact address', run: ({ alice }) => alice.createAddress() },
+    { side: 'bob', text: 'joinConnection', run: ({ bob }) => bob.join(), after: ({ bob }) => bob.hasLink },
+    { side: 'alice', text: 'acceptContact', run: ({ alice }) => alice.accept(), after: told('alice', 'REQ') },
+    { side: 'bob', text: 'allowConnection', run: ({ bob }) => bob.allow(), after: told('bob', 'CONF') },
+    says('alice', 'hello Bob'),
+    says('bob', 'hello Alice'),
+  ],
 }
 
 const quota: Scenario = {
@@ -153,6 +171,7 @@ const synchronisation: Scenario = {
 export const scenarios: readonly Scenario[] = [
   fastHandshake,
   legacyHandshake,
+  contactAddress,
   rotation,
   rotationAborted,
   synchronisation,

@@ -6,6 +6,9 @@ export type Place = SideName | 'router'
 export const sideNames: readonly SideName[] = ['alice', 'bob']
 export const otherSide = (side: SideName): SideName => (side === 'alice' ? 'bob' : 'alice')
 
+/** What a link is to: one connection, or an address that many may ask at. */
+export type LinkKind = 'invitation' | 'contact'
+
 /** A message between two places that has been sent and not yet arrived. */
 export interface Wire {
   readonly id: number
@@ -90,7 +93,10 @@ export interface CueParty {
   /** Whether it has a queue to send to. */
   readonly hasLink: boolean
   create(): void
+  createAddress(): void
   join(): void
+  /** Accepts who has asked at the address. */
+  accept(): void
   allow(): void
   send(text: string): void
   /** Queues a message of any kind, as the agent’s own work would. */

@@ -8,6 +8,7 @@ import {
   type Cue,
   type Entry,
   type Input,
+  type LinkKind,
   otherSide,
   type Place,
   type Scenario,
@@ -226,9 +227,9 @@ export class World {
     })
   }
 
-  #handOver(from: SideName, word: string, about: string, queue: string): void {
+  #handOver(from: SideName, word: string, about: string, queue: string, kind: LinkKind): void {
     const to = otherSide(from)
-    this.#post({ from, to, word, about, outside: true, arrive: () => this[to].linked(queue) })
+    this.#post({ from, to, word, about, outside: true, arrive: () => this[to].linked(queue, kind) })
   }
 
   #stepped(side: SideName, machine: string, actor: string, done: Step, ignored: string | undefined): void {

@@ -34,6 +34,8 @@ interface View {
 }
 
 const margin = 28
+/** A chart that is so many times as wide or high as its surface has a map. */
+const mapFrom = 1.5
 /** Above the first state: the dot and its arrow. */
 const headroom = 84
 const scales = { min: 0.15, max: 3 } as const
@@ -42,6 +44,10 @@ const clamp = (value: number, min: number, max: number): number => Math.min(max,
 /** Where something begins that is so long: in the middle of the room, or with the part that matters most in its middle. */
 const placed = (room: number, length: number, centre: number): number =>
   length + 2 * margin <= room ? (room - length) / 2 : clamp(room / 2 - centre, room - length - margin, margin)
+
+/** How far something from here to there must be moved to stand within so much room; its beginning counts most. */
+const shift = (from: number, to: number, room: number): number =>
+  from < 0 ? margin - from : to > room ? Math.max(room - margin - to, margin - from) : 0
 
 export const Canvas = (props: CanvasProps): JSX.Element => {
   const { label, width, height, start, landmarks, focus, children, onBackground, tools } = props
@@ -86,16 +92,23 @@ export const Canvas = (props: CanvasProps): JSX.Element => {
   useEffect(() => {
     const box = surface.current?.getBoundingClientRect()
     if (focus === undefined || box === undefined) return
-    setView(view => {
-      const left = focus.x * view.scale + view.x
-      const top = focus.y * view.scale + view.y
-      const right = left + focus.width * view.scale
-      const bottom = top + focus.height * view.scale
-      const inside = left >= 0 && top >= 0 && right <= box.width && bottom <= box.height
-      if (inside) return view
-      const x = Math.min(box.width / 2 - (focus.x + focus.width / 2) * view.scale, margin)
-      const y = Math.min(box.height / 2 - (focus.y + focus.height / 2) * view.scale, margin)
-      return { ...view, x, y }
+    setView(({ x, y, scale }) => {
+      const part = {
+        left: focus.x * scale + x,
+        top: focus.y * scale + y,
+        right: (focus.x + focus.width) * scale + x,
+        bottom: (focus.y + focus.height) * scale + y,
+      }
+      const { width, height } = box
+      const isOutOfSight = part.right < 0 || part.bottom < 0 || part.left > width || part.top > height
+      if (!isOutOfSight) {
+        return { x: x + shift(part.left, part.right, width), y: y + shift(part.top, part.bottom, height), scale }
+      }
+      return {
+        x: width / 2 - (focus.x + focus.width / 2) * scale,
+        y: height / 2 - (focus.y + focus.height / 2) * scale,
+        scale,
+      }
     })
   }, [focusKey])
 
@@ -129,9 +142,8 @@ export const Canvas = (props: CanvasProps): JSX.Element => {
     const box = surface.current?.getBoundingClientRect()
     if (!(target instanceof SVGElement) || target === surface.current || box === undefined) return
     const part = target.getBoundingClientRect()
-    const by = (from: number, to: number, low: number, high: number): number =>
-      from < low ? low + margin - from : to > high ? Math.max(high - margin - to, low + margin - from) : 0
-    const [dx, dy] = [by(part.left, part.right, box.left, box.right), by(part.top, part.bottom, box.top, box.bottom)]
+    const dx = shift(part.left - box.left, part.right - box.left, box.width)
+    const dy = shift(part.top - box.top, part.bottom - box.top, box.height)
     if (dx !== 0 || dy !== 0) setView(({ x, y, scale }) => ({ x: x + dx, y: y + dy, scale }))
   }
 
@@ -196,7 +208,7 @@ export const Canvas = (props: CanvasProps): JSX.Element => {
         <Markers />
         <g transform={`translate(${view.x} ${view.y}) scale(${view.scale})`}>{children}</g>
       </svg>
-      {(width * view.scale > size.width || height * view.scale > size.height) && size.width > 0 && (
+      {size.width > 0 && Math.max((width * view.scale) / size.width, (height * view.scale) / size.height) > mapFrom && (
         <Minimap
           width={width}
           height={height}

@@ -12,7 +12,7 @@ export interface MinimapProps {
   readonly onMove: (x: number, y: number) => void
 }
 
-const most = { width: 190, height: 150 } as const
+const most = { width: 150, height: 130 } as const
 
 export const Minimap = ({ width, height, landmarks, sight, onMove }: MinimapProps): JSX.Element => {
   const scale = Math.min(most.width / width, most.height / height)

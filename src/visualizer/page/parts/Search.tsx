@@ -1,6 +1,8 @@
 /** Finds machines, states, events and behaviours by any words of theirs. */
 import type { JSX } from 'preact'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { wireWordsAt } from '../../model/wire.js'
+import { scenarios } from '../../model/world/scenarios.js'
 import { behaviourOf, knownMachines } from '../charts.js'
 import { hrefOf } from '../route.js'
 
@@ -11,17 +13,32 @@ interface Entry {
   readonly href: string
 }
 
-const entries = (): Entry[] =>
+const entries = (): Entry[] => [...ofMachines(), ...ofScenarios()]
+
+const ofScenarios = (): Entry[] =>
+  scenarios.map(({ id, title, about, spec }) => ({
+    title: `Two sides · ${title}`,
+    about,
+    text: [title, about, ...spec.flatMap(id => [id, behaviourOf(id)?.title ?? ''])].join(' '),
+    href: hrefOf('sides', id),
+  }))
+
+const ofMachines = (): Entry[] =>
   knownMachines.flatMap(({ name, chart }) => [
     { title: name, about: chart.description, text: `${name} ${chart.description}`, href: hrefOf('chart', name) },
     ...chart.states
       .filter(({ path }) => path !== '')
-      .map(({ path, description, spec }) => ({
-        title: `${name} · ${path}`,
-        about: description,
-        text: [name, path, description, ...spec.flatMap(id => [id, behaviourOf(id)?.title ?? ''])].join(' '),
-        href: hrefOf('chart', name, path),
-      })),
+      .map(state => {
+        const { path, description, spec } = state
+        const titles = spec.map(id => behaviourOf(id)?.title ?? '')
+        const words = wireWordsAt(chart, state, titles).map(([word]) => word)
+        return {
+          title: `${name} · ${path}`,
+          about: description,
+          text: [name, path, description, ...spec, ...titles, ...words].join(' '),
+          href: hrefOf('chart', name, path),
+        }
+      }),
     ...chart.transitions.map(({ label, source, guard, actions, target }) => ({
       title: `${name} · ${label}`,
       about: `${source === '' ? 'in any state' : `in ${source}`}${target === undefined ? '' : ` → ${target}`}`,
@@ -36,7 +53,8 @@ export const Search = (): JSX.Element => {
   const input = useRef<HTMLInputElement>(null)
   const box = useRef<HTMLDivElement>(null)
   const [text, setText] = useState('')
-  const all = useMemo(entries, [])
+  // Gathered when somebody searches: the first paint need not wait for it.
+  const all = useMemo(() => (text === '' ? [] : entries()), [text === ''])
   const words = text.toLowerCase().split(/\s+/).filter(Boolean)
   const found =
     words.length === 0

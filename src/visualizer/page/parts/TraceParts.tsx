@@ -4,15 +4,9 @@ import { useMemo } from 'preact/hooks'
 import { eventText, type TracedUnit, type TraceRecord, transitionsOf } from '../../model/trace.js'
 import { machineOf } from '../charts.js'
 import { hrefOf } from '../route.js'
+import type { ActorName } from '../live.js'
+import { shortId } from './ActorList.js'
 import { SmallChart } from './SmallChart.js'
-
-export interface ActorName {
-  readonly machine: string
-  readonly id: string
-}
-
-/** An id as it is shown: its beginning is enough to tell it from others. */
-export const shortId = (id: string): string => (id.length > 12 && !id.includes(' ') ? `${id.slice(0, 8)}…` : id)
 
 export const timeText = (at: number): string => {
   const date = new Date(at)
@@ -64,8 +58,9 @@ const TransitionRow = ({
       title={`Show ${machine} ${id}`}
     >
       <span class="event">{machine}</span> <span class="soft mono">{shortId(id)}</span> {eventText(event)}{' '}
-      <span class="chip">{from === to || from === '' ? to : `${from} → ${to}`}</span>{' '}
+      {to !== '' && <span class="chip">{from === to || from === '' ? to : `${from} → ${to}`}</span>}{' '}
       {intents.length > 0 && <span class="action">/ {intents.join(', ')}</span>}
+      {record.facts !== undefined && <span class="payload">{factsText(record.facts)}</span>}
     </button>
   )
 }
@@ -111,10 +106,13 @@ export const ActorPanel = ({
   actor: { machine, id },
   state,
   records,
+  goTo,
 }: {
   readonly actor: ActorName
   readonly state: string
   readonly records: readonly TraceRecord[]
+  /** Goes to the moment of one of the records. */
+  readonly goTo?: (index: number) => void
 }): JSX.Element => {
   const chart = machineOf(machine)?.chart
   const last = records.at(-1)
@@ -140,59 +138,40 @@ export const ActorPanel = ({
       </h2>
       <ol class="facts actor-history">
         {records
+          .map((record, index) => <Happened key={index} record={record} goTo={goTo && (() => goTo(index))} />)
           .slice(-mostShown)
-          .toReversed()
-          .map((record, index) => (
-            <li key={records.length - index}>
-              <time class="mono soft">{timeText(record.at)}</time>{' '}
-              <span class="event">{eventText(record.event ?? '')}</span>{' '}
-              <span class="soft">
-                {record.from === record.to || record.from === '' ? record.to : `${record.from} → ${record.to}`}
-              </span>{' '}
-              {(record.intents ?? []).length > 0 && <span class="action">/ {record.intents?.join(', ')}</span>}
-            </li>
-          ))}
+          .toReversed()}
       </ol>
     </>
   )
 }
 
-/** Counts of actors by machine and state. */
-export const Counts = ({
-  counts,
-  chosen,
-  choose,
-}: {
-  readonly counts: ReadonlyArray<{ readonly machine: string; readonly state: string; readonly count: number }>
-  readonly chosen: string
-  readonly choose: (machine: string) => void
-}): JSX.Element => {
-  const machines = [...new Set(counts.map(({ machine }) => machine))]
-  return (
-    <ul class="counts">
-      {machines.map(machine => {
-        const own = counts.filter(count => count.machine === machine)
-        return (
-          <li key={machine}>
-            <button
-              type="button"
-              class="plain actor"
-              aria-pressed={chosen === machine}
-              onClick={() => choose(chosen === machine ? '' : machine)}
-            >
-              <span class="event">{machine}</span>
-              <span class="mono">{own.reduce((sum, { count }) => sum + count, 0).toLocaleString('en')}</span>
-            </button>
-            <p class="row count-states">
-              {own.map(({ state, count }) => (
-                <span key={state} class="chip">
-                  {state} {count.toLocaleString('en')}
-                </span>
-              ))}
-            </p>
-          </li>
-        )
-      })}
-    </ul>
-  )
+interface HappenedProps {
+  readonly record: TraceRecord
+  readonly goTo: (() => void) | undefined
 }
+
+/** One event of an actor. */
+const Happened = ({
+  record: { at, event = '', from = '', to = '', intents = [], facts },
+  goTo,
+}: HappenedProps): JSX.Element => (
+  <li>
+    {goTo === undefined ? (
+      <time class="mono soft">{timeText(at)}</time>
+    ) : (
+      <button type="button" class="plain" onClick={goTo} title="Go to this moment">
+        <time class="mono soft">{timeText(at)}</time>
+      </button>
+    )}{' '}
+    <span class="event">{eventText(event)}</span>{' '}
+    <span class="soft">{from === to || from === '' ? to : `${from} → ${to}`}</span>{' '}
+    {intents.length > 0 && <span class="action">/ {intents.join(', ')}</span>}
+    {facts !== undefined && <span class="payload">{factsText(facts)}</span>}
+  </li>
+)
+
+const factsText = (facts: NonNullable<TraceRecord['facts']>): string =>
+  Object.entries(facts)
+    .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    .join(' ')

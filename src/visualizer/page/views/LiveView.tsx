@@ -1,9 +1,10 @@
 /** An agent as it runs: who is in which state, what was just decided, and one actor followed. */
 import type { JSX } from 'preact'
 import { useEffect, useMemo, useState } from 'preact/hooks'
-import { actorKey, connectionsOf, isOfConnection, unitsOf } from '../../model/trace.js'
-import { type Live, type LiveState, useLive } from '../live.js'
-import { ActorPanel, type ActorName, Counts, shortId, Units } from '../parts/TraceParts.js'
+import { connectionsOf, isOfConnection, lastState, unitsOf } from '../../model/trace.js'
+import { type ActorName, type Live, type LiveState, useLive } from '../live.js'
+import { ActorList, ConnectionFilter, Counts, type Kind } from '../parts/ActorList.js'
+import { ActorPanel, Units } from '../parts/TraceParts.js'
 import type { Route } from '../route.js'
 
 const defaultUrl = (): string =>
@@ -83,11 +84,11 @@ const Connect = ({ status, connect }: ConnectProps): JSX.Element => {
 const mostUnits = 150
 
 const Following = ({ live, again }: { readonly live: Live; readonly again: () => void }): JSX.Element => {
-  const { state, ask } = live
+  const { state, askActor, list, listMore } = live
   const [paused, setPaused] = useState<LiveState | undefined>(undefined)
   const shown = paused ?? state
   const [connectionId, setConnectionId] = useState('')
-  const [kind, setKind] = useState('')
+  const [kind, setKind] = useState<Kind | undefined>(undefined)
   const [actor, setActor] = useState<ActorName | undefined>(undefined)
   const connections = useMemo(() => connectionsOf(shown.records), [shown.records])
   const units = useMemo(
@@ -102,17 +103,21 @@ const Following = ({ live, again }: { readonly live: Live; readonly again: () =>
   )
   const choose = (chosen: ActorName): void => {
     setActor(chosen)
-    ask({ type: 'actor', ...chosen })
+    askActor(chosen)
   }
-  const chooseKind = (machine: string): void => {
-    setKind(machine)
-    if (machine !== '') ask({ type: 'actors', machine, ...(connectionId === '' ? {} : { connectionId }) })
-  }
-  const listed = (state.actors.get(kind) ?? []).filter(
-    one => connectionId === '' || one.connectionId === undefined || one.connectionId === connectionId,
-  )
-  const records = actor === undefined ? [] : (state.histories.get(actorKey(actor)) ?? [])
-  const known = actor === undefined ? undefined : state.actors.get(actor.machine)?.find(({ id }) => id === actor.id)
+  useEffect(() => {
+    if (kind === undefined) return list(undefined)
+    const { machine, state } = kind
+    list({ machine, ...(state === '' ? {} : { state }), ...(connectionId === '' ? {} : { connectionId }) })
+  }, [kind, connectionId])
+  const { listing, history } = state
+  const isListed =
+    kind !== undefined && listing?.machine === kind.machine && (listing.state ?? '') === kind.state
+      ? listing
+      : undefined
+  const isFollowed = actor !== undefined && history?.machine === actor.machine && history.id === actor.id
+  const records = isFollowed ? history.records : []
+  const listed = listing?.machine === actor?.machine ? listing?.actors.find(({ id }) => id === actor?.id) : undefined
   return (
     <div class="trace ready">
       <header class="bar">
@@ -138,29 +143,15 @@ const Following = ({ live, again }: { readonly live: Live; readonly again: () =>
       </header>
       <aside class="party" aria-label="Actors">
         <h2 class="small-title">Actors</h2>
-        <Counts counts={state.counts} chosen={kind} choose={chooseKind} />
-        {kind !== '' && (
-          <>
-            <h2 class="small-title">{kind}</h2>
-            <ul>
-              {listed.map(({ id, state: inState }) => (
-                <li key={id}>
-                  <button
-                    type="button"
-                    class="plain actor"
-                    aria-pressed={actor?.id === id}
-                    onClick={() => choose({ machine: kind, id })}
-                  >
-                    <span class="mono" title={id}>
-                      {shortId(id)}
-                    </span>
-                    <span class="chip lit">{inState}</span>
-                  </button>
-                </li>
-              ))}
-              {listed.length === 0 && <p class="empty">None runs now.</p>}
-            </ul>
-          </>
+        <Counts counts={state.counts} chosen={kind} choose={setKind} />
+        {kind !== undefined && (
+          <ActorList
+            kind={kind}
+            actors={isListed?.actors ?? []}
+            chosen={actor}
+            choose={choose}
+            more={isListed?.more === true ? listMore : undefined}
+          />
         )}
       </aside>
       <section class="between" aria-label="Units of work" tabIndex={0}>
@@ -171,26 +162,9 @@ const Following = ({ live, again }: { readonly live: Live; readonly again: () =>
         {actor === undefined ? (
           <p class="empty">Choose an actor, here or in a unit of work, to see its chart and its last events.</p>
         ) : (
-          <ActorPanel actor={actor} state={records.at(-1)?.to ?? known?.state ?? ''} records={records} />
+          <ActorPanel actor={actor} state={lastState(records) ?? listed?.state ?? ''} records={records} />
         )}
       </aside>
     </div>
   )
 }
-
-interface ConnectionFilterProps {
-  readonly connections: readonly string[]
-  readonly chosen: string
-  readonly choose: (connectionId: string) => void
-}
-
-export const ConnectionFilter = ({ connections, chosen, choose }: ConnectionFilterProps): JSX.Element => (
-  <select aria-label="Connection" value={chosen} onChange={event => choose(event.currentTarget.value)}>
-    <option value="">All connections</option>
-    {connections.slice(0, 500).map(id => (
-      <option key={id} value={id}>
-        {id}
-      </option>
-    ))}
-  </select>
-)

@@ -5,7 +5,8 @@ import { type Coverage, countsForCoverage, type MachineReview, readCoverage } fr
 import type { Chart } from '../../model/chart.js'
 import { type ChartDiff, diffCharts, type Mark } from '../../model/diff.js'
 import { machines } from '../../model/machines.js'
-import { type Review, reviewAll, type ReviewData, reviewElementId } from '../../model/review.js'
+import { reviewElementId } from '../../model/embedded.js'
+import { type Review, reviewAll, type ReviewData } from '../../model/review.js'
 import { knownMachines, machineOf } from '../charts.js'
 import { Canvas } from '../diagram/Canvas.js'
 import { Diagram, type Marks } from '../diagram/Diagram.js'
@@ -136,11 +137,8 @@ const coverageMarks = (
   return { states, transitions: new Map(transitions) }
 }
 
-const percent = (coverage: MachineReview['coverage']): string => {
-  if (coverage === undefined) return '–'
-  const all = coverage.taken + coverage.untaken.length
-  return all === 0 ? '100 %' : `${Math.floor((100 * coverage.taken) / all)} %`
-}
+const takenText = (coverage: MachineReview['coverage']): string =>
+  coverage === undefined ? '–' : `${coverage.taken}/${coverage.taken + coverage.untaken.length}`
 
 interface TableProps {
   readonly review: Review
@@ -155,11 +153,14 @@ const Table = ({ review, name, changed }: TableProps): JSX.Element => (
         <th scope="col">Machine</th>
         <th scope="col">States</th>
         <th scope="col">Events</th>
-        <th scope="col" title="Transitions that the last test run has taken">
+        <th scope="col" title="Transitions that the last test run has taken, of all that do something">
           Taken
         </th>
-        <th scope="col" title="Unreachable states and unanswered events">
-          Open
+        <th scope="col" title="States that cannot be reached">
+          Unreach.
+        </th>
+        <th scope="col" title="Pairs of state and event that are neither handled nor ignored with a reason">
+          Not total
         </th>
         {changed !== undefined && <th scope="col">Changed</th>}
       </tr>
@@ -172,8 +173,9 @@ const Table = ({ review, name, changed }: TableProps): JSX.Element => (
           </th>
           <td>{machine.states}</td>
           <td>{machine.events}</td>
-          <td>{percent(machine.coverage)}</td>
-          <td>{machine.unreachable.length + machine.silent.length}</td>
+          <td>{takenText(machine.coverage)}</td>
+          <td>{machine.unreachable.length}</td>
+          <td>{machine.silent.length}</td>
           {changed !== undefined && <td>{differencesOf(changed, machine.name)}</td>}
         </tr>
       ))}

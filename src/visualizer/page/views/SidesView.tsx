@@ -1,6 +1,6 @@
 /** Both parties side by side, with what is on its way between them. */
 import type { JSX } from 'preact'
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { nameOf } from '../../model/world/actors.js'
 import { scenarios } from '../../model/world/scenarios.js'
 import {
@@ -51,7 +51,8 @@ const Player = ({ scenario, route }: { readonly scenario: Scenario; readonly rou
   }
   const end = useRef<HTMLDivElement>(null)
   useEffect(() => end.current?.scrollIntoView({ block: 'end' }), [world.entries.length, world.wires.length])
-  useEffect(() => {
+  // Before the next key: an effect after the paint would still know the step before.
+  useLayoutEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
       if (event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement) return
       if (event.key === 'n' && world.next !== undefined) apply({ do: 'step' })

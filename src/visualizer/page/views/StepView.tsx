@@ -1,15 +1,11 @@
 /** A machine walked by hand: what can happen here, what it leads to, and why not. */
 import type { JSX } from 'preact'
-import { useEffect, useMemo, useState } from 'preact/hooks'
+import { useLayoutEffect, useMemo, useState } from 'preact/hooks'
 import type { AnyEventObject } from 'xstate'
 import { textOf } from '../../model/chart.js'
 import {
-  type Branch,
   begin,
-  branchesFor,
   enteredPaths,
-  type Possible,
-  possibleNow,
   replay,
   runtimeGuards,
   type Simulation,
@@ -22,6 +18,7 @@ import { Canvas } from '../diagram/Canvas.js'
 import { Diagram } from '../diagram/Diagram.js'
 import { CopyLink } from '../parts/CopyLink.js'
 import { Missing } from '../parts/Missing.js'
+import { parseEvent, Possibilities } from '../parts/Possibilities.js'
 import { go, hrefOf, type Route } from '../route.js'
 import { useLayout } from '../useLayout.js'
 
@@ -68,7 +65,8 @@ const Stepper = ({ known, route }: StepperProps): JSX.Element => {
   const back = (count: number): void => walkTo(start, events.slice(0, count))
   const taken = useMemo(() => new Set(last?.taken ?? []), [last])
   const focus = layout?.states.find(({ state }) => state.path === path.split(',')[0])
-  useEffect(() => {
+  // Before the next key: an effect after the paint would still know the step before.
+  useLayoutEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
       if ((event.ctrlKey || event.metaKey) && event.key === 'z' && events.length > 0) {
         event.preventDefault()
@@ -131,8 +129,14 @@ const Stepper = ({ known, route }: StepperProps): JSX.Element => {
                 <button type="button" class="plain" onClick={() => back(index + 1)} title="Go back to here">
                   <span class="event">{labelOf(known, done.event)}</span>
                   <Payload event={done.event} />
-                  <span class="soft"> → {done.to === done.from ? 'stays' : done.to}</span>
+                  <span class="soft">
+                    {' '}
+                    → {done.taken.length === 0 ? 'nothing' : done.to === done.from ? 'stays' : done.to}
+                  </span>
                 </button>
+                {done.blocked.map(({ guard, read }) => (
+                  <BlockedBy key={guard} guard={guard} read={read} />
+                ))}
                 {done.actions.length > 0 && (
                   <span class="action">
                     {done.actions
@@ -172,131 +176,11 @@ const Payload = ({ event }: { readonly event: AnyEventObject }): JSX.Element => 
   )
 }
 
-interface PossibilitiesProps {
-  readonly simulation: Simulation
-  readonly known: KnownMachine
-  readonly send: (event: AnyEventObject) => void
-}
-
-const Possibilities = ({ simulation, known, send }: PossibilitiesProps): JSX.Element => {
-  const [open, setOpen] = useState('')
-  const possible = possibleNow(simulation, known)
-  return (
-    <ul class="possible">
-      {possible.map(one => (
-        <li key={one.type} class={one.ignored === undefined ? '' : 'ignored'}>
-          <div class="row spread">
-            <button
-              type="button"
-              class="send"
-              disabled={one.ignored !== undefined}
-              onClick={() => (one.variants.length === 1 ? send(one.variants[0] as AnyEventObject) : setOpen(one.type))}
-            >
-              {one.label}
-            </button>
-            {one.ignored === undefined && (
-              <button
-                type="button"
-                class="plain more"
-                aria-expanded={open === one.type}
-                onClick={() => setOpen(open === one.type ? '' : one.type)}
-              >
-                {one.variants.length > 1 ? `${one.variants.length} variants` : 'payload'}
-              </button>
-            )}
-          </div>
-          {one.ignored !== undefined && <p class="soft why">ignored: {one.ignored}</p>}
-          {one.ignored === undefined && open === one.type && (
-            <EventForm simulation={simulation} known={known} possible={one} send={send} />
-          )}
-        </li>
-      ))}
-    </ul>
-  )
-}
-
-const EventForm = ({
-  simulation,
-  known,
-  possible,
-  send,
-}: PossibilitiesProps & { readonly possible: Possible }): JSX.Element => {
-  const [text, setText] = useState(payloadText(possible.variants[0] ?? { type: possible.type }))
-  const event = parseEvent(possible.type, text)
-  return (
-    <div class="event-form">
-      {possible.variants.length > 1 && (
-        <div class="variants" role="group" aria-label="Variants">
-          {possible.variants.map(variant => {
-            const shown = payloadText(variant)
-            return (
-              <button key={shown} type="button" aria-pressed={shown === text} onClick={() => setText(shown)}>
-                {Object.entries(variant)
-                  .filter(([key]) => key !== 'type')
-                  .map(([key, value]) => (typeof value === 'boolean' ? `${value ? '' : 'not '}${key}` : String(value)))
-                  .join(', ')}
-              </button>
-            )
-          })}
-        </div>
-      )}
-      <textarea
-        aria-label={`Payload of ${possible.label}`}
-        spellcheck={false}
-        rows={Math.min(6, text.split('\n').length)}
-        value={text}
-        onInput={event => setText(event.currentTarget.value)}
-      />
-      {event === undefined ? (
-        <p class="note bad">This is not JSON.</p>
-      ) : (
-        <>
-          <Branches branches={branchesFor(simulation, event, known)} />
-          <button type="button" class="primary" onClick={() => send(event)}>
-            Send {possible.label}
-          </button>
-        </>
-      )}
-    </div>
-  )
-}
-
-const Branches = ({ branches }: { readonly branches: readonly Branch[] }): JSX.Element => (
-  <ol class="branches">
-    {branches.map(({ transition, answer, taken, behind }) => (
-      <li key={transition.id} class={taken ? 'taken' : 'blocked'}>
-        <span class={`chip ${taken ? 'lit' : ''}`}>{taken ? 'taken' : behind ? 'not asked' : 'blocked'}</span>{' '}
-        {transition.guard === undefined ? (
-          <span class="guard">[else]</span>
-        ) : (
-          <span class="guard">[{textOf(transition.guard)}]</span>
-        )}{' '}
-        <span class="soft">→ {transition.target ?? 'stays'}</span>
-        {answer !== undefined && !behind && (
-          <span class="because">
-            {answer.holds ? 'holds' : 'does not hold'}
-            {answer.read.length > 0 && <>: it read {answer.read.join(', ')}</>}
-            {answer.wouldHold.length > 0 && <>. It would with {answer.wouldHold.slice(0, 3).join(', or ')}</>}
-          </span>
-        )}
-      </li>
-    ))}
-  </ol>
+const BlockedBy = ({ guard, read }: { readonly guard: string; readonly read: readonly string[] }): JSX.Element => (
+  <span class="because">
+    <span class="guard">[{guard}]</span> does not hold{read.length > 0 && `: it read ${read.join(', ')}`}
+  </span>
 )
-
-const payloadText = (event: AnyEventObject): string => {
-  const { type: _, ...payload } = event
-  return JSON.stringify(payload, (_key, value: unknown) => (value instanceof Error ? value.message : value), 2)
-}
-
-const parseEvent = (type: string, text: string): AnyEventObject | undefined => {
-  try {
-    const payload: unknown = JSON.parse(text)
-    return typeof payload === 'object' && payload !== null && !Array.isArray(payload) ? { ...payload, type } : undefined
-  } catch {
-    return undefined
-  }
-}
 
 interface RuntimeAnswersProps {
   readonly known: KnownMachine
