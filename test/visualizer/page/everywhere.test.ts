@@ -24,7 +24,7 @@ interface View {
 const views: readonly View[] = [
   {
     name: 'chart',
-    hash: '#/sndQueueDelivery/waiting.slow',
+    hash: '#/sndQueueDelivery/waiting.offline',
     use: async page => {
       await page.waitForSelector('.state.selected')
     },

@@ -58,7 +58,7 @@ export const ReviewView = ({ route }: { readonly route: Route }): JSX.Element =>
   }
   if (shown === undefined) return <Missing what={`There is no machine ${name}.`} />
   return (
-    <div class="split wide">
+    <div class="split widest">
       {layout === undefined ? (
         <div class="canvas" aria-busy="true" />
       ) : (
