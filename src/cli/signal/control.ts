@@ -15,9 +15,10 @@ export interface SendResult {
   readonly messageId: number
   readonly timestamp: number
   readonly correlationId: string
-  /** `SENT`, or the error of MERR. */
-  readonly outcome: 'sent' | 'failed'
+  /** `waiting`: neither SENT nor MERR has come in time; the message stands in the outbox and is sent when it can be. */
+  readonly outcome: 'sent' | 'failed' | 'waiting'
   readonly sealed?: boolean
+  /** Of MERR, or why it waits, if a MWARN has told. */
   readonly error?: object
   /** From the call to the outcome, in ms. */
   readonly tookMs: number
@@ -28,6 +29,9 @@ export interface ControlServer {
   readonly heard: (event: SignalEvent) => void
   close(): Promise<void>
 }
+
+/** What the control socket’s `send` takes: a message, and how long its end is waited for. */
+export type ControlSend = Parameters<Signal['send']>[0] & { readonly waitMs?: number }
 
 type Waiter = (event: SignalEvent) => void
 const keyOf = (recipientId: string, messageId: number): string => `${recipientId}/${messageId}`
@@ -46,18 +50,33 @@ export const serveControl = async (signal: Signal, path: string): Promise<Contro
       return { error: asDuologueError(error) }
     }
   }
-  const send = async (params: Parameters<Signal['send']>[0]): Promise<SendResult> => {
+  const send = async ({ waitMs = defaultWaitMs, ...params }: ControlSend): Promise<SendResult> => {
     const startedAt = Date.now()
     const accepted = await signal.send(params)
     const key = keyOf(accepted.recipientId, accepted.messageId)
-    const event = early.get(key) ?? (await new Promise<SignalEvent>(resolve => waiting.set(key, resolve)))
-    waiting.delete(key)
-    early.delete(key)
-    const end =
-      event.type === 'SENT'
-        ? { outcome: 'sent' as const, sealed: event.sealed }
-        : { outcome: 'failed' as const, error: 'error' in event ? event.error : {} }
-    return { ...accepted, ...end, tookMs: Date.now() - startedAt }
+    const event = await endOf(key, waitMs)
+    return { ...accepted, ...outcomeOf(event), tookMs: Date.now() - startedAt }
+  }
+  /** SENT or MERR; when the time is over the last MWARN, or undefined. */
+  const endOf = async (key: string, waitMs: number): Promise<SignalEvent | undefined> => {
+    let warning: SignalEvent | undefined
+    let timer: NodeJS.Timeout | undefined
+    try {
+      return await new Promise<SignalEvent | undefined>(resolve => {
+        const waiter = (event: SignalEvent): void => {
+          if (event.type === 'MWARN') warning = event
+          else resolve(event)
+        }
+        waiting.set(key, waiter)
+        timer = setTimeout(() => resolve(warning), waitMs)
+        const known = early.get(key)
+        if (known !== undefined) waiter(known)
+      })
+    } finally {
+      clearTimeout(timer)
+      waiting.delete(key)
+      early.delete(key)
+    }
   }
   const callOf = (call: unknown): ((params: never) => Promise<unknown>) => {
     if (call === 'send') return send
@@ -79,7 +98,7 @@ export const serveControl = async (signal: Signal, path: string): Promise<Contro
   await chmod(path, 0o600)
   return {
     heard: event => {
-      if ((event.type !== 'SENT' && event.type !== 'MERR') || event.messageId === undefined) return
+      if (event.type !== 'SENT' && event.type !== 'MERR' && event.type !== 'MWARN') return
       const key = keyOf(event.connectionId, event.messageId)
       const waiter = waiting.get(key)
       if (waiter !== undefined) waiter(event)
@@ -90,6 +109,14 @@ export const serveControl = async (signal: Signal, path: string): Promise<Contro
       await new Promise(resolve => server.close(resolve))
     },
   }
+}
+
+const defaultWaitMs = 60_000
+
+const outcomeOf = (event: SignalEvent | undefined): Pick<SendResult, 'outcome' | 'sealed' | 'error'> => {
+  if (event?.type === 'SENT') return { outcome: 'sent', sealed: event.sealed }
+  const error = event !== undefined && 'error' in event ? { error: event.error } : {}
+  return { outcome: event?.type === 'MERR' ? 'failed' : 'waiting', ...error }
 }
 
 /** The outcome of a message may come before the answer that names it. */

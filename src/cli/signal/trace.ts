@@ -69,8 +69,8 @@ const parse = (line: string): Step | undefined => {
 
 const text = ({ at, event, facts = {} }: Step): string => {
   const { messageId: _, ...rest } = facts
-  const told = Object.entries(rest).map(
-    ([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`,
-  )
+  const told = Object.entries(rest)
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`)
   return `${new Date(at).toISOString()}  ${(event ?? '').padEnd(10)} ${told.join(', ')}\n`
 }
