@@ -24,10 +24,18 @@ const becomes = (state: string, reason?: string): Promise<void> =>
   }).catch(error => {
     throw new Error(`${error.message}: it is ${JSON.stringify(healthOf())}`)
   })
-const restart = async () => {
+const restart = async (config = {}) => {
   const rows = bot.store
   await bot.close()
-  bot = await world.startBot({ open: rows.reopen() })
+  bot = await world.startBot({ open: rows.reopen(), config })
+}
+/** Waits until each of these sockets has been kept alive so often from now on. */
+const keptAlive = async (identified: readonly boolean[], times: number): Promise<void> => {
+  await world.mock.clearRequests()
+  await eventually('keepalives', async () => {
+    const seen = (await world.mock.requests()).filter(({ path }) => path === '/v1/keepalive')
+    return identified.every(which => seen.filter(one => one.identified === which).length >= times)
+  })
 }
 
 describe('health', () => {
@@ -72,18 +80,24 @@ describe('health', () => {
     await world.mock.call('closeSocket', { ...bot.account, code: 4409 })
     await becomes('unhealthy', 'IDENTIFIED_REPLACED')
     expect(healthOf().sockets.identified).toBe('closed.replaced')
-    await new Promise(resolve => setTimeout(resolve, 500))
-    expect(healthOf().sockets.identified).toBe('closed.replaced')
+    // Meanwhile the other socket is kept alive, and this one is left alone.
+    const accepted = world.identified.accepted
+    await keptAlive([false], 2)
+    expect([healthOf().sockets.identified, world.identified.accepted]).toEqual(['closed.replaced', accepted])
     bot.signal.reconnect()
     await becomes('healthy')
   })
 
   it('S03 the server closes idle sockets: keepalives hold both open', async () => {
-    await world.mock.call('setIdle', { ms: 1_500 })
-    await restart()
+    await world.mock.call('setIdle', { ms: 3_000 })
+    await restart({ keepaliveMs: 300 })
     await becomes('healthy')
     const accepted = world.identified.accepted + world.unidentified.accepted
-    await new Promise(resolve => setTimeout(resolve, 3_500))
+    const since = Date.now()
+    await eventually('longer than a socket may be idle', async () => {
+      await keptAlive([false, true], 5)
+      return Date.now() - since > 3_500
+    })
     expect(world.identified.accepted + world.unidentified.accepted).toBe(accepted)
     await becomes('healthy')
     await world.mock.call('setIdle', { ms: 0 })
@@ -94,9 +108,10 @@ describe('health', () => {
     bot.signal.suspend()
     await becomes('unhealthy')
     const { messageId, recipientId } = await bot.signal.send({ to: bob.primary.aci, text: 'while suspended' })
-    await world.mock.clearRequests()
-    await new Promise(resolve => setTimeout(resolve, 400))
-    expect(await world.mock.messageRequests()).toEqual([])
+    expect(healthOf().sockets).toEqual({ identified: 'stopped', unidentified: 'stopped' })
+    // Others go on: whatever the bot had sent would be there before their requests.
+    for (let turn = 0; turn < 5; turn++) await bob.devices[0]?.request('GET', '/v1/keepalive')
+    expect((await world.mock.messageRequests()).filter(({ path }) => path.includes(bob.primary.aci))).toEqual([])
     bot.signal.resume()
     await bot.next('SENT', event => event.messageId === messageId && event.connectionId === recipientId)
     expect(await bob.devices[0]?.nextText()).toBe('while suspended')

@@ -31,7 +31,7 @@ afterAll(() => world.close())
 
 const say = (text: string) => bot.signal.send({ to: bob.primary.aci, text })
 const sentOf = (messageId: number) =>
-  bot.next('SENT', event => event.connectionId === recipientId && event.messageId === messageId, 15_000)
+  bot.next('SENT', event => event.connectionId === recipientId && event.messageId === messageId)
 const healthy = () => eventually('the service is healthy', () => bot.signal.health().state === 'healthy')
 /** Longer than a socket may be silent before a send probes it. */
 const quiet = () => new Promise(resolve => setTimeout(resolve, (quickConfig.probeQuietMs ?? 0) + 50))
@@ -102,7 +102,8 @@ describe('H1 a dead socket that the service does not know of yet', () => {
       world[socket].mode = 'blackhole'
       const since = Date.now()
       await eventually(`${socket} is known to be dead`, () => !bot.signal.health().sockets[socket].startsWith('open'))
-      expect(Date.now() - since).toBeLessThan(keepaliveMs + probeDeadlineMs + 500)
+      // How exactly, the virtual clock shows; a machine with other work is given some time.
+      expect(Date.now() - since).toBeLessThan(keepaliveMs + probeDeadlineMs + 3_000)
       world[socket].mode = 'pass'
     }
   })

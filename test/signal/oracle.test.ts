@@ -53,7 +53,7 @@ beforeAll(async () => {
     onState: () => {},
   })
   ours.start()
-  await ours.ensureAlive(0, 5_000)
+  await ours.ensureAlive(0, 30_000)
 })
 afterEach(() => mock.setRules())
 afterAll(async () => {
@@ -225,7 +225,7 @@ describe('against libsignal’s own client', () => {
       onState: () => {},
     })
     link.start()
-    expect(await link.ensureAlive(0, 5_000)).toBe(true)
+    expect(await link.ensureAlive(0, 30_000)).toBe(true)
     await mock.call('closeSocket', { aci: account.aci, deviceId, code })
     while (link.isOpen) await new Promise(resolve => setTimeout(resolve, 5))
     expect(link.state).toBe(state)

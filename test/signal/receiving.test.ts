@@ -48,7 +48,7 @@ const meet = async (devices = 1): Promise<Person & { recipientId: string }> => {
 describe('receiving', () => {
   it('S18 a message is an event of its recipient, with sender, device, timestamps and text', async () => {
     const bob = await meet()
-    const timestamp = Date.now()
+    const timestamp = nextTimestamp()
     await say(bob.devices[0] as RawDevice, 'hi', timestamp)
     expect(await message('hi')).toMatchObject({
       network: 'signal',
@@ -216,7 +216,7 @@ describe('receiving', () => {
   it('S18 text that no database keeps, and bytes that are no message, change nothing for what follows', async () => {
     const bob = await meet()
     const [device] = bob.devices as [RawDevice]
-    const timestamp = Date.now()
+    const timestamp = nextTimestamp()
     await device.send(
       toBot(),
       {
@@ -264,7 +264,7 @@ describe('receipts', () => {
   it('S14 a message is answered with a delivery receipt; read receipts go out when the application says so', async () => {
     const bob = await meet()
     const [device] = bob.devices as [RawDevice]
-    const timestamp = Date.now()
+    const timestamp = nextTimestamp()
     await say(device, 'receipt me', timestamp)
     await message('receipt me')
     const delivered = await device.next(({ content }) => content?.receiptMessage !== undefined)
@@ -358,10 +358,14 @@ describe('what is stored before the acknowledgement', () => {
   it('S11 killed before the commit: nothing has changed, and the message is taken when it comes again', async () => {
     const bob = await meet()
     const [device] = bob.devices as [RawDevice]
-    const never = new Promise<void>(() => {})
-    beforeCommits(bot.store, changes => (touches(changes, signalSeen) ? never : undefined))
+    let begun = false
+    beforeCommits(bot.store, changes => {
+      if (!touches(changes, signalSeen)) return undefined
+      begun = true
+      return new Promise<void>(() => {})
+    })
     await say(device, 'not yet')
-    await new Promise(resolve => setTimeout(resolve, 200))
+    await eventually('the commit has begun', () => begun)
     expect(bot.events.filter(event => event.type === 'MSG' && textOf(event) === 'not yet')).toEqual([])
     const rows = bot.crash()
     world.identified.reset()
@@ -372,7 +376,7 @@ describe('what is stored before the acknowledgement', () => {
   it('S12 the same message under the same timestamp, encrypted anew, is told once', async () => {
     const bob = await meet()
     const [device] = bob.devices as [RawDevice]
-    const timestamp = Date.now()
+    const timestamp = nextTimestamp()
     await say(device, 'twice', timestamp)
     await say(device, 'twice', timestamp)
     await say(device, 'end')
@@ -395,8 +399,12 @@ describe('what is stored before the acknowledgement', () => {
       agent: { maxUnreadEvents: 5 },
     })
     await full.registerConsumer({ consumer: 'reader', from: 'start' })
-    for (let index = 0; index < 10; index++) await say(device, `flood ${index}`)
-    await new Promise(resolve => setTimeout(resolve, 500))
+    for (let index = 0; index < 6; index++) await say(device, `flood ${index}`)
+    await eventually(
+      'the log is full',
+      async () => (await full.readEvents({ consumer: 'reader', limit: 5 })).events.length === 5,
+    )
+    for (let index = 6; index < 10; index++) await say(device, `flood ${index}`)
     expect(await world.mock.call<number>('queued', bot.account)).toBeGreaterThanOrEqual(4)
     const texts: string[] = []
     for (let turn = 0; turn < 40 && texts.length < 10; turn++) {
@@ -427,7 +435,7 @@ describe('retry receipts', () => {
     const { removeWhere } = await import('../../src/store/index.js')
     await reopened.commit([removeWhere(signalSessions, { peer })])
     bot = await world.startBot({ open: reopened })
-    const timestamp = Date.now()
+    const timestamp = nextTimestamp()
     await say(device, 'unreadable', timestamp)
     expect(await bot.next('DECRYPTION_FAILED')).toMatchObject({
       sender: bob.primary.aci,

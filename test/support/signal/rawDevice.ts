@@ -115,6 +115,8 @@ export class RawDevice {
   readonly #trustRoot: signal.PublicKey
   #socket: RawSocket | undefined
   #taken = 0
+  /** A timestamp names a message of this device: none is used twice, unless a test says so. */
+  #lastTimestamp = 0
   /** libsignal must not run twice on one session at a time. */
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -223,7 +225,7 @@ export class RawDevice {
   }
 
   /** The next message that no earlier call has returned. */
-  async next(what: (message: RawMessage) => boolean = () => true, waitMs = 10_000): Promise<RawMessage> {
+  async next(what: (message: RawMessage) => boolean = () => true, waitMs = 30_000): Promise<RawMessage> {
     const deadline = Date.now() + waitMs
     for (;;) {
       while (this.#taken < this.received.length) {
@@ -283,7 +285,8 @@ export class RawDevice {
           content: Buffer.from(message.serialize()).toString('base64'),
         })
       }
-      const timestamp = options.timestamp ?? Date.now()
+      const timestamp = options.timestamp ?? Math.max(Date.now(), this.#lastTimestamp + 1)
+      this.#lastTimestamp = Math.max(timestamp, this.#lastTimestamp)
       const response = await this.request('PUT', `/v1/messages/${to.serviceId}`, {
         messages,
         timestamp,

@@ -15,13 +15,16 @@ import { type MockSignal, type Primary, startMock } from './mock.js'
 import { type SignalProxy, startSignalProxy } from './proxy.js'
 import { RawDevice } from './rawDevice.js'
 
+/** How long tests wait for what must happen: a machine may be busy with much else. */
+export const generousMs = 30_000
+
 /** Short times, so that the real clock does: relations are those of the defaults. */
 export const quickConfig: Partial<SignalConfig> = {
-  keepaliveMs: 1_000,
-  probeDeadlineMs: 400,
+  keepaliveMs: 2_000,
+  probeDeadlineMs: 1_200,
   probeQuietMs: 150,
-  connectTimeoutMs: 1_000,
-  requestTimeoutMs: 700,
+  connectTimeoutMs: 3_000,
+  requestTimeoutMs: 1_500,
   sendConnectMs: 1_000,
   backoff: { initial: 50, max: 200 },
   sendRetry: { initial: 100, max: 400 },
@@ -139,7 +142,7 @@ const runBot = async (
     events,
     trace,
     account: { aci, deviceId, e164: e164 ?? '' },
-    next: async (type, which = () => true, waitMs = 10_000) => {
+    next: async (type, which = () => true, waitMs = generousMs) => {
       const deadline = Date.now() + waitMs
       for (;;) {
         const found = events.find(event => event.type === type && !taken.has(event) && which(event as never))
@@ -173,7 +176,7 @@ const stderrLogger = {
 export const eventually = async (
   what: string,
   holds: () => boolean | Promise<boolean>,
-  waitMs = 10_000,
+  waitMs = generousMs,
 ): Promise<void> => {
   const deadline = Date.now() + waitMs
   while (!(await holds())) {
