@@ -15,4 +15,5 @@ export {
   type FaultProxyOptions,
   startFaultProxy,
 } from './faultProxy.js'
+export { type TestWorld, testWorld } from './testWorld.js'
 export { type VirtualClock, virtualClock, virtualEpoch } from './virtualClock.js'
