@@ -95,13 +95,16 @@ const intentOf = (
         throw keyOfAnotherCall()
       }
       const { config, random, routers } = context
+      const x3dhKeys = mode === 'contact' ? undefined : await newX3dhKeys(context, withKem)
+      // It may have been deleted meanwhile: nothing would ever take the connection away.
+      context.users.require(userId)
       const connection = newConnection({
         connectionId,
         userId,
         origin,
         agentVersion: config.agentVersions.max,
         pqSupport: pq !== false,
-        ...(mode === 'contact' ? {} : { x3dhKeys: await newX3dhKeys(context, withKem) }),
+        ...(x3dhKeys === undefined ? {} : { x3dhKeys }),
         idempotencyKey,
         now: state.now,
       })

@@ -81,6 +81,8 @@ export const joinEffects = async (
   if (isNew) checkUnused(join)
   checkInfoLength(info.length, { agentVersion: isNew ? agentVersion : base.agentVersion, pqSupport })
   const keys = isNew ? await newKeys(context, target, pqSupport) : undefined
+  // The user may have been deleted meanwhile: nothing would ever take the connection away.
+  if (made !== undefined) context.users.require(made.userId)
   const begun = (set: Partial<ConnectionRow>): Change => {
     const after = { ...set, agentVersion, pqSupport, status: decision.to }
     return made === undefined ? patch(connections, { connectionId }, after) : insert(connections, { ...base, ...after })

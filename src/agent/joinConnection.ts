@@ -123,10 +123,13 @@ export const prepare = async (
     context.runtime.run({
       name: 'prepareConnection',
       locks: [connectionId],
-      compute: ({ now }) => ({
-        result: { connectionId },
-        changes: [insert(connections, newConnection({ ...fields, connectionId, now }))],
-      }),
+      compute: ({ now }) => {
+        context.users.require(userId)
+        return {
+          result: { connectionId },
+          changes: [insert(connections, newConnection({ ...fields, connectionId, now }))],
+        }
+      },
     })
   return onceByKey(context, userId, idempotencyKey, make, found)
 }

@@ -36,6 +36,7 @@ export const prepareConnectionLink = async (
       locks: [connectionId],
       compute: ({ now }): Outcome<Prepared> => {
         const { config, random, routers } = context
+        context.users.require(userId)
         const agentVersion = config.agentVersions.max
         const base = newConnection({ connectionId, userId, origin: 'contact', agentVersion, idempotencyKey, now })
         const router = routers.pick(userId, random)

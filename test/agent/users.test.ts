@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Router } from '../../src/router/router.js'
+import { connections } from '../../src/store/agent/connections.js'
 import { users } from '../../src/store/agent/users.js'
 import { type AgentWorld, agentWorld, type TestAgent, textOf } from '../support/agentWorld.js'
+import { heldKem } from '../support/heldKem.js'
 import { beforeCommits, brokenDisk, recordCommits, touches } from '../support/storeFaults.js'
 
 let world: AgentWorld
@@ -123,6 +125,24 @@ describe('users', () => {
     await world.clock.advance(1_000_000)
     expect(alice.events.filter(({ type }) => type === 'DEL_USER')).toHaveLength(1)
     expect(await alice.store.count(users, { userId })).toBe(0)
+  })
+
+  it('B22 a connection that is being made for a user while that is deleted is not made any more', async () => {
+    const kem = heldKem()
+    const carol = await world.startAgent('carol', [router], { kem })
+    const { userId } = await carol.agent.createUser({})
+    const { link } = await bob.agent.createConnection({ pq: 'invitation' })
+    const release = kem.hold()
+    const making = [
+      carol.agent.createConnection({ userId, pq: 'invitation' }),
+      carol.agent.joinConnection({ userId, link }),
+    ].map(call => call.catch(({ code }) => code))
+    await world.clock.settle()
+    await carol.agent.deleteUser({ userId })
+    await carol.next('DEL_USER')
+    release()
+    expect(await Promise.all(making)).toEqual(['USER_NOT_FOUND', 'USER_NOT_FOUND'])
+    expect(await carol.store.count(connections)).toBe(0)
   })
 
   it('B22 a user with many connections is deleted in few commits', async () => {
