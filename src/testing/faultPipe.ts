@@ -165,13 +165,18 @@ export class FaultPipe {
   }
 }
 
+/** Sockets that end with RST as soon as Node has got so far. */
+const resetting = new WeakSet<Socket>()
+
 /** RST, whatever still waits to be sent; a peer that is behind in reading may see the end instead. */
 export const resetSocket = (socket: Socket): void => {
-  // Node does not close a socket that is shutting down when it is to be reset.
+  // Asked a second time while it shuts down, or asked to be reset then, Node would keep the socket for ever.
+  if (resetting.has(socket)) return
   if (socket.readableEnded || socket.writableEnded) {
     socket.destroy()
     return
   }
+  resetting.add(socket)
   socket.resetAndDestroy()
   // It would wait for those writes.
   if (socket.writableLength > 0) socket.destroy()

@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { resetSocket } from '../../src/testing/faultPipe.js'
 import { type FaultProxy, startFaultProxy } from '../../src/testing/index.js'
 
 /** One side of a connection, with everything that it was told. */
@@ -244,6 +245,16 @@ describe('connections that break', () => {
     const [client, server] = await dial()
     client.socket.write('new')
     await arrived(server, 3)
+  })
+
+  it('a connection that is to be reset twice, while it is being reset, closes', async () => {
+    const [client, server] = await dial()
+    const [peer, again] = await dial()
+    for (const side of [server, again]) {
+      resetSocket(side.socket)
+      resetSocket(side.socket)
+    }
+    for (const { told } of [client, peer, server, again]) await until('closed', () => told.includes('close'))
   })
 
   it('refuse: new connections are reset, until it is over', async () => {
