@@ -3,7 +3,7 @@
  * OK is durable and done once, one that is refused says so with its code and may be repeated, and the talk goes on by itself.
  */
 import { Client } from 'pg'
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { fileURLToPath } from 'node:url'
 import { insert } from '../../src/store/index.js'
 import { openStore } from '../../src/store/open.js'
@@ -168,9 +168,13 @@ describe('a database that fails while two agents talk', { timeout: 180_000 }, ()
 describe('a connection to the database that is dead and does not know', () => {
   const migrations = fileURLToPath(new URL('../store/migrations', import.meta.url))
   const deadlineMs = 45_000
-  afterEach(() => {
+  let own: FaultProxy
+  beforeEach(async () => {
+    own = await startFaultProxy({ port: postgres.port })
+  })
+  afterEach(async () => {
     vi.useRealTimers()
-    proxy.set({ type: 'pass' })
+    await own.close()
   })
 
   it.each([
@@ -178,12 +182,12 @@ describe('a connection to the database that is dead and does not know', () => {
     ['after it has arrived', 'toClient'],
   ] as const)('B32 half-open, %s: given up after 45 s, and the commit is made once', async (_when, lost) => {
     const schema = `half_open_${lost.toLowerCase()}`
-    const store = await openStore({ databaseUrl: urlBehind(proxy, postgres.url), schema, scope: 'agent', migrations })
+    const store = await openStore({ databaseUrl: urlBehind(own, postgres.url), schema, scope: 'agent', migrations })
     const rows = async () =>
       (await postgres.sql(`SELECT "left" FROM "${schema}".pairs ORDER BY 1`)).map(({ left }) => Number(left))
     await store.commit([insert(pairs, { left: 1, right: 'x' })])
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
-    proxy.set({ type: 'blackhole' }, lost)
+    own.set({ type: 'blackhole' }, lost)
     const committed = store.commit([insert(pairs, { left: 2, right: 'x' })])
     const made = lost === 'toClient' ? 2 : 1
     let answered = false
@@ -192,8 +196,8 @@ describe('a connection to the database that is dead and does not know', () => {
     })
     // It has left the process, and where the answer is what is lost it has been made.
     await turns(async () => (await rows()).length === made)
-    proxy.halfOpen('client')
-    proxy.set({ type: 'pass' })
+    own.halfOpen('client')
+    own.set({ type: 'pass' })
     vi.advanceTimersByTime(deadlineMs - 1)
     await turns(async () => (await rows()).length === made)
     expect(answered).toBe(false)
