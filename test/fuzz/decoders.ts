@@ -545,10 +545,13 @@ const underPaths = (reason: string, names: string): Record<string, string> =>
 export const otherReaders: Readonly<Record<string, string>> = {
   ...underPaths(rows, 'agent/failedMessages readExpired'),
   ...underPaths(rows, 'agent/join readProgress'),
+  ...underPaths(rows, 'agent/readLink readLinkTo'),
+  ...underPaths('asks a router; what it opens is sealed (openLinkData)', 'agent/readLink readShortLink'),
   ...underPaths(rows, 'agent/receipts readReceipted readConfirmed'),
   ...underPaths(rows, 'agent/receiveRatchetKey readKnownKey'),
   ...underPaths(rows, 'agent/sharedBodies readSharing'),
   ...underPaths(rows, 'agent/waitingMessages readWaiting'),
+  ...underPaths(rows, 'store/sql decodeCounts'),
   ...underPaths(rows, 'signal/recipients readRecipients'),
   ...underPaths(opens, 'agent/openAgent openAgent'),
   ...underPaths(opens, 'router/openRouter openRouter'),
