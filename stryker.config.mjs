@@ -8,10 +8,12 @@ export default {
   ignorers: ['undecided'],
   mutator: { excludedMutations: (process.env['MUTATION_EXCLUDED'] ?? '').split(',').filter(name => name !== '') },
   coverageAnalysis: 'perTest',
+  ignoreStatic: process.env['MUTATION_IGNORE_STATIC'] === '1',
   concurrency: 2,
   // A machine that does other work too must not make slow tests look like killed mutants.
   timeoutMS: 30_000,
   timeoutFactor: 4,
+  dryRunTimeoutMinutes: 60,
   incremental: true,
   warnings: { slow: false, preprocessorErrors: true, unknownOptions: true, unserializableOptions: true },
   reporters: [process.stdout.isTTY ? 'progress' : 'progress-append-only'],

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
  * @property {string} name
  * @property {readonly string[]} mutate files, from the root
  * @property {readonly string[]} [excluded] mutators that are not applied
+ * @property {boolean} [ignoreStatic] what exists from the loading on is left out: each such mutant would need all tests of the part
  * @property {readonly string[]} tests test files, from the root, in the order in which they run
  */
 
@@ -89,6 +90,7 @@ export const parts = () => [
       'UnaryOperator',
       'UpdateOperator',
     ],
+    ignoreStatic: true,
     mutate: list('src/agent', '.ts').filter(decides),
     tests: list('test/agent', '.test.ts').filter(file => !slow.test(file)),
   },
