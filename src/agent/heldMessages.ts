@@ -43,7 +43,7 @@ export class HeldMessages {
     const { connectionId, queueId } = message.queue
     const { clock } = this.#options
     this.#release(connectionId, queueId)
-    const since = this.#since.get(queueId) ?? clock.now()
+    const since = this.#since.get(queueId) ?? clock.elapsed()
     this.#since.set(queueId, since)
     const queues = this.#held.get(connectionId) ?? new Map<string, Held>()
     queues.set(queueId, { message, since, timer: this.#arm(message, since) })
@@ -75,7 +75,7 @@ export class HeldMessages {
       const held = this.#held.get(connectionId)?.get(queueId)
       if (held?.message !== message) return
       const state = others(message)
-      if (state === 'busy' || (state === 'away' && clock.now() - since < patienceMs)) {
+      if (state === 'busy' || (state === 'away' && clock.elapsed() - since < patienceMs)) {
         held.timer = this.#arm(message, since)
         return
       }

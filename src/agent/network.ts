@@ -52,7 +52,7 @@ export class Network {
 
   /** Takes the device's word; answers what holds then, since an offline right after a change is ignored. */
   setOnline(online: boolean): boolean {
-    const now = this.#options.clock.now()
+    const now = this.#options.clock.elapsed()
     if (!online && now - this.#changedAt <= this.#options.offlineDelayMs) return this.#online
     const cameBack = online && !this.#online
     this.#online = online

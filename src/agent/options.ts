@@ -70,7 +70,7 @@ const optionsSchema = z.strictObject({
   store: placeSchema,
   routers: z.array(z.string()),
   dialer: withMethods('dial').optional(),
-  clock: withMethods('now', 'setTimeout', 'clearTimeout').optional(),
+  clock: withMethods('now', 'elapsed', 'setTimeout', 'clearTimeout').optional(),
   random: aFunction.optional(),
   kem: withMethods('generateKeyPair', 'encapsulate', 'decapsulate').optional(),
   ownership: z.custom<object>(value => typeof value === 'object' && value !== null, 'must be an object').optional(),

@@ -55,7 +55,7 @@ export class RouterLink {
 
   constructor(options: RouterLinkOptions) {
     this.#options = options
-    this.#usedAt = options.clock.now()
+    this.#usedAt = options.clock.elapsed()
     this.#actor = createActor(this.#machine(), {
       ...tracing(() => this.#actor, options.traced),
       input: { router: options.router, reconnect: options.reconnect, offlineRetry: options.offlineRetryMs },
@@ -131,7 +131,7 @@ export class RouterLink {
 
   /** Something was sent or answered: the session is in use. */
   used(): void {
-    this.#usedAt = this.#options.clock.now()
+    this.#usedAt = this.#options.clock.elapsed()
   }
 
   /** The device is online again, or the agent goes on: what failed before says nothing any more. */
@@ -191,7 +191,7 @@ export class RouterLink {
   }
 
   #untilIdle(): number {
-    return this.#usedAt + this.#options.idleMs - this.#options.clock.now()
+    return this.#usedAt + this.#options.idleMs - this.#options.clock.elapsed()
   }
 
   #isInUse(): boolean {
@@ -213,9 +213,7 @@ export class RouterLink {
 
   #freshFailure(): DuologueError | undefined {
     const { clock, failedConnectMs } = this.#options
-    const elapsed = clock.now() - this.#failedAt
-    // A wall clock that was set back must not keep a failure fresh for as long.
-    return elapsed >= 0 && elapsed < failedConnectMs ? this.#lastError : undefined
+    return clock.elapsed() - this.#failedAt < failedConnectMs ? this.#lastError : undefined
   }
 
   async #connect(signal: AbortSignal): Promise<void> {
@@ -224,7 +222,7 @@ export class RouterLink {
       session = await this.#options.connect(signal)
     } catch (error) {
       this.#lastError = asDuologueError(error)
-      this.#failedAt = this.#options.clock.now()
+      this.#failedAt = this.#options.clock.elapsed()
       if (!this.#closed) this.#options.failed(this.#lastError)
       throw error
     }

@@ -48,9 +48,9 @@ export class Supervisor {
   }
 
   #note(name: string): number {
-    const since = this.#options.clock.now() - minute
+    const since = this.#options.clock.elapsed() - minute
     for (const [other, times] of this.#crashes) if ((times.at(-1) ?? 0) <= since) this.#crashes.delete(other)
-    const times = [...(this.#crashes.get(name) ?? []), this.#options.clock.now()].filter(at => at > since)
+    const times = [...(this.#crashes.get(name) ?? []), this.#options.clock.elapsed()].filter(at => at > since)
     this.#crashes.set(name, times)
     return times.length
   }

@@ -57,15 +57,15 @@ export const createRelays = (options: RelaysOptions): Relays => {
   }
 
   const use = (entry: Entry): void => {
-    entry.usedAt = clock.now()
+    entry.usedAt = clock.elapsed()
     entries.delete(entry.name)
     entries.set(entry.name, entry)
   }
 
   const hasPassed = (entry: Entry): boolean =>
     entry.failedAt === undefined
-      ? isIdle(entry) && clock.now() - entry.usedAt >= idleMs
-      : clock.now() - entry.failedAt >= failedMs
+      ? isIdle(entry) && clock.elapsed() - entry.usedAt >= idleMs
+      : clock.elapsed() - entry.failedAt >= failedMs
 
   const isIdle = ({ open }: Entry): boolean => open !== undefined && open.underWay === 0
 
@@ -87,7 +87,7 @@ export const createRelays = (options: RelaysOptions): Relays => {
 
   const open = (name: string, relay: RouterAddress): Promise<RelaySession> => {
     const session = options.connect(relay, stop.signal)
-    const entry: Entry = { name, session, open: undefined, usedAt: clock.now(), failedAt: undefined }
+    const entry: Entry = { name, session, open: undefined, usedAt: clock.elapsed(), failedAt: undefined }
     entries.set(name, entry)
     timer ??= clock.setTimeout(watch, Math.min(idleMs, failedMs))
     session.then(
@@ -99,7 +99,7 @@ export const createRelays = (options: RelaysOptions): Relays => {
         opened.onClose(() => remove(entry))
       },
       () => {
-        entry.failedAt = clock.now()
+        entry.failedAt = clock.elapsed()
       },
     )
     return session

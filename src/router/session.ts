@@ -72,7 +72,7 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
   let startedInTurn = 0
   let turnBegan = 0
   let answered: (() => void) | undefined
-  let lastBlockAt = clock.now()
+  let lastBlockAt = clock.elapsed()
   let timer: TimerHandle = clock.setTimeout(handshakeTimeout, limits.handshakeSeconds * 1000)
 
   function handshakeTimeout(): void {
@@ -99,7 +99,7 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
 
   /** Looks after silence and stalled sockets, a few times per limit. */
   const watch = (): void => {
-    const now = clock.now()
+    const now = clock.elapsed()
     const blockedSince = output?.blockedSince
     const idleMs = limits.idleSeconds * 1000
     if (now - lastBlockAt >= idleMs) return close(timeout('the client was silent too long'))
@@ -124,7 +124,7 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
       answered?.()
     }
     const maxBytes = limits.outputBytesPerSession
-    output = createOutput({ channel, version, coding, maxBytes, now: () => clock.now(), onRoom })
+    output = createOutput({ channel, version, coding, maxBytes, now: () => clock.elapsed(), onRoom })
     watch()
   }
 
@@ -166,7 +166,7 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
 
   /** Verifying a full block may take 40 ms: others get their turn in between. */
   const leaveTurn = async (): Promise<void> => {
-    if (startedInTurn >= commandsPerTurn || clock.now() - turnBegan >= turnMs) {
+    if (startedInTurn >= commandsPerTurn || clock.elapsed() - turnBegan >= turnMs) {
       await nextTurn()
       beginTurn()
     }
@@ -175,7 +175,7 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
 
   const beginTurn = (): void => {
     startedInTurn = 0
-    turnBegan = clock.now()
+    turnBegan = clock.elapsed()
   }
 
   /** What a proxy forwards becomes the command of the client behind it. */
@@ -256,7 +256,7 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
   }
 
   channel.onBlock(block => {
-    lastBlockAt = clock.now()
+    lastBlockAt = clock.elapsed()
     if (agreed === undefined) {
       try {
         handshake(block)

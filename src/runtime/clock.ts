@@ -8,6 +8,8 @@ export type TimerHandle = object | number
 export interface Clock {
   /** Milliseconds since 1970-01-01 UTC. */
   now(): number
+  /** Milliseconds from any moment on, for how long something has taken: unlike the time of day it is never set. */
+  elapsed(): number
   /** Runs `run` once after `ms` milliseconds. */
   setTimeout(run: () => void, ms: number): TimerHandle
   /** Forgets a timer; one that already ran is no error. */
@@ -19,6 +21,7 @@ const longestTimerMs = 2_147_483_647
 /** The machine's clock. Delays past 24.8 days are cut to that, since Node would run them at once. */
 export const systemClock: Clock = {
   now: () => Date.now(),
+  elapsed: () => performance.now(),
   setTimeout: (run, ms) => setTimeout(run, Math.min(ms, longestTimerMs)),
   clearTimeout: handle => clearTimeout(handle as NodeJS.Timeout),
 }

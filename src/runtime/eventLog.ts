@@ -276,7 +276,7 @@ export class EventLog {
   ): Promise<EventRow[]> {
     const done = Math.max(this.#requireConsumer(consumer), this.doneUpTo(consumer))
     const looksAtAll = after <= done
-    const deadline = this.#clock.now() + waitMs
+    const deadline = this.#clock.elapsed() + waitMs
     let position = Math.max(after, done)
     let left = waitMs
     while (!this.#closed && signal?.aborted !== true) {
@@ -293,8 +293,7 @@ export class EventLog {
         position = last.cursor
         continue
       }
-      // Never longer than before: the wall clock may have been set back.
-      left = Math.min(left, deadline - this.#clock.now())
+      left = Math.min(left, deadline - this.#clock.elapsed())
       if (left <= 0) return []
       // What was published while the page was read has woken nobody here.
       if (this.#lastCursor === seen && (await this.#nextEvent(left, signal)) === 'late') left = 0

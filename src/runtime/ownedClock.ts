@@ -12,6 +12,7 @@ export const ownedClock = (clock: Clock): OwnedClock => {
   let closed = false
   return {
     now: () => clock.now(),
+    elapsed: () => clock.elapsed(),
     setTimeout: (run, ms) => {
       if (closed) return {}
       const handle = clock.setTimeout(() => {

@@ -259,7 +259,7 @@ export class Running implements RunningChannel {
   // What the server refuses is not asked for again at every probe.
   #upkeepWhenDue(): void {
     const { clock, config, links } = this.context
-    if (this.#upkeepRuns || clock.now() < this.#upkeepDueAt) return
+    if (this.#upkeepRuns || clock.elapsed() < this.#upkeepDueAt) return
     this.#upkeepRuns = true
     this.#upkeep = this.#doUpkeep()
       .catch((error: unknown): 'refused' => {
@@ -271,7 +271,7 @@ export class Running implements RunningChannel {
         this.#refusals = outcome === 'refused' ? this.#refusals + 1 : 0
         const backoff = Math.min(upkeepRetryMs * 2 ** this.#refusals, config.preKeysCheckMs)
         const waitMs = outcome === 'done' ? config.preKeysCheckMs : outcome === 'refused' ? backoff : 0
-        this.#upkeepDueAt = clock.now() + waitMs
+        this.#upkeepDueAt = clock.elapsed() + waitMs
         if (this.#upkeepTimer !== undefined) clock.clearTimeout(this.#upkeepTimer)
         this.#upkeepTimer = clock.setTimeout(
           () => {

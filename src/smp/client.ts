@@ -57,7 +57,7 @@ interface Connected {
 const connect = async (options: ConnectOptions, proxy: boolean): Promise<Connected> => {
   const { dialer, router, clock, random, versionRange = SMP_VERSIONS, signal } = options
   const limits = { ...defaultSessionLimits, ...options.limits }
-  const deadline = clock.now() + limits.connectTimeoutMs
+  const deadline = clock.elapsed() + limits.connectTimeoutMs
   const channel = await dialer.dial(router, {
     timeoutMs: limits.connectTimeoutMs,
     ...(signal === undefined ? {} : { signal }),
@@ -68,7 +68,7 @@ const connect = async (options: ConnectOptions, proxy: boolean): Promise<Connect
     proxy,
     random,
     clock,
-    timeoutMs: Math.max(0, Math.min(deadline - clock.now(), limits.connectTimeoutMs)),
+    timeoutMs: Math.max(0, Math.min(deadline - clock.elapsed(), limits.connectTimeoutMs)),
     signal,
   })
   return { channel, agreed, limits }

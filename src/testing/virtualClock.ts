@@ -104,6 +104,7 @@ export const virtualClock = (
 
   return {
     now: () => now,
+    elapsed: () => now - start,
     setTimeout: (run, ms) => {
       const timer: Timer = { at: now + Math.max(0, ms), order: order++, run }
       timers.add(timer)

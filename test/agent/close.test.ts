@@ -21,6 +21,7 @@ const countedClock = (): Clock & { readonly pending: number } => {
   const handles = new Set<object | number>()
   return {
     now: () => world.clock.now(),
+    elapsed: () => world.clock.elapsed(),
     setTimeout: (run, ms) => {
       const handle = world.clock.setTimeout(() => {
         handles.delete(handle)

@@ -102,6 +102,7 @@ describe('the end of serving on streams', () => {
     const timers: Array<() => void> = []
     const clock = {
       now: () => 0,
+      elapsed: () => 0,
       setTimeout: (run: () => void) => timers.push(run),
       clearTimeout: () => {},
     }

@@ -299,16 +299,28 @@ export class Application {
     }
   }
 
-  // Two synchronisations that meet may leave one side to start once more; nothing else may bring the ratchets apart.
-  #synced({ state, error, connectionId, cursor }: Extract<AgentEvent, { type: 'RSYNC' }>, end: End | undefined): void {
-    if (error !== undefined && error.code !== 'CRYPTO_SYNC') this.#blameUnlessOver(end, `RSYNC ${state} ${error.code}`)
-    if (state !== 'required' && state !== 'allowed') return
-    const idempotencyKey = `sync ${cursor}`
-    void this.may(`${idempotencyKey} again`, agent => agent.synchronizeRatchet({ connectionId, idempotencyKey }))
+  /**
+   * Makes the ratchets of a connection anew. One that is started while another one is agreed on can leave both sides waiting for each
+   * other, as in the reference: a careful application waits for the end of the first.
+   */
+  synchronize(end: End): void {
+    const { connectionId, pair } = end
+    if (connectionId === undefined || end.syncing || end.other.syncing) return
+    end.syncing = true
+    end.other.syncing = true
+    const idempotencyKey = `sync ${this.#asks++}`
+    void this.may(`${idempotencyKey} of ${pair.id}`, agent =>
+      agent.synchronizeRatchet({ connectionId, force: true, idempotencyKey }),
+    )
+  }
+
+  #synced({ state, error }: Extract<AgentEvent, { type: 'RSYNC' }>, end: End | undefined): void {
+    if (state === 'ok' && end !== undefined) end.syncing = false
+    if (error !== undefined) this.#blameUnlessOver(end, `RSYNC ${state} ${error.code}`)
   }
 
   #error(event: Extract<AgentEvent, { type: 'ERR' }>, end: End | undefined): void {
-    if (event.temporary === true) return
+    if (event.temporary === true || (event.error.code === 'AGENT_QUEUE' && end?.pair.aborted === true)) return
     this.#blameUnlessOver(end, `ERR ${event.error.code} ${event.error.message}`)
   }
 

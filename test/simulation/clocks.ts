@@ -18,6 +18,10 @@ export class SettableClock implements Clock {
     return this.#world.now() + this.#offset
   }
 
+  elapsed(): number {
+    return this.#world.elapsed()
+  }
+
   setTimeout(run: () => void, ms: number): ReturnType<Clock['setTimeout']> {
     return this.#world.setTimeout(run, ms)
   }

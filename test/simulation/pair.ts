@@ -10,6 +10,8 @@ export class End {
   readonly app: Application
   connectionId: string | undefined
   deleted = false
+  /** A synchronisation of the ratchets was begun, and this end has not told of its end. */
+  syncing = false
   /** What is still to be said. */
   readonly wanted: Array<{ readonly body: string; readonly how: How }> = []
   said = 0
@@ -42,6 +44,8 @@ export class Pair {
   addressId: string | undefined
   /** One of the ends was deleted, or the handshake failed: nothing is promised any more. */
   over = false
+  /** A switch of one of the ends was ended by its application. */
+  aborted = false
 
   constructor(id: number, { kind, pq }: { readonly kind: Kind; readonly pq: boolean }, a: Application, b: Application) {
     this.id = id

@@ -49,18 +49,16 @@ export const run = async (plan: Plan, { line, hash = false, ...options }: RunOpt
   try {
     await world.start()
     await play(world)
-    return {
-      wrong: world.ledger.wrong,
-      messages: world.ledger.outcome(),
-      delivered: [...world.pairs.values()].reduce(
-        (sum, { id }) =>
-          sum + (['a', 'b'] as const).reduce((all, side) => all + world.ledger.direction(id, side).delivered.length, 0),
-        0,
-      ),
-      traceHash: hashed.digest('hex'),
-    }
   } finally {
     await world.close()
+  }
+  const { ledger, pairs } = world
+  const ways = [...pairs.keys()].flatMap(id => [ledger.direction(id, 'a'), ledger.direction(id, 'b')])
+  return {
+    wrong: ledger.wrong,
+    messages: ledger.outcome(),
+    delivered: ways.reduce((sum, { delivered }) => sum + delivered.length, 0),
+    traceHash: hashed.digest('hex'),
   }
 }
 

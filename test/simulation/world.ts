@@ -198,11 +198,12 @@ export class World {
     const end = this.#end(step)
     const connectionId = end?.connectionId
     if (end === undefined || connectionId === undefined || !end.connected || end.pair.over) return
-    void end.app.may(`${step.do} ${step.pair}.${step.side}`, agent => {
-      if (step.do === 'switch') return agent.switchConnection({ connectionId })
-      if (step.do === 'abort') return agent.abortSwitch({ connectionId })
-      return agent.synchronizeRatchet({ connectionId, force: true })
-    })
+    if (step.do === 'sync') return end.app.synchronize(end)
+    // The answer to a QADD that comes behind the abort is an error (B72).
+    if (step.do === 'abort') end.pair.aborted = true
+    void end.app.may(`${step.do} ${step.pair}.${step.side}`, agent =>
+      step.do === 'switch' ? agent.switchConnection({ connectionId }) : agent.abortSwitch({ connectionId }),
+    )
   }
 
   #during(

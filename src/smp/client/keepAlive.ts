@@ -25,7 +25,7 @@ export const keepAlive = (
   ping: () => Promise<unknown>,
   onSilent: () => void,
 ): KeepAlive => {
-  let lastReceived = clock.now()
+  let lastReceived = clock.elapsed()
   let timeouts = 0
   let stopped = false
   let timer: TimerHandle | undefined
@@ -35,7 +35,7 @@ export const keepAlive = (
   }
 
   const check = async (): Promise<void> => {
-    const silence = clock.now() - lastReceived
+    const silence = clock.elapsed() - lastReceived
     if (limits.pingIntervalMs - silence > slackMs) return wait(limits.pingIntervalMs - silence)
     await ping().catch(() => undefined)
     if (timeouts >= limits.maxTimeouts && silence >= limits.maxSilenceMs) {
@@ -48,7 +48,7 @@ export const keepAlive = (
   wait(limits.pingIntervalMs)
   return {
     received() {
-      lastReceived = clock.now()
+      lastReceived = clock.elapsed()
       timeouts = 0
     },
     timedOut() {

@@ -95,7 +95,7 @@ export const openProxy = (proxy: RouterSession, options: ProxyOptions): ProxySes
   const connected = (relay: RouterAddress, timeoutMs: number): Promise<ProxiedRelay> => {
     const name = formatRouterAddress(relay)
     const known = entries.get(name)
-    if (known !== undefined && (known.unusableUntil ?? clock.now()) >= clock.now()) return known.relay
+    if (known !== undefined && (known.unusableUntil ?? clock.elapsed()) >= clock.elapsed()) return known.relay
     const entry: Entry = { relay: connect(relay, connectTimeoutMs + timeoutMs) }
     entries.set(name, entry)
     for (const oldest of entries.keys()) {
@@ -103,7 +103,7 @@ export const openProxy = (proxy: RouterSession, options: ProxyOptions): ProxySes
       entries.delete(oldest)
     }
     entry.relay.catch(error => {
-      if (isHostError(error)) entry.unusableUntil = clock.now() + unusableMs
+      if (isHostError(error)) entry.unusableUntil = clock.elapsed() + unusableMs
       else forget(relay, entry.relay)
     })
     return entry.relay
