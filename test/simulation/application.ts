@@ -217,9 +217,7 @@ export class Application {
     const end = this.#endOf(event)
     switch (event.type) {
       case 'CONF':
-        await this.#must(`allow ${event.connectionId}`, agent =>
-          agent.allowConnection({ connectionId: event.connectionId, confirmationId: event.confirmationId }),
-        )
+        await this.#allow(event, end)
         break
       case 'REQ':
         await this.#accept(event)
@@ -256,6 +254,13 @@ export class Application {
       default:
     }
     await this.#acknowledge(event)
+  }
+
+  async #allow({ connectionId, confirmationId }: Extract<AgentEvent, { type: 'CONF' }>, end: End | undefined) {
+    const answer = await this.calls.call(`allow ${connectionId}`, agent =>
+      agent.allowConnection({ connectionId, confirmationId }),
+    )
+    if (!answer.ok) this.#blameUnlessOver(end, `allow: ${answer.code} ${answer.message}`)
   }
 
   #noteCon({ connectionId, cursor }: AgentEvent): void {
