@@ -326,6 +326,8 @@ export class Application {
 
   #error(event: Extract<AgentEvent, { type: 'ERR' }>, end: End | undefined): void {
     if (event.temporary === true || (event.error.code === 'AGENT_QUEUE' && end?.pair.aborted === true)) return
+    // SUB of the old queue of a switch that crosses its deletion is refused, which is told.
+    if (event.error.code === 'AUTH' && end?.pair.switched === true) return
     this.#blameUnlessOver(end, `ERR ${event.error.code} ${event.error.message}`)
   }
 

@@ -44,6 +44,8 @@ export class Pair {
   addressId: string | undefined
   /** One of the ends was deleted, or the handshake failed: nothing is promised any more. */
   over = false
+  /** A switch of one of the ends was started. */
+  switched = false
   /** A switch of one of the ends was ended by its application. */
   aborted = false
 

@@ -201,6 +201,7 @@ export class World {
     if (step.do === 'sync') return end.app.synchronize(end)
     // The answer to a QADD that comes behind the abort is an error (B72).
     if (step.do === 'abort') end.pair.aborted = true
+    else end.pair.switched = true
     void end.app.may(`${step.do} ${step.pair}.${step.side}`, agent =>
       step.do === 'switch' ? agent.switchConnection({ connectionId }) : agent.abortSwitch({ connectionId }),
     )
