@@ -36,6 +36,8 @@ interface View {
 const margin = 28
 /** A chart that is so many times as wide or high as its surface has a map. */
 const mapFrom = 1.5
+/** At the bottom, where the map and the buttons are. */
+const strip = 112
 /** Above the first state: the dot and its arrow. */
 const headroom = 84
 const scales = { min: 0.15, max: 3 } as const
@@ -102,7 +104,11 @@ export const Canvas = (props: CanvasProps): JSX.Element => {
       const { width, height } = box
       const isOutOfSight = part.right < 0 || part.bottom < 0 || part.left > width || part.top > height
       if (!isOutOfSight) {
-        return { x: x + shift(part.left, part.right, width), y: y + shift(part.top, part.bottom, height), scale }
+        return {
+          x: x + shift(part.left, part.right, width),
+          y: y + shift(part.top, part.bottom, height - strip),
+          scale,
+        }
       }
       return {
         x: width / 2 - (focus.x + focus.width / 2) * scale,
@@ -143,7 +149,7 @@ export const Canvas = (props: CanvasProps): JSX.Element => {
     if (!(target instanceof SVGElement) || target === surface.current || box === undefined) return
     const part = target.getBoundingClientRect()
     const dx = shift(part.left - box.left, part.right - box.left, box.width)
-    const dy = shift(part.top - box.top, part.bottom - box.top, box.height)
+    const dy = shift(part.top - box.top, part.bottom - box.top, box.height - strip)
     if (dx !== 0 || dy !== 0) setView(({ x, y, scale }) => ({ x: x + dx, y: y + dy, scale }))
   }
 
