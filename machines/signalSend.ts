@@ -27,11 +27,15 @@ export type SignalHead =
   | { type: 'wait'; waitMs: number }
 /** Which way the message can go now. */
 export type SignalPath = 'sealed' | 'identified' | 'unreached'
-/** Whether every device has a session; `limited`: the server gives no keys for so long. */
+/**
+ * Whether every device has a session; `limited`: the server gives no keys for so long, `unusable`: what it gives are no keys of
+ * the device, which is looked at again after so long.
+ */
 export type SignalKeys =
   | { type: 'ready' }
   | { type: 'unregistered' }
   | { type: 'limited'; waitMs: number }
+  | { type: 'unusable'; waitMs: number }
   | { type: 'unreached' }
 /** An answer of the server to the message, or why there is none. */
 export type SignalAnswer =
@@ -122,7 +126,7 @@ const update = (
   },
 })
 
-const note = (reason: 'challenge' | 'limited' | 'keysLimited', description: string) => ({
+const note = (reason: 'challenge' | 'limited' | 'keysLimited' | 'keysUnusable', description: string) => ({
   description,
   meta: { spec: ['S08'], ignores: working },
   invoke: {
@@ -172,6 +176,7 @@ export const signalSendMachine = setup({
     keysReady: is<SignalKeys>('ready'),
     keysUnregistered: is<SignalKeys>('unregistered'),
     keysLimited: is<SignalKeys>('limited'),
+    keysUnusable: is<SignalKeys>('unusable'),
     isEncrypted: (_, outcome: string) => outcome === 'encrypted',
     goesIdentified: ({ context }, outcome: string) => outcome === 'encrypted' && context.identifiedOnly,
     needsKeys: (_, outcome: string) => outcome === 'needsKeys',
@@ -259,6 +264,11 @@ export const signalSendMachine = setup({
           {
             guard: { type: 'keysLimited', params: ({ event }) => event.output },
             target: 'noting.keysLimited',
+            actions: [{ type: 'setWait', params: ({ event }) => event.output }],
+          },
+          {
+            guard: { type: 'keysUnusable', params: ({ event }) => event.output },
+            target: 'noting.keysUnusable',
             actions: [{ type: 'setWait', params: ({ event }) => event.output }],
           },
           { target: 'waiting.unreached' },
@@ -354,6 +364,7 @@ export const signalSendMachine = setup({
         challenge: note('challenge', '428: the server wants a challenge answered.'),
         limited: note('limited', '429: too many messages; the server says for how long.'),
         keysLimited: note('keysLimited', '429 on keys: the server gives none for a while.'),
+        keysUnusable: note('keysUnusable', 'What the server gives are no keys of the device.'),
       },
     },
     settling: {
@@ -386,7 +397,7 @@ export const signalSendMachine = setup({
           after: { retry: { target: '#signalSend.choosing', actions: ['growDelay'] } },
         },
         told: {
-          description: 'The server has said for how long (428, 429); the time is stored.',
+          description: 'It is known for how long (428, 429, keys); the time is stored.',
           meta: {
             spec: ['S08'],
             ignores: { 'message.added': 'it stands behind the one that waits', 'send.resumed': 'nothing is suspended' },

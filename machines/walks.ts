@@ -30,7 +30,6 @@ import {
   signalLinkingMachine,
   type SignalPath,
   type SignalProbeOutcome,
-  type SignalRegisterOutcome,
   type SignalSendEvent,
   signalSendMachine,
   type SignalSocketEvent,
@@ -260,7 +259,6 @@ const commandOutcomes: readonly CommandOutcome[] = ['done', 'failed', 'moved', '
 const connectOutcomes: readonly SignalConnectOutcome[] = ['open', 'refused', 'failed']
 const probeOutcomes: readonly SignalProbeOutcome[] = ['alive', 'dead']
 const syncOutcomes: readonly SignalSyncOutcome[] = ['synced', 'dropped', 'again', 'empty', 'retry']
-const registerOutcomes: readonly SignalRegisterOutcome[] = ['registered', 'failed']
 const heads: readonly SignalHead[] = [
   { type: 'empty' },
   { type: 'message' },
@@ -272,6 +270,7 @@ const keys: readonly SignalKeys[] = [
   { type: 'ready' },
   { type: 'unregistered' },
   { type: 'limited', waitMs: 2 },
+  { type: 'unusable', waitMs: 2 },
   { type: 'unreached' },
 ]
 /** Every answer that the signalSend machine tells apart. */
@@ -431,7 +430,9 @@ export const workerWalks: readonly Walk[] = [
       ...ends('0.signalSend.sending.sealed', signalAnswers),
       ...ends('0.signalSend.sending.identified', signalAnswers),
       ...['mismatched', 'stale', 'sealedRefused'].flatMap(change => ends(`0.signalSend.updating.${change}`)),
-      ...['challenge', 'limited', 'keysLimited'].flatMap(reason => ends(`0.signalSend.noting.${reason}`)),
+      ...['challenge', 'limited', 'keysLimited', 'keysUnusable'].flatMap(reason =>
+        ends(`0.signalSend.noting.${reason}`),
+      ),
       ...settlings.flatMap(verdict => ends(`0.signalSend.settling.${verdict}`)),
       { type: 'xstate.after.retry.signalSend.waiting.unreached' },
       { type: 'xstate.after.told.signalSend.waiting.told' },
@@ -454,7 +455,7 @@ export const workerWalks: readonly Walk[] = [
     internal: [
       ...ends('0.signalLinking.connecting'),
       ...ends('0.signalLinking.storing'),
-      ...ends('0.signalLinking.registering', registerOutcomes),
+      ...ends('0.signalLinking.registering'),
       ...ends('0.signalLinking.uploading'),
     ],
   },

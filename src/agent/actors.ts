@@ -96,7 +96,7 @@ const running: List = ({ liveActors }, { machine, connectionId, state, after = '
 
 /** Puts the transitions of a family of workers into the trace. */
 export const workerTrace = (
-  { trace, clock }: Pick<AgentContext, 'trace' | 'clock'>,
+  { trace, clock }: { readonly trace?: AgentContext['trace']; readonly clock: AgentContext['clock'] },
   machine: string,
   connectionOf: (key: string) => string | undefined,
 ): Pick<WorkersOptions<never>, 'traced'> =>

@@ -45,10 +45,9 @@ export const uploadAttributes = async (context: SignalContext): Promise<'done' |
   try {
     const json = accountAttributes(requireAccount(context))
     const { status } = await links.identified.request({ verb: 'PUT', path: '/v1/accounts/attributes/', json })
-    health.degraded('ATTRIBUTES', false)
-    if (status < 400) return 'done'
+    health.degradedBy('ATTRIBUTES', status >= 200 && status < 300 ? undefined : `ATTRIBUTES_${status}`)
+    if (status >= 200 && status < 300) return 'done'
     log.warn({ status }, 'the server has refused the attributes of this device')
-    health.degraded(`ATTRIBUTES_${status}`, true)
     return 'refused'
   } catch (error) {
     log.debug({ code: asDuologueError(error).code }, 'attributes could not be sent')

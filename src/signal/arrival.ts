@@ -13,7 +13,7 @@ import type { OwnIdentity } from './preKeys.js'
 import { decode } from './wire/codec.js'
 import { envelope as envelopeSchema, envelopeTypes } from './wire/messages.js'
 import { contentHints } from './envelopes.js'
-import { isPni, serviceIdOf } from './wire/serviceId.js'
+import { isAci, isDeviceId, isPni, serviceIdOf } from './wire/serviceId.js'
 
 /** A message as it has arrived, with its sender known and nothing decrypted. */
 export interface Arrival {
@@ -49,6 +49,10 @@ export const readArrival = async (context: SignalContext, bytes: Bytes): Promise
   const content = envelope.content ?? Buffer.alloc(0)
   const destination = serviceIdText(envelope.destinationServiceIdBinary, envelope.destinationServiceId)
   const own: OwnIdentity = destination !== undefined && isPni(destination) ? 'pni' : 'aci'
+  if (own === 'pni' && account.pniIdentityKey === null)
+    throw new DecodeError('DECODE_ENVELOPE', 'an envelope is for a PNI that this account has not', {
+      field: 'envelope',
+    })
   const timestamp = envelope.clientTimestamp ?? 0
   const base = {
     hash: sha256(content),
@@ -58,14 +62,15 @@ export const readArrival = async (context: SignalContext, bytes: Bytes): Promise
   }
   if (envelope.type !== envelopeTypes.sealed) {
     const source = serviceIdText(envelope.sourceServiceIdBinary, envelope.sourceServiceId)
-    if (source === undefined || envelope.type === undefined)
+    const { type, sourceDeviceId: deviceId = 0 } = envelope
+    if (source === undefined || type === undefined || !(isAci(source) || isPni(source)) || !isDeviceId(deviceId))
       throw new DecodeError('DECODE_ENVELOPE', 'an envelope names no sender', { field: 'envelope' })
     return {
       ...base,
       source,
-      deviceId: envelope.sourceDeviceId ?? 0,
+      deviceId,
       e164: undefined,
-      type: envelope.type,
+      type,
       ciphertext: content,
       sealed: false,
       contentHint: contentHints.default,
@@ -99,6 +104,8 @@ const trustedSender = (
     })
   const source = certificate.senderUuid()
   const deviceId = certificate.senderDeviceId()
+  if (!isAci(source) || !isDeviceId(deviceId))
+    throw new CryptoError('CRYPTO_CERTIFICATE', 'the sender certificate names no device', { field: 'certificate' })
   if (source === account?.aci && deviceId === account.deviceId)
     throw new CryptoError('CRYPTO_SEALED', 'a sealed message of this device itself', { field: 'certificate' })
   return { source, deviceId, e164: certificate.senderE164() ?? undefined }

@@ -113,8 +113,12 @@ const decrypt = (blob: Bytes, key: Bytes | undefined, digest: Bytes | undefined)
   if (!equalConstantTime(mac, blob.subarray(blob.length - macLength))) throw badAttachment()
   if (digest !== undefined && !equalConstantTime(createHash('sha256').update(blob).digest(), digest))
     throw badAttachment()
-  const cipher = createDecipheriv('aes-256-cbc', key.subarray(0, 32), body.subarray(0, ivLength))
-  return Buffer.concat([cipher.update(body.subarray(ivLength)), cipher.final()])
+  try {
+    const cipher = createDecipheriv('aes-256-cbc', key.subarray(0, 32), body.subarray(0, ivLength))
+    return Buffer.concat([cipher.update(body.subarray(ivLength)), cipher.final()])
+  } catch {
+    throw badAttachment()
+  }
 }
 
 const badAttachment = (): CryptoError =>

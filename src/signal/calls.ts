@@ -1,6 +1,6 @@
 import { CallError } from '../errors.js'
 import { patch } from '../store/index.js'
-import { signalOutbox } from '../store/signal/messages.js'
+import { signalOutbox, signalSyncItems } from '../store/signal/messages.js'
 import {
   type LinkedAccount,
   type ParsedSignalParams,
@@ -93,15 +93,23 @@ export const signalCalls = (
 
 const challengeAnswered = async (context: SignalContext): Promise<void> => {
   const { store, runtime, userId } = context
-  const rows = await store.find(signalOutbox, { where: { userId, waitReason: 'challenge' } })
+  const [rows, transcripts] = await Promise.all([
+    store.find(signalOutbox, { where: { userId, waitReason: 'challenge' } }),
+    store.find(signalSyncItems, { where: { userId, waitUntil: { not: null } } }),
+  ])
   await runtime.run({
     name: 'signal.challengeAnswered',
     locks: [...new Set(rows.map(row => row.recipientId))],
     compute: () => ({
       result: undefined,
-      changes: rows.map(({ recipientId, messageId }) =>
-        patch(signalOutbox, { recipientId, messageId }, { waitUntil: null, waitReason: null }),
-      ),
+      changes: [
+        ...rows.map(({ recipientId, messageId }) =>
+          patch(signalOutbox, { recipientId, messageId }, { waitUntil: null, waitReason: null }),
+        ),
+        ...transcripts.map(({ accountId, itemId }) =>
+          patch(signalSyncItems, { accountId, itemId }, { waitUntil: null }),
+        ),
+      ],
     }),
   })
 }

@@ -1,4 +1,4 @@
-import { SenderCertificate } from '@signalapp/libsignal-client'
+import { type PublicKey, SenderCertificate } from '@signalapp/libsignal-client'
 import type { Bytes } from '../encoding/index.js'
 import type { Clock } from '../runtime/clock.js'
 import { native } from './crypto/bytes.js'
@@ -8,6 +8,10 @@ import { jsonOf, type SignalRequest, type SignalResponse } from './net/session.j
 export interface CertificatesOptions {
   readonly config: SignalConfig
   readonly clock: Clock
+  /** The device that a certificate must name: another one after it was linked anew. */
+  readonly device: () => number | null | undefined
+  /** Keys that receivers believe in. */
+  readonly trustRoots: readonly PublicKey[]
   readonly request: (request: SignalRequest) => Promise<SignalResponse>
   readonly found: (available: boolean) => void
 }
@@ -16,6 +20,7 @@ const day = 24 * 3_600_000
 
 interface Held {
   readonly bytes: Bytes
+  readonly deviceId: number
   readonly expiresAt: number
   readonly renewAt: number
 }
@@ -24,7 +29,8 @@ interface Held {
 export class Certificates {
   readonly #options: CertificatesOptions
   #held: Held | undefined
-  #fetching: Promise<Held | undefined> | undefined
+  #fetching: Promise<void> | undefined
+  #askAgainAt = 0
 
   constructor(options: CertificatesOptions) {
     this.#options = options
@@ -33,33 +39,42 @@ export class Certificates {
   /** A certificate that is valid now, or undefined when none can be had: then messages go identified. */
   async current(): Promise<Bytes | undefined> {
     const now = this.#options.clock.now()
-    const held = this.#held
-    if (held !== undefined && now < held.renewAt) return held.bytes
-    this.#fetching ??= this.#fetch().finally(() => {
-      this.#fetching = undefined
-    })
-    const fetched = await this.#fetching
-    if (fetched !== undefined) return fetched.bytes
+    if (this.#held?.deviceId !== this.#options.device()) this.#held = undefined
+    if (this.#held !== undefined && now < this.#held.renewAt) return this.#held.bytes
+    if (now >= this.#askAgainAt)
+      this.#fetching ??= this.#fetch().finally(() => {
+        this.#fetching = undefined
+      })
+    await this.#fetching
     // Due for renewal, but still good.
-    return held !== undefined && now < held.expiresAt ? held.bytes : undefined
+    return this.#held !== undefined && now < this.#held.expiresAt ? this.#held.bytes : undefined
   }
 
-  async #fetch(): Promise<Held | undefined> {
+  async #fetch(): Promise<void> {
     const { config, clock, request, found } = this.#options
     const includeE164 = config.certificate === 'e164'
     try {
       const response = await request({ verb: 'GET', path: `/v1/certificate/delivery?includeE164=${includeE164}` })
       const { certificate } = jsonOf(response)
       if (response.status !== 200 || typeof certificate !== 'string') throw new Error('no certificate')
-      const bytes = Buffer.from(certificate, 'base64')
-      const expiresAt = SenderCertificate.deserialize(native(bytes)).expiration()
-      const now = clock.now()
-      this.#held = { bytes, expiresAt, renewAt: expiresAt - Math.min(day, (expiresAt - now) / 2) }
+      this.#held = this.#usable(Buffer.from(certificate, 'base64'), clock.now())
       found(true)
     } catch {
+      // Meanwhile messages go identified; not each of them asks.
+      this.#askAgainAt = clock.now() + askAgainMs
       found(false)
-      return undefined
     }
-    return this.#held
+  }
+
+  // Receivers drop what comes under a certificate that they do not believe, without a word: better none than such a one.
+  #usable(bytes: Bytes, now: number): Held {
+    const certificate = SenderCertificate.deserialize(native(bytes))
+    if (!certificate.validateWithTrustRoots([...this.#options.trustRoots], now)) throw new Error('not to be believed')
+    const [expiresAt, deviceId] = [certificate.expiration(), certificate.senderDeviceId()]
+    if (deviceId !== this.#options.device()) throw new Error('of another device')
+    return { bytes, deviceId, expiresAt, renewAt: expiresAt - Math.min(day, (expiresAt - now) / 2) }
   }
 }
+
+/** Until a certificate that could not be had is asked for again, in ms. */
+const askAgainMs = 30_000

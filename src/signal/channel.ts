@@ -106,6 +106,7 @@ export class Running implements RunningChannel {
     this.#clock = ownedClock(host.clock)
     const config = { ...defaultSignalConfig, ...options.config }
     const dialer = options.dialer ?? signalDialer(server)
+    const trustRoots = server.trustRoots.map(root => PublicKey.deserialize(native(Buffer.from(root, 'base64'))))
     const failed = (error: unknown): void =>
       host.log.error({ code: asDuologueError(error).code }, 'an event could not be stored')
     const health = new Health({ userId, runtime: host.runtime, failed })
@@ -136,13 +137,15 @@ export class Running implements RunningChannel {
       config,
       userId,
       accountId: accountIdOf(userId),
-      trustRoots: server.trustRoots.map(root => PublicKey.deserialize(native(Buffer.from(root, 'base64')))),
+      trustRoots,
       dialer,
       links,
       health,
       certificates: new Certificates({
         config,
         clock: this.#clock,
+        device: () => this.context.account?.deviceId,
+        trustRoots,
         request: request => links.identified.request(request),
         found: available => health.degraded('CERTIFICATE', !available),
       }),
@@ -238,21 +241,24 @@ export class Running implements RunningChannel {
 
   #entered(socket: 'identified' | 'unidentified', state: string, error: DuologueError | undefined): void {
     if (this.#closed) return
-    const { health, log } = this.context
+    const { health, log, links } = this.context
+    const before = health.report.sockets[socket]
     if (!(state === 'open.probing')) health.socket(socket, state)
     if (state === 'backingOff') log.debug({ socket, code: error?.code }, 'a socket is down')
-    if (state === 'open.quiet') this.#opened(socket)
+    if (state === 'open.quiet') this.#alive(socket, before)
     // Attributes that were refused are tried again with each connection, as they may be right for a new server.
     if (socket === 'identified' && state === 'connecting' && this.#keysDone && !this.#attributesTaken)
       this.#upkeepDueAt = 0
     if (socket === 'identified' && (state === 'closed.refused' || state === 'closed.invalidated')) {
+      // Nothing is sent in the name of a device that is none any more.
+      links.unidentified.pause()
       void noteLoggedOut(this.context).catch(cause => log.error({ code: asDuologueError(cause).code }, 'logged out'))
     }
   }
 
-  // Also after each probe that was answered: what waits may go on, and upkeep looks only when it is due.
-  #opened(socket: 'identified' | 'unidentified'): void {
-    this.waitOver()
+  // After each probe that was answered upkeep looks whether it is due; what waits goes on when the socket has come back.
+  #alive(socket: 'identified' | 'unidentified', before: string): void {
+    if (!before.startsWith('open')) this.waitOver()
     if (socket === 'identified' && this.context.account?.status === 'linked') this.#upkeepWhenDue()
   }
 

@@ -88,9 +88,13 @@ const authorOf = (binary: Uint8Array | undefined, text: string | undefined): str
   return shortText(text)
 }
 
+/** Most attachments of one message, as the reference clients have it. */
+export const maxAttachments = 32
+
 /** What an event tells of a received message, beside its text; where attachments are and their keys is left out. */
 export const messagePayload = (message: DataMessage): { readonly [key: string]: Json } => {
-  const { attachments = [], quote, reaction } = message
+  const { quote, reaction } = message
+  const attachments = (message.attachments ?? []).slice(0, maxAttachments)
   return {
     kind:
       reaction !== undefined

@@ -16,6 +16,8 @@ import { native } from './crypto/bytes.js'
 import { IdentityOverlay } from './crypto/stores.js'
 import { jsonOf, type SignalResponse } from './net/session.js'
 import { encode } from './wire/codec.js'
+import { isDeviceId } from './wire/serviceId.js'
+import { plainText } from './wire/text.js'
 import { type EncryptedMessage, envelopeTypes, unidentifiedSenderContent } from './wire/messages.js'
 
 /** An answer with what the server said beside its status. */
@@ -88,6 +90,14 @@ export const messageList = (
   urgent,
 })
 
+/** The service takes no larger frame. */
+const maxFrame = 512 * 1_024
+
+/** Whether a list of messages goes into one frame, with room for what else is in it. */
+export const fitsFrame = (messages: readonly EncryptedMessage[]): boolean =>
+  messages.reduce((sum, { content = new Uint8Array() }) => sum + Math.ceil(content.length / 3) * 4 + 128, 1_024) <=
+  maxFrame
+
 /** What an answer to a message means. */
 export const answerOf = (response: SignalResponse, config: SignalConfig): DetailedAnswer => {
   const { status } = response
@@ -113,16 +123,29 @@ export const answerOf = (response: SignalResponse, config: SignalConfig): Detail
       return {
         type: 'challenge',
         status,
-        waitMs: retryAfterMs(response) ?? config.challengeWaitMs,
-        ...(typeof json['token'] === 'string' ? { token: json['token'] } : {}),
-        options: Array.isArray(json['options']) ? json['options'].map(String) : [],
+        waitMs: retryAfterMs(response, config) ?? config.challengeWaitMs,
+        ...(typeof json['token'] === 'string' ? { token: plainText(json['token'], 2_048) } : {}),
+        options: optionsOf(json['options']),
       }
     case 429:
-      return { type: 'limited', status, waitMs: retryAfterMs(response) ?? config.limitedWaitMs }
+      return { type: 'limited', status, waitMs: retryAfterMs(response, config) ?? config.limitedWaitMs }
     default:
-      return { type: status >= 500 ? 'serverError' : 'invalid', status }
+      // What is no refusal may be an answer of something between here and the server: it says nothing of the message.
+      return { type: status >= 400 && status < 500 && !passing.has(status) ? 'invalid' : 'serverError', status }
   }
 }
+
+/** Refusals of the moment: request timeout, too early. */
+const passing: ReadonlySet<number> = new Set([408, 425])
+
+/** What a user can answer a challenge with: a few words. */
+const optionsOf = (value: unknown): string[] =>
+  Array.isArray(value)
+    ? value
+        .filter(one => typeof one === 'string')
+        .slice(0, 16)
+        .map(one => plainText(one, 64))
+    : []
 
 /** No answer came: the server may have the message. */
 export const unanswered = (error: unknown): DetailedAnswer => ({
@@ -130,24 +153,34 @@ export const unanswered = (error: unknown): DetailedAnswer => ({
   error: asDuologueError(error).code,
 })
 
-/** The server’s Retry-After, in ms; undefined when it names none. */
-export const retryAfterMs = ({ headers }: SignalResponse): number | undefined => {
-  const seconds = Number(headers['retry-after'])
-  return Number.isFinite(seconds) && headers['retry-after'] !== undefined ? Math.max(0, seconds) * 1000 : undefined
+/** The server’s Retry-After, in ms; undefined when it names none. A message never waits for longer than it may. */
+export const retryAfterMs = (
+  { headers }: SignalResponse,
+  { messageTimeoutMs }: Pick<SignalConfig, 'messageTimeoutMs'>,
+): number | undefined => {
+  const text = headers['retry-after'] ?? ''
+  return /^\d+$/.test(text) ? Math.min(Number(text) * 1_000, messageTimeoutMs) : undefined
 }
 
-/** Ids of devices are 1 to 127; a list of anything else is not the server’s. */
+/** Ids of devices in a list of the server; what is none is left out. */
 const deviceIds = (value: unknown): number[] =>
-  Array.isArray(value)
-    ? [...new Set(value.filter((id): id is number => Number.isInteger(id) && id >= 1 && id <= 127))]
-    : []
+  Array.isArray(value) ? [...new Set(value.filter((id): id is number => typeof id === 'number' && isDeviceId(id)))] : []
 
-/** The bundles of an answer to `GET /v2/keys`. Throws libsignal’s errors for keys that are none. */
+/** The bundles of an answer to `GET /v2/keys`; what is none, or is not signed by the identity, is left out. */
 export const bundlesOf = (response: SignalResponse): PreKeyBundle[] => {
-  const { identityKey, devices } = jsonOf(response) as unknown as KeysAnswer
-  const identity = PublicKey.deserialize(fromBase64(identityKey))
-  return devices.map(({ deviceId, registrationId, signedPreKey, preKey, pqPreKey }) =>
-    PreKeyBundle.new(
+  try {
+    const { identityKey, devices } = jsonOf(response) as unknown as KeysAnswer
+    const identity = PublicKey.deserialize(fromBase64(identityKey))
+    return devices.flatMap(device => bundleOf(identity, device))
+  } catch {
+    return []
+  }
+}
+
+const bundleOf = (identity: PublicKey, device: KeysAnswer['devices'][number]): PreKeyBundle[] => {
+  try {
+    const { deviceId, registrationId, signedPreKey, preKey, pqPreKey } = device
+    const bundle = PreKeyBundle.new(
       registrationId,
       deviceId,
       preKey?.keyId ?? null,
@@ -159,8 +192,14 @@ export const bundlesOf = (response: SignalResponse): PreKeyBundle[] => {
       pqPreKey.keyId,
       KEMPublicKey.deserialize(fromBase64(pqPreKey.publicKey)),
       fromBase64(pqPreKey.signature),
-    ),
-  )
+    )
+    const signed =
+      identity.verify(bundle.signedPreKeyPublic().serialize(), bundle.signedPreKeySignature()) &&
+      identity.verify(bundle.kyberPreKeyPublic().serialize(), bundle.kyberPreKeySignature())
+    return signed ? [bundle] : []
+  } catch {
+    return []
+  }
 }
 
 interface KeyOfAnswer {

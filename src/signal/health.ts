@@ -20,7 +20,8 @@ interface Findings {
   unidentified: string
   linked: boolean
   caughtUp: boolean
-  readonly reasons: Set<string>
+  /** By what it is about. */
+  readonly reasons: Map<string, string>
 }
 
 export interface HealthOptions {
@@ -40,7 +41,7 @@ export class Health {
     unidentified: 'stopped',
     linked: false,
     caughtUp: false,
-    reasons: new Set(),
+    reasons: new Map(),
   }
   #told = ''
   #telling: Promise<void> = Promise.resolve()
@@ -69,11 +70,16 @@ export class Health {
     this.#findings.caughtUp = true
   }
 
-  /** Something does not work although messages do: `ATTRIBUTES_422`, `PRE_KEYS`, `CERTIFICATE`. */
+  /** Something does not work although messages do: `PRE_KEYS`, `CERTIFICATE`. */
   degraded(reason: string, stands: boolean): void {
+    this.degradedBy(reason, stands ? reason : undefined)
+  }
+
+  /** Why something does not work, in place of whatever was said of it before: `ATTRIBUTES_422`. */
+  degradedBy(subject: string, reason: string | undefined): void {
     const { reasons } = this.#findings
-    if (stands) reasons.add(reason)
-    else for (const known of reasons) if (known === reason || known.startsWith(`${reason}_`)) reasons.delete(known)
+    if (reason === undefined) reasons.delete(subject)
+    else reasons.set(subject, reason)
     this.#tell()
   }
 
@@ -87,7 +93,7 @@ export class Health {
     if (!linked) return { state: 'loggedOut', reasons: ['NOT_LINKED'] }
     const loggedOut = ['refused', 'invalidated'].find(end => identified === `closed.${end}`)
     if (loggedOut !== undefined) return { state: 'loggedOut', reasons: [`IDENTIFIED_${loggedOut.toUpperCase()}`] }
-    const more = [...reasons].sort()
+    const more = [...reasons.values()].sort()
     if (!unidentified.startsWith('open')) more.unshift(`UNIDENTIFIED_${reasonOf(unidentified)}`)
     if (!identified.startsWith('open'))
       return { state: 'unhealthy', reasons: [`IDENTIFIED_${reasonOf(identified)}`, ...more] }

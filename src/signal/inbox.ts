@@ -2,6 +2,7 @@ import { LibSignalErrorBase, PublicKey } from '@signalapp/libsignal-client'
 import { asDuologueError, CryptoError, DecodeError, StoreError } from '../errors.js'
 import { signalIdentities } from '../store/signal/account.js'
 import { type Arrival, readArrival } from './arrival.js'
+import { askOwnDevice } from './askAgain.js'
 import { peerOf, type SignalContext, signalEvent } from './context.js'
 import { native } from './crypto/bytes.js'
 import { serverReceipt } from './incoming.js'
@@ -27,6 +28,8 @@ export class Inbox {
   /** Messages that are on their way to the store. */
   readonly #storing = new Set<Promise<void>>()
   readonly #waitingForRoom: Array<() => void> = []
+  /** Ends the pauses of messages that the store did not take. */
+  readonly #paused = new Set<() => void>()
   #closed = false
 
   constructor(context: SignalContext) {
@@ -60,6 +63,7 @@ export class Inbox {
   async close(): Promise<void> {
     this.#closed = true
     for (const go of this.#waitingForRoom.splice(0)) go()
+    for (const end of this.#paused) end()
     await Promise.all(this.#unstored)
   }
 
@@ -93,6 +97,35 @@ export class Inbox {
     return (await readRecipients(read, userId, isAci(source) ? { aci: source } : { pni: source })).length > 0
   }
 
+  // What the store does not take now is tried again in its turn: nothing is acknowledged, and nobody is told that all is there.
+  // One attempt is made although its session has ended: what it stores is known when it comes again, so that all comes to an end.
+  async #store(arrival: Arrival, request: ServerRequest): Promise<void> {
+    const { log } = this.#context
+    do {
+      try {
+        if (arrival.type === envelopeTypes.serverReceipt) await this.#serverReceipt(arrival)
+        else await this.#finish(arrival, await receive(this.#context, arrival))
+        return request.respond(200)
+      } catch (error) {
+        log.error({ code: asDuologueError(error).code }, 'a message could not be stored')
+        if (!(error instanceof StoreError)) return
+        await this.#pause(storeRetryMs)
+      }
+    } while (!this.#closed && !request.ended)
+  }
+
+  async #pause(ms: number): Promise<void> {
+    const { clock } = this.#context
+    await new Promise<void>(resolve => {
+      const timer = clock.setTimeout(() => this.#paused.delete(end) && resolve(), ms)
+      const end = (): void => {
+        clock.clearTimeout(timer)
+        resolve()
+      }
+      this.#paused.add(end)
+    })
+  }
+
   // A message without a sender that can be believed is told and not asked for again.
   async #read(request: ServerRequest): Promise<Arrival | undefined> {
     try {
@@ -107,21 +140,8 @@ export class Inbox {
     }
   }
 
-  async #store(arrival: Arrival, request: ServerRequest): Promise<void> {
-    try {
-      if (arrival.type === envelopeTypes.serverReceipt) await this.#serverReceipt(arrival)
-      else await this.#finish(arrival, await receive(this.#context, arrival))
-      request.respond(200)
-    } catch (error) {
-      const { log, clock } = this.#context
-      log.error({ code: asDuologueError(error).code }, 'a message could not be stored')
-      // Nothing was stored, so nothing is acknowledged.
-      if (!(error instanceof StoreError) || this.#closed) return
-      clock.setTimeout(() => this.accept(request), storeRetryMs)
-    }
-  }
-
   async #finish(arrival: Arrival, received: Received): Promise<void> {
+    if (received.type === 'ownFailed') await askOwnDevice(this.#context, arrival, received.code)
     if (received.type === 'pniSigned') await this.#joinPni(arrival, received.pni, received.signature)
   }
 
@@ -165,7 +185,7 @@ export class Inbox {
   async #caughtUp(request: ServerRequest, stored: () => void): Promise<void> {
     const { health } = this.#context
     await Promise.all(this.#storing)
-    if (!health.report.caughtUp) {
+    if (!request.ended && !health.report.caughtUp) {
       health.caughtUp()
       await this.#tell('CAUGHT_UP', {})
     }

@@ -3,7 +3,7 @@ import { type Change, insert, patch } from '../store/index.js'
 import { signalRecipients } from '../store/signal/account.js'
 import { signalAttachments } from '../store/signal/messages.js'
 import type { Arrival } from './arrival.js'
-import { isForApplication, messagePayload, shortText } from './content.js'
+import { isForApplication, maxAttachments, messagePayload, shortText } from './content.js'
 import { type SignalContext, signalEvent } from './context.js'
 import { deliveryReceipt, type OpenReceipt } from './receipts.js'
 import { profileKeyChange, type RecipientRow } from './recipients.js'
@@ -79,7 +79,7 @@ const message = (
     },
     { messageId, body: Buffer.from(data.body ?? '') },
   )
-  const attachments = (data.attachments ?? []).map((pointer, position) =>
+  const attachments = (data.attachments ?? []).slice(0, maxAttachments).map((pointer, position) =>
     insert(signalAttachments, {
       recipientId,
       messageId,

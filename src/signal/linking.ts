@@ -1,18 +1,17 @@
 import { createActor, fromPromise, waitFor } from 'xstate'
-import { type SignalRegisterOutcome, signalLinkingMachine } from '../../machines/signalLinking.js'
+import { type SignalLinkingEvent, signalLinkingMachine } from '../../machines/signalLinking.js'
 import { asDuologueError, CallError, type DuologueError } from '../errors.js'
-import { patch, put, removeWhere } from '../store/index.js'
-import { signalAccounts, signalPreKeys, signalSessions } from '../store/signal/account.js'
-import { signalOutbox, signalSyncItems } from '../store/signal/messages.js'
-import { accountAttributes, refreshAccount } from './account.js'
+import type { TimerHandle } from '../runtime/clock.js'
+import { stateName } from '../runtime/decide.js'
+import { refreshAccount } from './account.js'
 import type { AccountRow, SignalContext } from './context.js'
 import { type ProvisioningKey, provisioningKey } from './crypto/provisioning.js'
+import { forgetAccount, type LinkKeys, registerDevice, storeAccount } from './linkAccount.js'
 import { type FrameChannel, signalTransportError } from './net/port.js'
-import { jsonOf, SignalSession } from './net/session.js'
-import { type MadeKeys, makeKeys } from './preKeys.js'
-import { decode, type MessageOf } from './wire/codec.js'
-import { provisioningAddress, type provisionMessage } from './wire/messages.js'
-import { pniOf, serviceIdOf } from './wire/serviceId.js'
+import { type ServerRequest, SignalSession } from './net/session.js'
+import { type Provision, readProvision } from './provision.js'
+import { decode } from './wire/codec.js'
+import { provisioningAddress } from './wire/messages.js'
 
 export interface LinkOptions {
   readonly deviceName: string
@@ -20,8 +19,6 @@ export interface LinkOptions {
   readonly onLink: (link: string) => void
   readonly signal?: AbortSignal | undefined
 }
-
-type Provision = MessageOf<typeof provisionMessage>
 
 /** How long a link can be scanned, in ms. */
 const scanMs = 10 * 60_000
@@ -32,9 +29,11 @@ const scanMs = 10 * 60_000
  */
 export const linkDevice = async (context: SignalContext, options: LinkOptions): Promise<AccountRow> => {
   if (context.account?.status === 'linked')
-    throw new CallError('SIGNAL_LINKED_ALREADY', 'this user has a linked Signal account', { field: 'userId' })
-  const linking = new Linking(context, options)
-  return linking.run()
+    throw new CallError('SIGNAL_LINKED_ALREADY', 'this user has a linked Signal account', {
+      field: 'userId',
+      hint: 'it can be used as it is; another account needs another user or database',
+    })
+  return new Linking(context, options).run()
 }
 
 class Linking {
@@ -42,9 +41,10 @@ class Linking {
   readonly #options: LinkOptions
   readonly #key: ProvisioningKey = provisioningKey()
   #session: SignalSession | undefined
+  #keepalive: TimerHandle | undefined
   #address = ''
   #provision: Provision | undefined
-  #keys: { readonly aci: MadeKeys; readonly pni: MadeKeys | undefined } | undefined
+  #keys: LinkKeys | undefined
   #failure: DuologueError | undefined
   #forgetting: Promise<void> | undefined
 
@@ -63,65 +63,62 @@ class Linking {
     const cancel = (): void => actor.send({ type: 'linking.cancel' })
     const timer = clock.setTimeout(cancel, scanMs)
     signal?.addEventListener('abort', cancel, { once: true })
+    this.#traceStates(actor)
     actor.start()
     try {
       const end = await waitFor(actor, ({ value }) => value === 'linked' || value === 'failed')
       await this.#forgetting
       const account = await refreshAccount(this.#context)
       if (end.value === 'linked' && account !== undefined) return account
-      throw (
-        this.#failure ??
-        new CallError('SIGNAL_LINK_FAILED', 'the device was not linked', {
-          field: 'link',
-          hint: 'ask for a new link and scan it within ten minutes',
-        })
-      )
+      throw this.#failure ?? notScanned()
     } finally {
       actor.stop()
       clock.clearTimeout(timer)
       signal?.removeEventListener('abort', cancel)
-      this.#session?.destroy()
+      this.#closeSocket()
     }
   }
 
-  #machine(send: (event: Parameters<ReturnType<typeof createActor<typeof signalLinkingMachine>>['send']>[0]) => void) {
+  #traceStates(actor: ReturnType<typeof createActor<typeof signalLinkingMachine>>): void {
+    const { trace, clock, accountId: id } = this.#context
+    let from = ''
+    actor.subscribe(({ value }) => {
+      const to = stateName(value)
+      if (to !== from)
+        trace?.({ at: clock.now(), traceId: '', unit: 'signalLinking', machine: 'signalLinking', id, from, to })
+      from = to
+    })
+  }
+
+  #machine(send: (event: SignalLinkingEvent) => void) {
+    const context = this.#context
     return signalLinkingMachine.provide({
       actors: {
-        connect: fromPromise<void, { deviceName: string }>(async () => {
-          const channel = await this.#attempt(() => this.#dial('provisioning', '/v1/websocket/provisioning/'))
-          this.#session = new SignalSession(channel, this.#context.clock, 'provisioning')
-          this.#session.onClose = () => send({ type: 'socket.lost' })
-          this.#session.onRequest = request => {
-            request.respond(200)
-            // The state that takes it is entered in the next microtask at the latest.
-            if (request.path === '/v1/address') {
-              this.#address = decode(provisioningAddress, request.body).address ?? ''
-              setImmediate(() => send({ type: 'address.received' }))
-            } else if (request.path === '/v1/message') send({ type: this.#open(request.body) })
-          }
-        }),
-        storeAccount: fromPromise<void, { deviceName: string }>(() => this.#attempt(() => this.#store())),
-        register: fromPromise<SignalRegisterOutcome, { deviceName: string }>(() =>
-          this.#attempt(() => this.#register()),
+        connect: fromPromise<void, { deviceName: string }>(() => this.#attempt(() => this.#connect(send))),
+        storeAccount: fromPromise<void, { deviceName: string }>(({ input }) =>
+          this.#attempt(async () => {
+            this.#keys = await storeAccount(context, this.#provision as Provision, input.deviceName)
+          }),
         ),
+        register: fromPromise<void, { deviceName: string }>(() => this.#attempt(() => this.#register())),
         uploadKeys: fromPromise<void, { deviceName: string }>(async () => {
-          const { links, config } = this.#context
+          const { links, config } = context
           links.identified.start()
           links.unidentified.start()
-          if (await links.identified.ensureAlive(config.probeQuietMs, config.connectTimeoutMs))
-            await this.#context.upkeep()
+          if (await links.identified.ensureAlive(config.probeQuietMs, config.connectTimeoutMs)) await context.upkeep()
         }),
       },
       actions: {
         showLink: () => this.#options.onLink(this.#key.link(this.#address)),
-        closeSocket: () => this.#session?.destroy(),
+        closeSocket: () => this.#closeSocket(),
         forgetAccount: () => {
-          this.#forgetting = this.#forget()
+          this.#forgetting = forgetAccount(context)
         },
       },
     })
   }
 
+  /** Notes why it failed, for whoever called. */
   async #attempt<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work()
@@ -129,6 +126,58 @@ class Linking {
       this.#failure = asDuologueError(error)
       throw error
     }
+  }
+
+  async #connect(send: (event: SignalLinkingEvent) => void): Promise<void> {
+    const session = new SignalSession(
+      await this.#dial('provisioning', '/v1/websocket/provisioning/'),
+      this.#context.clock,
+      'provisioning',
+    )
+    this.#session = session
+    session.onClose = () => {
+      this.#failure ??= linkClosed()
+      send({ type: 'socket.lost' })
+    }
+    // The state that takes it is entered in the next microtask at the latest.
+    session.onRequest = request => setImmediate(() => this.#heard(request, send))
+    this.#keepAlive(session)
+  }
+
+  // The server closes an idle socket long before somebody has found the phone.
+  #keepAlive(session: SignalSession): void {
+    const { clock, config } = this.#context
+    this.#keepalive = clock.setTimeout(() => {
+      session
+        .request({ verb: 'GET', path: '/v1/keepalive/provisioning' }, config.probeDeadlineMs)
+        .then(() => this.#keepAlive(session))
+        .catch(() => session.destroy())
+    }, config.keepaliveMs)
+  }
+
+  #heard(request: ServerRequest, send: (event: SignalLinkingEvent) => void): void {
+    try {
+      if (request.path === '/v1/address') {
+        this.#address = decode(provisioningAddress, request.body).address ?? ''
+        if (this.#address === '') throw signalTransportError('SIGNAL_ANSWER', 'the server has given no address')
+        send({ type: 'address.received' })
+      } else if (request.path === '/v1/message') {
+        this.#provision ??= readProvision(this.#key, request.body)
+        send({ type: 'provision.received' })
+      }
+      request.respond(200)
+    } catch (error) {
+      this.#failure = asDuologueError(error)
+      request.respond(400)
+      send({ type: 'provision.refused' })
+    }
+  }
+
+  #closeSocket(): void {
+    if (this.#keepalive !== undefined) this.#context.clock.clearTimeout(this.#keepalive)
+    // What this ends itself, nobody has lost.
+    if (this.#session !== undefined) this.#session.onClose = () => {}
+    this.#session?.destroy()
   }
 
   async #dial(socket: 'provisioning' | 'unidentified', path: string): Promise<FrameChannel> {
@@ -145,173 +194,25 @@ class Linking {
     }
   }
 
-  #open(body: Uint8Array): 'provision.received' | 'provision.refused' {
-    try {
-      this.#provision = this.#key.open(body)
-      const { aciIdentityKeyPrivate, provisioningCode } = this.#provision
-      if (aciIdentityKeyPrivate !== undefined && provisioningCode !== undefined && aciOf(this.#provision) !== undefined)
-        return 'provision.received'
-    } catch (error) {
-      this.#failure = asDuologueError(error)
-    }
-    return 'provision.refused'
-  }
-
-  // Keys and password are stored before the server hears of them: whatever it has, this side has too.
-  async #store(): Promise<void> {
-    const { runtime, accountId, userId, random, clock } = this.#context
-    const provision = this.#provision as Provision
-    const aciKey = provision.aciIdentityKeyPrivate as Uint8Array
-    const pniKey = provision.pniIdentityKeyPrivate
-    const now = clock.now()
-    const batch = { oneTime: 0, rotate: true }
-    const aci = await makeKeys(this.#context, 'aci', aciKey, { firstKeyId: 1, now }, batch)
-    const pni =
-      pniKey === undefined
-        ? undefined
-        : await makeKeys(this.#context, 'pni', pniKey, { firstKeyId: aci.nextKeyId, now }, batch)
-    this.#keys = { aci, pni }
-    const registrationId = (): number => (Buffer.from(random(4)).readUInt32BE() % 16_380) + 1
-    const row: AccountRow = {
-      accountId,
-      userId,
-      status: 'linking',
-      aci: aciOf(provision) as string,
-      pni: provision.pniBinary === undefined ? null : pniOf(provision.pniBinary),
-      e164: provision.number ?? null,
-      deviceId: null,
-      deviceName: this.#options.deviceName,
-      password: Buffer.from(random(18)).toString('base64url'),
-      registrationId: registrationId(),
-      pniRegistrationId: registrationId(),
-      aciIdentityKey: aciKey,
-      pniIdentityKey: pniKey ?? null,
-      profileKey: provision.profileKey ?? null,
-      nextKeyId: (pni ?? aci).nextKeyId,
-      keysRotatedAt: now,
-      createdAt: now,
-    }
-    await forgetSessions(this.#context)
-    await runtime.run({
-      name: 'signal.link',
-      locks: [accountId],
-      compute: () => ({
-        result: undefined,
-        changes: [
-          removeWhere(signalPreKeys, { accountId }),
-          put(signalAccounts, row),
-          ...aci.changes,
-          ...(pni === undefined ? [] : pni.changes),
-        ],
-      }),
-    })
-    await refreshAccount(this.#context)
-  }
-
-  async #register(): Promise<SignalRegisterOutcome> {
-    const { config, clock, accountId, runtime } = this.#context
-    const account = this.#context.account as AccountRow
-    const { aci, pni } = this.#keys as { aci: MadeKeys; pni: MadeKeys | undefined }
+  async #register(): Promise<void> {
     const channel = await this.#dial('unidentified', '/v1/websocket/')
-    const session = new SignalSession(channel, clock, 'provisioning')
+    const session = new SignalSession(channel, this.#context.clock, 'provisioning')
     try {
-      const response = await session.request(
-        {
-          verb: 'PUT',
-          path: '/v1/devices/link',
-          headers: { authorization: `Basic ${Buffer.from(`${account.aci}:${account.password}`).toString('base64')}` },
-          json: {
-            verificationCode: (this.#provision as Provision).provisioningCode,
-            accountAttributes: accountAttributes(account),
-            aciSignedPreKey: aci.signed?.upload,
-            aciPqLastResortPreKey: aci.lastResort?.upload,
-            ...(pni === undefined
-              ? {}
-              : { pniSignedPreKey: pni.signed?.upload, pniPqLastResortPreKey: pni.lastResort?.upload }),
-          },
-        },
-        config.requestTimeoutMs,
-      )
-      const { deviceId, pni: ownPni } = jsonOf(response)
-      if (response.status !== 200 || typeof deviceId !== 'number') {
-        this.#failure = new CallError('SIGNAL_LINK_FAILED', 'the server does not link the device', {
-          field: 'link',
-          facts: { status: response.status },
-          hint:
-            response.status === 411
-              ? 'the account has too many linked devices'
-              : 'ask for a new link and scan it again',
-        })
-        return 'failed'
-      }
-      const pniText = typeof ownPni === 'string' ? `PNI:${ownPni.replace('PNI:', '')}` : account.pni
-      await runtime.run({
-        name: 'signal.linked',
-        internal: true,
-        locks: [accountId],
-        compute: () => ({
-          result: undefined,
-          changes: [put(signalAccounts, { ...account, status: 'linked', deviceId, pni: pniText })],
-        }),
-      })
-      await refreshAccount(this.#context)
-      this.#context.health.linked(true)
-      return 'registered'
+      await registerDevice(this.#context, session, this.#keys as LinkKeys, (this.#provision as Provision).code)
     } finally {
       session.destroy()
     }
   }
-
-  async #forget(): Promise<void> {
-    const { runtime, accountId } = this.#context
-    await runtime
-      .run({
-        name: 'signal.notLinked',
-        internal: true,
-        locks: [accountId],
-        compute: () => ({
-          result: undefined,
-          changes: [removeWhere(signalPreKeys, { accountId }), removeWhere(signalAccounts, { accountId })],
-        }),
-      })
-      .catch(() => {})
-    await refreshAccount(this.#context)
-  }
 }
 
-/** Sessions of an earlier link, and what was encrypted under them: the other side knows them under another device. */
-const forgetSessions = async ({ store, runtime, userId }: SignalContext): Promise<void> => {
-  const stored = { userId, encrypted: { not: null } }
-  const [outbox, transcripts] = await Promise.all([
-    store.find(signalOutbox, { where: stored }),
-    store.find(signalSyncItems, { where: stored }),
-  ])
-  await runtime.run({
-    name: 'signal.forgetCiphertexts',
-    internal: true,
-    locks: [],
-    compute: () => ({
-      result: undefined,
-      changes: [
-        ...outbox.map(({ recipientId, messageId }) =>
-          patch(signalOutbox, { recipientId, messageId }, { encrypted: null }),
-        ),
-        ...transcripts.map(({ accountId, itemId }) =>
-          patch(signalSyncItems, { accountId, itemId }, { encrypted: null }),
-        ),
-      ],
-    }),
+const notScanned = (): CallError =>
+  new CallError('SIGNAL_LINK_FAILED', 'the device was not linked', {
+    field: 'link',
+    hint: 'ask for a new link and scan it within ten minutes',
   })
-  const rows = await store.find(signalSessions, { where: { userId } })
-  for (const peer of new Set(rows.map(row => row.peer))) {
-    await runtime.run({
-      name: 'signal.forgetSessions',
-      internal: true,
-      locks: [peer],
-      compute: () => ({ result: undefined, changes: [removeWhere(signalSessions, { peer })] }),
-    })
-  }
-}
 
-const aciOf = ({ aciBinary, aci }: Provision): string | undefined =>
-  aciBinary === undefined ? aci : serviceIdOf(aciBinary)
+const linkClosed = (): CallError =>
+  new CallError('SIGNAL_LINK_FAILED', 'the server has closed the link before it was scanned', {
+    field: 'link',
+    hint: 'ask for a new link and scan it at once',
+  })

@@ -4,8 +4,8 @@ import { signalRecipients } from '../store/signal/account.js'
 import { signalMessages, signalOutbox } from '../store/signal/messages.js'
 import type { SignalContext } from './context.js'
 import type { RecipientRow } from './recipients.js'
-import { encode } from './wire/codec.js'
-import { type Content, content as contentSchema } from './wire/messages.js'
+import { decode, encode } from './wire/codec.js'
+import { type Content, content as contentSchema, type EncryptedMessage, encryptedMessages } from './wire/messages.js'
 
 export type SignalMessageRow = Row<typeof signalMessages>
 export type OutboxRow = Row<typeof signalOutbox>
@@ -63,6 +63,16 @@ export const enqueue = (
     ],
     wake: sendWake(recipientId),
   }
+}
+
+/** The ciphertexts that a row of the outbox, or a transcript, has stored. */
+export const ciphertextsOf = (encrypted: Uint8Array | null | undefined): readonly EncryptedMessage[] =>
+  encrypted === null || encrypted === undefined ? [] : (decode(encryptedMessages, encrypted).devices ?? [])
+
+/** Whether something that was sent is not stored any more. */
+export const lacks = (encrypted: Uint8Array | null | undefined, sent: readonly EncryptedMessage[]): boolean => {
+  const kept = new Set(ciphertextsOf(encrypted).map(({ deviceId }) => deviceId))
+  return sent.some(({ deviceId }) => !kept.has(deviceId))
 }
 
 /** A row of the outbox as it begins. */

@@ -1,26 +1,17 @@
-import {
-  DecryptionErrorMessage,
-  ErrorCode,
-  LibSignalErrorBase,
-  PlaintextContent,
-  CiphertextMessageType,
-} from '@signalapp/libsignal-client'
-import { toBase64url } from '../encoding/index.js'
+import { ErrorCode, LibSignalErrorBase } from '@signalapp/libsignal-client'
 import { CryptoError, DecodeError } from '../errors.js'
-import type { NewEvent, Outcome, Read, UnitState, Wake } from '../runtime/unit.js'
+import type { NewEvent, Outcome, Read, UnitState } from '../runtime/unit.js'
 import { type Change, insert, put, remove, type Row } from '../store/index.js'
 import { signalPreKeys } from '../store/signal/account.js'
 import { signalMessages, signalOutbox, signalSeen } from '../store/signal/messages.js'
 import type { Arrival } from './arrival.js'
+import { askAgain } from './askAgain.js'
 import { peerOf, requireAccount, type SignalContext, signalEvent } from './context.js'
-import { native } from './crypto/bytes.js'
 import { Ratchets } from './crypto/ratchets.js'
 import { lastResortHash, PreKeyOverlays } from './crypto/stores.js'
-import { contentHints } from './envelopes.js'
 import { type Incoming, incomingContent } from './incoming.js'
-import { enqueue } from './outbox.js'
 import type { OpenReceipt } from './receipts.js'
-import { receiveRetryReceipt } from './retryReceipts.js'
+import { receiveOwnRetryReceipt, receiveRetryReceipt } from './retryReceipts.js'
 import { readRecipients, type RecipientRow, resolveRecipient, withRecipient } from './recipients.js'
 import { decode } from './wire/codec.js'
 import { type Content, content as contentSchema, envelopeTypes, preKeyMessageIds } from './wire/messages.js'
@@ -31,6 +22,8 @@ import { isPni } from './wire/serviceId.js'
 export type Received =
   | { readonly type: 'done' }
   | { readonly type: 'pniSigned'; readonly pni: Uint8Array; readonly signature: Uint8Array }
+  /** A message of the account’s own devices did not open: nothing is stored yet (`askOwnDevice`). */
+  | { readonly type: 'ownFailed'; readonly code: string }
 
 type PreKeyRow = Row<typeof signalPreKeys>
 
@@ -52,7 +45,10 @@ interface Loaded {
 export const receive = (context: SignalContext, arrival: Arrival): Promise<Received> => {
   const account = requireAccount(context)
   const peer = peerOf(context, arrival.source)
-  if (arrival.source === account.aci) return receiveFrom(context, arrival, peer, undefined)
+  if (arrival.source === account.aci)
+    return arrival.type === envelopeTypes.plaintext
+      ? receiveOwnRetryReceipt(context, arrival).then(() => done)
+      : receiveFrom(context, arrival, peer, undefined)
   const ids = { [isPni(arrival.source) ? 'pni' : 'aci']: arrival.source, e164: arrival.e164 }
   if (arrival.type === envelopeTypes.plaintext) return receiveRetryReceipt(context, arrival, ids).then(() => done)
   return withRecipient(context, ids, (candidates, fresh) =>
@@ -164,6 +160,7 @@ const take = async (
   if (opened.type === 'duplicate')
     return { result: done, changes: [...before.changes, seen(null)], events: before.events }
   const recipient = resolved?.recipient
+  if (opened.type === 'failed' && sender === undefined) return { result: { type: 'ownFailed', code: opened.code } }
   if (opened.type === 'failed') {
     const asked = askAgain(context, state, arrival, recipient, opened.code)
     return {
@@ -268,33 +265,3 @@ const spentKeys = (
     ? []
     : [insert(signalSeen, { hash: lastResortUse, userId, peer, deviceId, timestamp: null, createdAt: now })]),
 ]
-
-/** A message that does not open is told, and asked for again unless its sender said that nobody would miss it (S13). */
-const askAgain = (
-  context: SignalContext,
-  state: UnitState,
-  { type, ciphertext, timestamp, deviceId, source, contentHint }: Arrival,
-  recipient: RecipientRow | undefined,
-  code: string,
-): { readonly changes: readonly Change[]; readonly events: readonly NewEvent[]; readonly wakes: readonly Wake[] } => {
-  const payload = { sender: source, device: deviceId, timestamp, code }
-  const events = [signalEvent(context, recipient?.recipientId ?? '', 'DECRYPTION_FAILED', payload)]
-  if (recipient === undefined || contentHint === contentHints.implicit) return { changes: [], events, wakes: [] }
-  let request: Uint8Array
-  try {
-    const ciphertextType = type === envelopeTypes.preKey ? CiphertextMessageType.PreKey : CiphertextMessageType.Whisper
-    request = PlaintextContent.from(
-      DecryptionErrorMessage.forOriginal(native(ciphertext), ciphertextType, timestamp, deviceId),
-    ).serialize()
-  } catch {
-    // No message of a ratchet at all: there is nothing to ask for.
-    return { changes: [], events, wakes: [] }
-  }
-  const { changes, wake } = enqueue(context, state, recipient, {
-    kind: 'retryReceipt',
-    timestamp: context.nextTimestamp(),
-    content: request,
-    correlationId: toBase64url(context.random(12)),
-  })
-  return { changes, events, wakes: [wake] }
-}

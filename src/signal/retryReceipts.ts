@@ -7,15 +7,25 @@ import {
 import { toBase64url } from '../encoding/index.js'
 import type { Outcome, Read, UnitState } from '../runtime/unit.js'
 import { type Change, insert, patch, put } from '../store/index.js'
-import { signalMessages, signalOutbox, signalSeen } from '../store/signal/messages.js'
+import { signalRecipients } from '../store/signal/account.js'
+import { signalMessages, signalOutbox, signalSeen, signalSyncItems } from '../store/signal/messages.js'
 import type { Arrival } from './arrival.js'
+import { transcript } from './content.js'
 import { peerOf, requireAccount, type SignalContext, signalEvent } from './context.js'
 import { native } from './crypto/bytes.js'
 import { Ratchets } from './crypto/ratchets.js'
-import { enqueue, type OutboxRow, type SignalMessageRow, sendWake, waiting } from './outbox.js'
-import { readRecipients, type RecipientIds, type RecipientRow, resolveRecipient, withRecipient } from './recipients.js'
+import { ciphertextsOf, enqueue, type OutboxRow, type SignalMessageRow, sendWake, waiting } from './outbox.js'
+import {
+  readRecipients,
+  type RecipientIds,
+  type RecipientRow,
+  resolveRecipient,
+  serviceIdOfRecipient,
+  withRecipient,
+} from './recipients.js'
+import { syncItem } from './settleSend.js'
 import { decode, encode } from './wire/codec.js'
-import { encryptedMessages } from './wire/messages.js'
+import { content as contentSchema, encryptedMessages } from './wire/messages.js'
 
 /** What a retry receipt says: which message its sender could not open, and under which session. */
 interface RetryRequest {
@@ -74,6 +84,69 @@ export const receiveRetryReceipt = async (
       },
     }),
   )
+}
+
+/**
+ * A retry receipt of the account’s own device: it could not open a transcript. The session is archived if it is the one that
+ * failed, and the transcript is sent again while its message is in the log.
+ */
+export const receiveOwnRetryReceipt = async (context: SignalContext, arrival: Arrival): Promise<void> => {
+  const request = readRequest(arrival.ciphertext)
+  if (request === undefined || request.deviceId !== requireAccount(context).deviceId) return
+  const { userId, accountId, runtime } = context
+  const peer = peerOf(context, arrival.source)
+  const { timestamp } = request
+  await runtime.run({
+    name: 'signal.ownRetryRequested',
+    internal: true,
+    locks: [peer],
+    load: async read => {
+      const [known, [message], [item]] = await Promise.all([
+        read(signalSeen, { where: { hash: arrival.hash } }),
+        read(signalMessages, { where: { userId, timestamp, kind: 'message', state: 'sent' }, limit: 1 }),
+        read(signalSyncItems, { where: { accountId, itemId: timestamp } }),
+      ])
+      const where = { recipientId: message?.recipientId ?? '' }
+      return { known: known.length > 0, message, item, recipient: (await read(signalRecipients, { where }))[0] }
+    },
+    compute: (state, { known, message, item, recipient }): Outcome<void> => {
+      if (known) return { result: undefined }
+      const { hash, deviceId, source } = arrival
+      const ratchets = new Ratchets(requireAccount(context), 'aci', { peer, serviceId: source, state })
+      const archived = request.ratchetKey !== undefined && ratchets.ratchetKeyMatches(deviceId, request.ratchetKey)
+      if (archived) ratchets.archive(deviceId)
+      const content = transcriptOf(message, recipient)
+      const again: Change[] =
+        item !== undefined
+          ? [patch(signalSyncItems, { accountId, itemId: timestamp }, { encrypted: without(item.encrypted, deviceId) })]
+          : content === undefined
+            ? []
+            : [insert(signalSyncItems, syncItem(context, content, state.now))]
+      const seen = put(signalSeen, { hash, userId, peer, deviceId, timestamp: null, createdAt: state.now })
+      const payload = { sender: source, device: deviceId, timestamp, archived, resent: again.length > 0 }
+      const about = message === undefined ? {} : { messageId: message.messageId }
+      return {
+        result: undefined,
+        changes: [seen, ...ratchets.changes, ...again],
+        events: [signalEvent(context, message?.recipientId ?? '', 'RETRY_REQUESTED', payload, about)],
+        wakes: again.length === 0 ? [] : [{ worker: 'signalSync', key: accountId }],
+      }
+    },
+  })
+}
+
+/** The transcript of a message that is still in the log. */
+const transcriptOf = (
+  message: SignalMessageRow | undefined,
+  recipient: RecipientRow | undefined,
+): Parameters<typeof syncItem>[1] | undefined => {
+  if (message === undefined || message.content === null || recipient === undefined) return undefined
+  const { dataMessage } = decode(contentSchema, message.content)
+  const serviceId = serviceIdOfRecipient(recipient)
+  if (dataMessage === undefined || serviceId === undefined) return undefined
+  const { timestamp, correlationId } = message
+  const content = transcript(dataMessage, timestamp, { serviceId, e164: recipient.e164 }, false)
+  return { timestamp, correlationId, content: encode(contentSchema, content) }
 }
 
 interface Logged {
@@ -149,6 +222,6 @@ const readRequest = (bytes: Uint8Array): RetryRequest | undefined => {
 /** The stored ciphertexts but that for one device, which must be made anew. */
 const without = (encrypted: Uint8Array | null, deviceId: number): Uint8Array | null => {
   if (encrypted === null) return null
-  const { devices = [] } = decode(encryptedMessages, encrypted)
-  return encode(encryptedMessages, { devices: devices.filter(device => device.deviceId !== deviceId) })
+  const devices = ciphertextsOf(encrypted).filter(device => device.deviceId !== deviceId)
+  return encode(encryptedMessages, { devices })
 }

@@ -41,11 +41,17 @@ export const sendMessage = async (context: SignalContext, options: SendOptions):
   const account = requireAccount(context)
   if (text === undefined && attachments.length === 0 && reaction === undefined)
     throw new CallError('SIGNAL_EMPTY', 'a message has a text, attachments or a reaction', { field: 'text' })
-  if (to === account.aci || to === account.pni || to === account.e164)
-    throw new CallError('SIGNAL_SELF', 'a message to the own account goes to nobody', { field: 'to' })
+  if (to === account.aci || to === account.pni || to === account.e164) throw toSelf()
   const ids = await idsToSendTo(context, to)
+  if (ids.aci === account.aci) throw toSelf()
   return withRecipient(context, ids, (candidates, fresh) => accept(context, options, ids, candidates, fresh))
 }
+
+const toSelf = (): CallError =>
+  new CallError('SIGNAL_SELF', 'a message to the own account goes to nobody', {
+    field: 'to',
+    hint: 'its other devices get a transcript of every message by themselves',
+  })
 
 /** What a recipient is looked up by, under its lock again. */
 const idsToSendTo = async (context: SignalContext, to: string): Promise<RecipientIds> => {

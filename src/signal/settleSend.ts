@@ -6,7 +6,8 @@ import { signalMessages, signalOutbox, signalSyncItems } from '../store/signal/m
 import { transcript } from './content.js'
 import { requireAccount, type SignalContext, signalEvent } from './context.js'
 import type { DetailedAnswer } from './envelopes.js'
-import type { SendHead } from './sends.js'
+import { ciphertextsOf, lacks } from './outbox.js'
+import type { SendHead } from './sendHead.js'
 import { devicesAnswered, devicesWorked } from './target.js'
 import { decode, encode } from './wire/codec.js'
 import { content as contentSchema, encryptedMessages } from './wire/messages.js'
@@ -58,10 +59,14 @@ export const settleSend = (context: SignalContext, head: SendHead, verdict: Sign
     load: read => read(signalOutbox, { where: { recipientId, messageId } }),
     compute: (state, [stored]): Outcome<void> => {
       if (stored === undefined) return { result: undefined }
-      const gone = remove(signalOutbox, { recipientId, messageId })
+      // A retry receipt came before this answer (S13): a ciphertext that was sent must be made anew.
+      const again = verdict === 'sent' && lacks(stored.encrypted, head.encrypted)
       const end = verdict === 'sent' ? sent(context, head, state.now) : failed(context, head, verdict)
       const worked = verdict === 'sent' ? devicesWorked(context, state, target, head.encrypted) : []
-      return { result: undefined, ...end, changes: [gone, ...worked, ...end.changes] }
+      const row = again
+        ? patch(signalOutbox, { recipientId, messageId }, { resend: true, createdAt: state.now })
+        : remove(signalOutbox, { recipientId, messageId })
+      return { result: undefined, ...end, changes: [row, ...worked, ...end.changes] }
     },
   })
 }
@@ -98,7 +103,8 @@ const sent = (
   }
 }
 
-const syncItem = (
+/** A transcript as it begins. */
+export const syncItem = (
   { accountId, userId }: SignalContext,
   item: { readonly timestamp: number; readonly correlationId: string; readonly content: Uint8Array },
   now: number,
@@ -119,7 +125,10 @@ const failed = (
   verdict: Exclude<SignalVerdict, 'sent'>,
 ): End => {
   const { recipientId, messageId } = row
-  const changes: Change[] = [patch(signalMessages, { recipientId, messageId }, { state: 'failed', content: null })]
+  // A repetition that fails leaves the message what it was: sent, and in the log.
+  const changes: Change[] = row.resend
+    ? []
+    : [patch(signalMessages, { recipientId, messageId }, { state: 'failed', content: null })]
   if (verdict === 'unregistered')
     changes.push(patch(signalRecipients, { recipientId: recipient.recipientId }, { registered: false }))
   if (message.kind !== 'message' || row.resend) return { changes, events: [], wakes: [] }
@@ -144,6 +153,10 @@ const waits: Readonly<Record<string, { readonly code: string; readonly message: 
   },
   limited: { code: 'SIGNAL_RATE_LIMITED', message: 'the server takes no more messages for a while' },
   keysLimited: { code: 'SIGNAL_KEYS_LIMITED', message: 'the server gives no keys of the recipient for a while' },
+  keysUnusable: {
+    code: 'SIGNAL_KEYS_UNUSABLE',
+    message: 'what the server gives are no keys of the recipient’s device',
+  },
 }
 
 /** A wait with a reason (S08): stored, so that a restart keeps to it, and told. */
@@ -195,10 +208,7 @@ export const updateDevices = async (
     compute: (state, [stored]) => {
       const account = requireAccount(context)
       const { changes, gone } = devicesAnswered(context, account, state, target, answer)
-      const before =
-        stored === undefined || stored.encrypted === null
-          ? []
-          : (decode(encryptedMessages, stored.encrypted).devices ?? [])
+      const before = ciphertextsOf(stored?.encrypted)
       const kept = before.filter(({ deviceId = 0 }) => !gone.has(deviceId))
       const known = state.rows(recipientDevices, target.peer).length
       const dropped =

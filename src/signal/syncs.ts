@@ -2,11 +2,13 @@ import type { PreKeyBundle } from '@signalapp/libsignal-client'
 import { fromPromise } from 'xstate'
 import { signalSyncMachine, type SignalSyncOutcome } from '../../machines/signalSync.js'
 import type { Outcome } from '../runtime/unit.js'
+import { workerTrace } from '../agent/actors.js'
 import { Workers } from '../runtime/workers.js'
 import { patch, remove, type Row } from '../store/index.js'
 import { signalSyncItems } from '../store/signal/messages.js'
 import { requireAccount, type SignalContext } from './context.js'
-import { answerOf, type DetailedAnswer, messageList, unanswered } from './envelopes.js'
+import { answerOf, type DetailedAnswer, fitsFrame, messageList, unanswered } from './envelopes.js'
+import { ciphertextsOf, lacks } from './outbox.js'
 import {
   devicesAnswered,
   devicesWorked,
@@ -16,7 +18,7 @@ import {
   type Target,
   targetOf,
 } from './target.js'
-import { decode, encode } from './wire/codec.js'
+import { encode } from './wire/codec.js'
 import { type EncryptedMessage, encryptedMessages } from './wire/messages.js'
 import { pad } from './wire/padding.js'
 
@@ -45,6 +47,7 @@ export class Syncs {
       clock: context.clock,
       input: accountId => ({ accountId, retry: context.config.sendRetry }),
       workAdded: { type: 'sync.added' },
+      ...workerTrace(context, 'signalSync', accountId => accountId),
       crashed: (key, error) => context.crashed('signalSync', key, error),
       pausing: { paused: { type: 'sync.suspended' }, resumed: { type: 'sync.resumed' } },
     })
@@ -74,7 +77,7 @@ export class Syncs {
     const rows = await store.find(signalSyncItems, { where: { accountId }, orderBy: ['itemId'], limit: perTurn })
     const [first, ...others] = rows
     if (first === undefined) return 'empty'
-    if (clock.now() - first.createdAt > config.messageTimeoutMs) return this.#finish(first, 'dropped', undefined, [])
+    if (clock.now() - first.createdAt >= config.messageTimeoutMs) return this.#finish(first, 'dropped', undefined, [])
     if ((first.waitUntil ?? 0) > clock.now()) return 'retry'
     if (!(await links.identified.ensureAlive(config.probeQuietMs, config.sendConnectMs))) return 'retry'
     const outcome = await this.#attempt(first)
@@ -93,7 +96,7 @@ export class Syncs {
       const gone: number[] = []
       const keys = await fetchBundles(this.#context, target, encrypted.missing, bundles, gone, () => {})
       if (gone.length > 0) await this.#devicesAnswered(row, target, { extra: gone })
-      if (keys.type === 'limited') return this.#wait(row, keys.waitMs)
+      if (keys.type === 'limited' || keys.type === 'unusable') return this.#wait(row, keys.waitMs)
       if (keys.type !== 'ready') return 'retry'
       encrypted = await this.#encrypt(row, target, bundles)
       if ('missing' in encrypted) return 'retry'
@@ -132,6 +135,7 @@ export class Syncs {
 
   async #send(row: SyncRow, target: Target, messages: readonly EncryptedMessage[]): Promise<DetailedAnswer> {
     const { links, config } = this.#context
+    if (!fitsFrame(messages)) return { type: 'tooLarge' }
     try {
       const response = await links.identified.request({
         verb: 'PUT',
@@ -153,10 +157,7 @@ export class Syncs {
       load: read => read(signalSyncItems, { where: { accountId, itemId } }),
       compute: async (state, [stored]): Promise<Outcome<Encrypted>> => {
         const account = requireAccount(this.#context)
-        const before =
-          stored === undefined || stored.encrypted === null
-            ? []
-            : (decode(encryptedMessages, stored.encrypted).devices ?? [])
+        const before = ciphertextsOf(stored?.encrypted)
         const result = await encryptFor(account, state, target, before, bundles, { padded: pad(row.content) })
         if ('missing' in result || result.made === 0) return { result }
         const encrypted = encode(encryptedMessages, { devices: result.messages })
@@ -178,10 +179,7 @@ export class Syncs {
       compute: (state, [stored]) => {
         const account = requireAccount(this.#context)
         const { changes, gone } = devicesAnswered(this.#context, account, state, target, answer)
-        const before =
-          stored === undefined || stored.encrypted === null
-            ? []
-            : (decode(encryptedMessages, stored.encrypted).devices ?? [])
+        const before = ciphertextsOf(stored?.encrypted)
         const encrypted = encode(encryptedMessages, {
           devices: before.filter(({ deviceId = 0 }) => !gone.has(deviceId)),
         })
@@ -214,14 +212,16 @@ export class Syncs {
   ): Promise<SignalSyncOutcome> {
     const { accountId, itemId } = row
     this.#rounds = 0
-    await this.#context.runtime.run({
+    const done = await this.#context.runtime.run({
       name: 'signal.synced',
       internal: true,
       locks: target === undefined ? [] : [target.peer],
-      compute: state => ({
-        result: undefined,
+      load: read => read(signalSyncItems, { where: { accountId, itemId } }),
+      compute: (state, [stored]): Outcome<SignalSyncOutcome> => ({
+        // A device has asked for it again before this answer came (S13): its ciphertext must be made anew.
+        result: lacks(stored?.encrypted, messages) ? 'again' : outcome,
         changes: [
-          remove(signalSyncItems, { accountId, itemId }),
+          ...(lacks(stored?.encrypted, messages) ? [] : [remove(signalSyncItems, { accountId, itemId })]),
           ...(target === undefined || messages.length === 0
             ? []
             : devicesWorked(this.#context, state, target, messages)),
@@ -232,7 +232,7 @@ export class Syncs {
       this.#context.log.warn({ timestamp: row.timestamp }, 'a transcript for the own devices was given up')
       this.#trace(row, { type: 'dropped' })
     }
-    return outcome
+    return done
   }
 
   #trace({ correlationId }: SyncRow, facts: Parameters<SignalContext['sendTrace']>[2]): void {

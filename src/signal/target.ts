@@ -176,14 +176,14 @@ export const fetchBundles = async (
       continue
     }
     if (response.status === 429)
-      return { type: 'limited', waitMs: retryAfterMs(response) ?? context.config.limitedWaitMs }
-    if (response.status !== 200) return { type: 'unreached' }
-    try {
-      for (const bundle of bundlesOf(response)) bundles.set(bundle.deviceId(), bundle)
-    } catch (error) {
-      context.log.warn({ code: asDuologueError(error).code }, 'keys of a device cannot be used')
-      return { type: 'unreached' }
+      return { type: 'limited', waitMs: retryAfterMs(response, context.config) ?? context.config.limitedWaitMs }
+    if (response.status >= 500) return { type: 'unreached' }
+    const bundle = response.status === 200 ? bundlesOf(response).find(one => one.deviceId() === deviceId) : undefined
+    if (bundle === undefined) {
+      context.log.warn({ deviceId, status: response.status }, 'keys of a device cannot be used')
+      return { type: 'unusable', waitMs: context.config.limitedWaitMs }
     }
+    bundles.set(deviceId, bundle)
   }
   return { type: 'ready' }
 }

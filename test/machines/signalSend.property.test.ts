@@ -20,6 +20,7 @@ const outcomes: Outcomes = {
     { type: 'ready' },
     { type: 'unregistered' },
     { type: 'limited', waitMs: 9 },
+    { type: 'unusable', waitMs: 9 },
     { type: 'unreached' },
   ],
   encrypt: ['encrypted', 'encrypted', 'needsKeys', 'gone'],

@@ -10,7 +10,7 @@ import {
 } from '../../machines/index.js'
 import { virtualClock } from '../../src/testing/virtualClock.js'
 import { signalAnswers } from '../../machines/walks.js'
-import { startWorker } from './worker.js'
+import { controlledWork, startWorker } from './worker.js'
 import { takesEveryTransition } from '../transitions/taken.js'
 
 interface Script {
@@ -300,6 +300,273 @@ describe('signalSend', () => {
     send({ type: 'send.resumed' })
     await clock.settle()
     expect([state(), done.length]).toEqual(['idle', 4])
+  })
+})
+
+type Actors = NonNullable<Parameters<typeof signalSendMachine.provide>[0]['actors']>
+
+/** The machine with every actor in the test’s hands; what each was given is noted. */
+const controlled = () => {
+  const clock = virtualClock(0)
+  const names = [
+    'takeNext',
+    'choosePath',
+    'fetchKeys',
+    'encrypt',
+    'sendSealed',
+    'sendIdentified',
+    'update',
+    'note',
+    'settle',
+  ] as const
+  const work = Object.fromEntries(names.map(name => [name, controlledWork<unknown>(clock)])) as Record<
+    (typeof names)[number],
+    ReturnType<typeof controlledWork<unknown>>
+  >
+  const inputs: Array<readonly [string, unknown]> = []
+  const actors = Object.fromEntries(
+    names.map(name => [
+      name,
+      fromPromise<unknown, unknown>(({ input }) => {
+        inputs.push([name, input])
+        return work[name].run()
+      }),
+    ]),
+  ) as unknown as Actors
+  const machine = signalSendMachine.provide({ actors }) as typeof signalSendMachine
+  const input = { recipientId: 'r', retry: { initial: 2_000, max: 120_000 }, maxRounds: 5 }
+  return { ...startWorker(machine, input, clock), work, inputs }
+}
+
+/** Brings a message to its way. */
+const onItsWay = async (path: 'sealed' | 'identified') => {
+  const machine = controlled()
+  await machine.work.takeNext.end({ type: 'message' })
+  await machine.work.choosePath.end(path)
+  await machine.work.fetchKeys.end({ type: 'ready' })
+  await machine.work.encrypt.end('encrypted')
+  return machine
+}
+
+describe('signalSend, step by step', () => {
+  it('S16 each step is given the recipient, and what else it needs', async () => {
+    const { work, inputs, state, clock } = await onItsWay('sealed')
+    await work.sendSealed.end({ type: 'stale' })
+    await work.update.end(undefined)
+    await work.fetchKeys.end({ type: 'ready' })
+    await work.encrypt.end('encrypted')
+    await work.sendSealed.end({ type: 'unanswered' })
+    await work.sendIdentified.end({ type: 'limited', waitMs: 5_000 })
+    await work.note.end(undefined)
+    await clock.advance(5_000)
+    await work.takeNext.end({ type: 'expired' })
+    expect(state()).toBe('settling.expired')
+    expect(inputs).toEqual([
+      ['takeNext', { recipientId: 'r' }],
+      ['choosePath', { recipientId: 'r', identifiedOnly: false }],
+      ['fetchKeys', { recipientId: 'r' }],
+      ['encrypt', { recipientId: 'r' }],
+      ['sendSealed', { recipientId: 'r' }],
+      ['update', { recipientId: 'r', change: 'stale' }],
+      ['fetchKeys', { recipientId: 'r' }],
+      ['encrypt', { recipientId: 'r' }],
+      ['sendSealed', { recipientId: 'r' }],
+      ['sendIdentified', { recipientId: 'r' }],
+      ['note', { recipientId: 'r', reason: 'limited', waitMs: 5_000 }],
+      ['takeNext', { recipientId: 'r' }],
+      ['settle', { recipientId: 'r', verdict: 'expired' }],
+    ])
+  })
+
+  it.each([
+    ['accepted', 'settling.sent', 'sent'],
+    ['unregistered', 'settling.unregistered', 'unregistered'],
+    ['tooLarge', 'settling.tooLarge', 'tooLarge'],
+    ['invalid', 'settling.invalid', 'invalid'],
+  ] as const)('S07 S08 %s on either way is the end of the message: %s', async (type, end, verdict) => {
+    for (const path of ['sealed', 'identified'] as const) {
+      const { work, state, inputs } = await onItsWay(path)
+      await (path === 'sealed' ? work.sendSealed : work.sendIdentified).end({ type })
+      expect(state()).toBe(end)
+      expect(inputs.at(-1)).toEqual(['settle', { recipientId: 'r', verdict }])
+      await work.settle.end(undefined)
+      expect(state()).toBe('choosing')
+    }
+  })
+
+  it.each([
+    ['challenge', 'noting.challenge'],
+    ['limited', 'noting.limited'],
+  ] as const)('S08 %s on either way is noted, then waited for', async (type, noting) => {
+    for (const path of ['sealed', 'identified'] as const) {
+      const { work, state, inputs, clock } = await onItsWay(path)
+      await (path === 'sealed' ? work.sendSealed : work.sendIdentified).end({ type, waitMs: 7_000 })
+      expect(state()).toBe(noting)
+      expect(inputs.at(-1)).toEqual(['note', { recipientId: 'r', reason: type, waitMs: 7_000 }])
+      await work.note.end(undefined)
+      await clock.advance(6_999)
+      expect(state()).toBe('waiting.told')
+      await clock.advance(1)
+      expect(state()).toBe('choosing')
+    }
+  })
+
+  it.each([
+    ['limited', 'keysLimited'],
+    ['unusable', 'keysUnusable'],
+  ] as const)('S08 keys that are %s are noted as %s, then waited for', async (type, reason) => {
+    const { work, state, inputs, clock } = controlled()
+    await work.takeNext.end({ type: 'message' })
+    await work.choosePath.end('sealed')
+    await work.fetchKeys.end({ type, waitMs: 7_000 })
+    expect(state()).toBe(`noting.${reason}`)
+    expect(inputs.at(-1)).toEqual(['note', { recipientId: 'r', reason, waitMs: 7_000 }])
+    await work.note.end(undefined)
+    await clock.advance(7_000)
+    expect(state()).toBe('choosing')
+    // What cannot be stored is not forgotten: the message waits as after any failure.
+    await work.takeNext.end({ type: 'message' })
+    await work.choosePath.end('sealed')
+    await work.fetchKeys.end({ type, waitMs: 7_000 })
+    await work.note.fail()
+    expect(state()).toBe('waiting.unreached')
+  })
+
+  it('S07 keys of nobody end the message; keys that were not reached are asked for again', async () => {
+    for (const [type, end] of [
+      ['unregistered', 'settling.unregistered'],
+      ['unreached', 'waiting.unreached'],
+    ] as const) {
+      const { work, state } = controlled()
+      await work.takeNext.end({ type: 'message' })
+      await work.choosePath.end('identified')
+      await work.fetchKeys.end({ type })
+      expect(state()).toBe(end)
+    }
+  })
+
+  it('S06 devices without a session are named by the encryption: keys, then the encryption again', async () => {
+    const { work, state } = controlled()
+    await work.takeNext.end({ type: 'message' })
+    await work.choosePath.end('sealed')
+    await work.fetchKeys.end({ type: 'ready' })
+    await work.encrypt.end('needsKeys')
+    expect(state()).toBe('keying')
+    await work.fetchKeys.end({ type: 'ready' })
+    expect(state()).toBe('encrypting')
+    await work.encrypt.end('gone')
+    expect(state()).toBe('choosing')
+  })
+
+  it('S05 401 to a sealed message is stored before it goes identified; 401 again is the end', async () => {
+    const { work, state, inputs } = await onItsWay('sealed')
+    await work.sendSealed.end({ type: 'unauthorized' })
+    expect(state()).toBe('updating.sealedRefused')
+    expect(inputs.at(-1)).toEqual(['update', { recipientId: 'r', change: 'sealedRefused' }])
+    await work.update.end(undefined)
+    expect(state()).toBe('sending.identified')
+    await work.sendIdentified.end({ type: 'unauthorized' })
+    expect(state()).toBe('settling.forbidden')
+    expect(inputs.at(-1)).toEqual(['settle', { recipientId: 'r', verdict: 'forbidden' }])
+  })
+
+  it('S05 a sealed attempt that fails by itself goes identified, an identified one waits', async () => {
+    const { work, state } = await onItsWay('sealed')
+    await work.sendSealed.fail()
+    expect(state()).toBe('sending.identified')
+    await work.sendIdentified.fail()
+    expect(state()).toBe('waiting.unreached')
+  })
+
+  it('S05 the next message, and the next attempt, begin sealed again', async () => {
+    const { work, inputs, clock } = await onItsWay('sealed')
+    await work.sendSealed.end({ type: 'unanswered' })
+    await work.sendIdentified.end({ type: 'serverError' })
+    await clock.advance(2_000)
+    await work.takeNext.end({ type: 'message' })
+    expect(inputs.at(-1)).toEqual(['choosePath', { recipientId: 'r', identifiedOnly: false }])
+    await work.choosePath.end('identified')
+    await work.fetchKeys.end({ type: 'ready' })
+    await work.encrypt.end('encrypted')
+    await work.sendIdentified.end({ type: 'accepted' })
+    await work.settle.end(undefined)
+    await work.takeNext.end({ type: 'message' })
+    expect(inputs.at(-1)).toEqual(['choosePath', { recipientId: 'r', identifiedOnly: false }])
+  })
+
+  it('S07 rounds are counted for one message: the next one has five of its own', async () => {
+    const { work, state } = await onItsWay('identified')
+    const round = async (): Promise<void> => {
+      await work.sendIdentified.end({ type: 'mismatched' })
+      if (state() !== 'updating.mismatched') return
+      await work.update.end(undefined)
+      await work.fetchKeys.end({ type: 'ready' })
+      await work.encrypt.end('encrypted')
+    }
+    for (let count = 0; count < 4; count++) await round()
+    expect(state()).toBe('sending.identified')
+    await work.sendIdentified.end({ type: 'accepted' })
+    await work.settle.end(undefined)
+    await work.takeNext.end({ type: 'message' })
+    await work.choosePath.end('identified')
+    await work.fetchKeys.end({ type: 'ready' })
+    await work.encrypt.end('encrypted')
+    for (let count = 0; count < 4; count++) await round()
+    expect(state()).toBe('sending.identified')
+    await round()
+    expect(state()).toBe('settling.unsettled')
+  })
+
+  it('S12 no way: it waits, and delays grow from attempt to attempt until one ends a message', async () => {
+    const { work, state, clock } = controlled()
+    const unreached = async (delay: number): Promise<void> => {
+      await work.takeNext.end({ type: 'message' })
+      await work.choosePath.end('unreached')
+      await clock.advance(delay - 1)
+      expect(state()).toBe('waiting.unreached')
+      await clock.advance(1)
+      expect(state()).toBe('choosing')
+    }
+    await unreached(2_000)
+    await unreached(4_000)
+    await work.takeNext.end({ type: 'expired' })
+    await work.settle.end(undefined)
+    await unreached(2_000)
+  })
+
+  it.each(['takeNext', 'choosePath', 'fetchKeys', 'encrypt', 'update', 'note', 'settle'] as const)(
+    'S12 %s that fails by itself leaves the message waiting',
+    async failing => {
+      const { work, state } = controlled()
+      if (failing !== 'takeNext') await work.takeNext.end({ type: 'message' })
+      if (!['takeNext', 'choosePath'].includes(failing)) await work.choosePath.end('identified')
+      if (!['takeNext', 'choosePath', 'fetchKeys'].includes(failing)) await work.fetchKeys.end({ type: 'ready' })
+      const answers = {
+        update: { type: 'stale' },
+        note: { type: 'challenge', waitMs: 9 },
+        settle: { type: 'accepted' },
+      }
+      if (failing in answers) {
+        await work.encrypt.end('encrypted')
+        await work.sendIdentified.end(answers[failing as keyof typeof answers])
+      }
+      await work[failing].fail()
+      expect(state()).toBe('waiting.unreached')
+    },
+  )
+
+  it('S08 a head that waits since before is waited for, and not sent; a challenge that is answered ends the wait', async () => {
+    const { work, state, send, clock } = controlled()
+    await work.takeNext.end({ type: 'wait', waitMs: 9_000 })
+    expect(state()).toBe('waiting.told')
+    await clock.advance(8_999)
+    expect(work.takeNext.calls()).toBe(1)
+    send({ type: 'wait.over' })
+    expect(state()).toBe('choosing')
+    await work.takeNext.end({ type: 'empty' })
+    expect(state()).toBe('idle')
+    send({ type: 'message.added' })
+    expect(state()).toBe('choosing')
   })
 })
 

@@ -10,7 +10,7 @@ import { native } from './bytes.js'
 /** The key of one linking attempt, and the link that a primary device scans. */
 export interface ProvisioningKey {
   link(address: string): string
-  /** Opens what the primary device has sent. Throws CryptoError CRYPTO_PROVISIONING, DecodeError. */
+  /** Opens what the primary device has sent. Throws CryptoError CRYPTO_PROVISIONING, DecodeError DECODE_PROTOBUF. */
   open(envelope: Bytes): MessageOf<typeof provisionMessage>
 }
 
@@ -29,14 +29,26 @@ export const provisioningKey = (): ProvisioningKey => {
       const { publicKey: theirs, body } = decode(provisionEnvelope, bytes)
       if (theirs === undefined || body === undefined || body.length < 1 + ivLength + macLength || body[0] !== 1)
         throw refused()
-      const secret = key.agree(PublicKey.deserialize(native(theirs)))
+      const secret = key.agree(publicKeyOf(theirs))
       const keys = Buffer.from(hkdf(64, secret, native(Buffer.from('TextSecure Provisioning Message')), null))
       const macked = body.subarray(0, body.length - macLength)
       const mac = createHmac('sha256', keys.subarray(32)).update(macked).digest()
       if (!equalConstantTime(mac, body.subarray(body.length - macLength))) throw refused()
       const cipher = createDecipheriv('aes-256-cbc', keys.subarray(0, 32), macked.subarray(1, 1 + ivLength))
-      return decode(provisionMessage, Buffer.concat([cipher.update(macked.subarray(1 + ivLength)), cipher.final()]))
+      try {
+        return decode(provisionMessage, Buffer.concat([cipher.update(macked.subarray(1 + ivLength)), cipher.final()]))
+      } catch {
+        throw refused()
+      }
     },
+  }
+}
+
+const publicKeyOf = (bytes: Bytes): PublicKey => {
+  try {
+    return PublicKey.deserialize(native(bytes))
+  } catch {
+    throw refused()
   }
 }
 

@@ -43,7 +43,13 @@ export interface SignalDialer {
 
 /** A failure of the way to Signal’s service. */
 export const signalTransportError = (
-  code: 'SIGNAL_REFUSED' | 'SIGNAL_UNREACHABLE' | 'SIGNAL_CLOSED' | 'SIGNAL_TIMEOUT' | 'SIGNAL_FRAME',
+  code:
+    | 'SIGNAL_REFUSED'
+    | 'SIGNAL_UNREACHABLE'
+    | 'SIGNAL_CLOSED'
+    | 'SIGNAL_TIMEOUT'
+    | 'SIGNAL_CERTIFICATE'
+    | 'SIGNAL_ANSWER',
   message: string,
   details: ConstructorParameters<typeof TransportError>[2] = {},
 ): TransportError => new TransportError(code, message, details)

@@ -1,7 +1,7 @@
 import type { Bytes } from '../../encoding/index.js'
 import { asDuologueError, type TransportError } from '../../errors.js'
 import type { Clock } from '../../runtime/clock.js'
-import { decode, encode } from '../wire/codec.js'
+import { decode, encode, type MessageOf } from '../wire/codec.js'
 import { frameTypes, webSocketMessage } from '../wire/messages.js'
 import { type FrameChannel, signalTransportError } from './port.js'
 
@@ -25,6 +25,8 @@ export interface ServerRequest {
   readonly verb: string
   readonly path: string
   readonly body: Bytes
+  /** The session has ended: what it says is of the past. */
+  readonly ended: boolean
   /** Answers; 200 acknowledges a message. Does nothing when the session has ended. */
   respond(status: number): void
 }
@@ -121,9 +123,9 @@ export class SignalSession {
   #received(frame: Bytes): void {
     if (this.#closed) return
     this.#lastReceivedAt = this.#clock.now()
-    let message: ReturnType<typeof decodeFrame>
+    let message: Frame
     try {
-      message = decodeFrame(frame)
+      message = decode(webSocketMessage, frame)
     } catch {
       // A peer that speaks another language: nothing after this can be understood.
       this.destroy()
@@ -137,12 +139,20 @@ export class SignalSession {
         body: response.body ?? Buffer.alloc(0),
       })
     } else if (message.type === frameTypes.request && request !== undefined) {
-      this.onRequest({
-        verb: request.verb ?? '',
-        path: request.path ?? '',
-        body: request.body ?? Buffer.alloc(0),
-        respond: status => this.#respond(request.id ?? 0, status),
-      })
+      this.onRequest(this.#requestOf(request))
+    }
+  }
+
+  #requestOf({ verb = '', path = '', body = Buffer.alloc(0), id = 0 }: NonNullable<Frame['request']>): ServerRequest {
+    const isClosed = (): boolean => this.#closed
+    return {
+      verb,
+      path,
+      body,
+      get ended() {
+        return isClosed()
+      },
+      respond: status => this.#respond(id, status),
     }
   }
 
@@ -168,7 +178,7 @@ export class SignalSession {
   }
 }
 
-const decodeFrame = (frame: Bytes) => decode(webSocketMessage, frame)
+type Frame = MessageOf<typeof webSocketMessage>
 
 const headersOf = (lines: readonly string[]): Record<string, string> =>
   Object.fromEntries(

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { WebSocket } from 'ws'
 import {
@@ -96,6 +97,13 @@ const frameChannel = (webSocket: WebSocket, { socket }: DialTarget): FrameChanne
   }
 }
 
+/** Where an attachment is comes from the server: nothing but HTTPS is asked. */
+const address = (url: string): URL => {
+  const parsed = new URL(url)
+  if (parsed.protocol !== 'https:') throw new Error('not https')
+  return parsed
+}
+
 const http = (
   ca: string | undefined,
   { url, method, headers = {}, body }: HttpRequest,
@@ -104,23 +112,29 @@ const http = (
   new Promise((resolve, reject) => {
     const failed = (cause: unknown): void =>
       reject(signalTransportError('SIGNAL_UNREACHABLE', 'the server cannot be reached', { field: 'attachment', cause }))
+    const answered = (response: IncomingMessage): void => {
+      const parts: Buffer[] = []
+      let length = 0
+      response.on('data', (part: Buffer) => {
+        length += part.length
+        if (length > maxBody) response.destroy(new Error('too large'))
+        else parts.push(part)
+      })
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(parts) }))
+      response.on('error', failed)
+    }
     const options = {
       method,
       headers: { ...headers, 'content-length': body?.length ?? 0 },
       signal,
       ...(ca === undefined ? {} : { ca }),
     }
-    const request = httpsRequest(url, options, response => {
-      const parts: Buffer[] = []
-      let length = 0
-      response.on('data', (part: Buffer) => {
-        length += part.length
-        if (length > maxBody) request.destroy(new Error('too large'))
-        else parts.push(part)
-      })
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(parts) }))
-      response.on('error', failed)
-    })
-    request.on('error', failed)
-    request.end(body)
+    try {
+      const request = httpsRequest(address(url), options, answered)
+      request.on('error', failed)
+      request.end(body)
+    } catch (error) {
+      // An address or headers that are none.
+      failed(error)
+    }
   })

@@ -5,6 +5,8 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
 export const isAci = (text: string): boolean => uuid.test(text)
 export const isPni = (text: string): boolean => text.startsWith('PNI:') && uuid.test(text.slice(4))
+/** Devices of an account have ids from 1, the primary’s, to 127. */
+export const isDeviceId = (id: number): boolean => Number.isInteger(id) && id >= 1 && id <= 127
 export const isE164 = (text: string): boolean => /^\+[1-9]\d{6,14}$/.test(text)
 
 /** 16 bytes are an ACI; 17 bytes begin with the kind, 1 for a PNI. Throws DecodeError DECODE_SERVICE_ID. */

@@ -33,7 +33,9 @@ export interface MemoryService {
   /** Messages that were asked to be sent to a service id. */
   messagesTo(serviceId: string): Asked[]
   /** Decides before the service does; undefined leaves it to the service. `taken`: what the service would answer, done. */
-  script: ((asked: Asked, take: () => Reply) => Reply | undefined) | undefined
+  script: ((asked: Asked, take: () => Reply) => Reply | Promise<Reply> | undefined) | undefined
+  /** Messages that may be unacknowledged on one socket. */
+  window: number
   /** Whether sockets open. */
   dialing: 'open' | 'fail'
   readonly people: Map<string, MemoryPerson>
@@ -94,9 +96,11 @@ export const memoryService = (account: ServiceAccount, now: () => number): Memor
     if (socket === undefined) return
     for (const item of items.slice()) {
       if (item.socket === socket) continue
+      if (items.filter(one => one.socket === socket).length >= service.window) return
       item.socket = socket
       void request(socket, '/api/v1/message', item.envelope).then(status => {
         if (status === 200) items.splice(items.indexOf(item), 1)
+        pump()
       })
     }
   }
@@ -105,6 +109,7 @@ export const memoryService = (account: ServiceAccount, now: () => number): Memor
     trustRoot: base64(root.getPublicKey().serialize()),
     asked: [],
     script: undefined,
+    window: 256,
     dialing: 'open',
     people: new Map(),
     preKeys: new Map(),
@@ -188,13 +193,9 @@ export const memoryService = (account: ServiceAccount, now: () => number): Memor
         const { verb = '', path = '', id, body } = request
         const asked: Asked = { socket: name, verb, path, json: jsonOf(body) }
         service.asked.push(asked)
-        const reply = service.script?.(asked, () => answer(asked)) ?? answer(asked)
-        if (reply === 'silence') return
-        if (reply === 'close') return void setImmediate(() => socket.close(1006))
-        const headers = Object.entries(reply.headers ?? {}).map(([key, value]) => `${key}:${value}`)
-        const bytes = Buffer.from(reply.json === undefined ? '' : JSON.stringify(reply.json))
-        const answered = { id, status: reply.status, message: '', headers, body: bytes }
-        setImmediate(() => socket.receive(encode(webSocketMessage, { type: frameTypes.response, response: answered })))
+        void Promise.resolve(service.script?.(asked, () => answer(asked)) ?? answer(asked)).then(reply =>
+          respond(socket, id, reply),
+        )
       },
       destroy: () => socket.close(1006),
       onFrame: listener => {
@@ -204,6 +205,14 @@ export const memoryService = (account: ServiceAccount, now: () => number): Memor
         onClose = listener
       },
     }
+  }
+  const respond = (socket: OpenSocket, id: number | undefined, reply: Reply): void => {
+    if (reply === 'silence') return
+    if (reply === 'close') return void setImmediate(() => socket.close(1006))
+    const headers = Object.entries(reply.headers ?? {}).map(([key, value]) => `${key}:${value}`)
+    const bytes = Buffer.from(reply.json === undefined ? '' : JSON.stringify(reply.json))
+    const answered = { id, status: reply.status, message: '', headers, body: bytes }
+    setImmediate(() => socket.receive(encode(webSocketMessage, { type: frameTypes.response, response: answered })))
   }
   return service
 }
