@@ -51,7 +51,7 @@ const startService = async (): Promise<void> => {
   await eventually(
     'the service is healthy',
     () => events.some(({ type, state }) => type === 'HEALTH' && state === 'healthy'),
-    30_000,
+    120_000,
   )
 }
 const endService = async (signal: NodeJS.Signals): Promise<number | null> => {
@@ -78,7 +78,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true, maxRetries: 5 })
 })
 
-describe('duologue signal', { timeout: 120_000 }, () => {
+describe('duologue signal', { timeout: 240_000 }, () => {
   it('S17 wrong usage has exit code 2', async () => {
     for (const args of [
       ['signal', 'send', '--db', 'x', '--to', 'y'],
@@ -231,8 +231,13 @@ describe('duologue signal', { timeout: 120_000 }, () => {
     await startService()
     const { child } = service as { child: ChildProcess }
     const ended = new Promise<number | null>(resolve => child.once('close', code => resolve(code)))
-    await mock.call('closeSocket', { aci: botPrimary.aci, deviceId: 2, code: 4401 })
-    expect(await ended).toBe(1)
+    let code: number | null | undefined
+    void ended.then(ends => (code = ends))
+    await eventually('it ends', async () => {
+      await mock.call('closeOpenSockets', { aci: botPrimary.aci, deviceId: 2, code: 4401 })
+      return code !== undefined
+    })
+    expect(code).toBe(1)
     service = undefined
   })
 })

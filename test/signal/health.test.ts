@@ -24,6 +24,12 @@ const becomes = (state: string, reason?: string): Promise<void> =>
   }).catch(error => {
     throw new Error(`${error.message}: it is ${JSON.stringify(healthOf())}`)
   })
+/** The server closes the identified socket, again if it was just coming back. */
+const closedWith = (code: number, reason: string): Promise<void> =>
+  eventually(reason, async () => {
+    await world.mock.call('closeOpenSockets', { ...bot.account, code })
+    return healthOf().reasons.includes(reason)
+  })
 const restart = async (config = {}) => {
   const rows = bot.store
   await bot.close()
@@ -77,9 +83,8 @@ describe('health', () => {
   })
 
   it('S02 S15 4409: another process uses the device; it does not fight back, and comes back when it is told to', async () => {
-    await world.mock.call('closeSocket', { ...bot.account, code: 4409 })
-    await becomes('unhealthy', 'IDENTIFIED_REPLACED')
-    expect(healthOf().sockets.identified).toBe('closed.replaced')
+    await closedWith(4409, 'IDENTIFIED_REPLACED')
+    expect(healthOf()).toMatchObject({ state: 'unhealthy', sockets: { identified: 'closed.replaced' } })
     // Meanwhile the other socket is kept alive, and this one is left alone.
     const accepted = world.identified.accepted
     await keptAlive([false], 2)
@@ -128,8 +133,7 @@ describe('health', () => {
     await eventually('it is encrypted', async () =>
       (await bot.store.find(signalOutbox, {})).some(({ encrypted }) => encrypted !== null),
     )
-    await world.mock.call('closeSocket', { ...bot.account, code: 4401 })
-    await becomes('loggedOut', 'IDENTIFIED_INVALIDATED')
+    await closedWith(4401, 'IDENTIFIED_INVALIDATED')
     await eventually('it is stored', async () => (await bot.store.find(signalAccounts, {}))[0]?.status === 'loggedOut')
     const accepted = world.identified.accepted
     const rows = bot.store

@@ -140,6 +140,14 @@ Connection.prototype.handleRequest = async function (request) {
   return rule?.answer === undefined ? response : answer(rule.answer.status, rule.answer.json, rule.answer.headers)
 }
 
+// The mock’s own list may name the socket before the one that is open.
+const open = new Map()
+const closeOpen = (device, code) => {
+  const sockets = [...open].filter(([ws, connection]) => connection.device === device && ws.readyState === ws.OPEN)
+  for (const [ws] of sockets) ws.close(code)
+  return sockets.length
+}
+
 const listen = async () => {
   await server.listen(0, '127.0.0.1')
   const sockets = new WebSocketServer({ noServer: true, maxPayload: 1_048_576 })
@@ -161,7 +169,10 @@ const listen = async () => {
       ws.on('message', busy)
       ws.on('close', () => clearTimeout(idle))
       busy()
-      new Connection(request, ws, server).start(ws).catch(() => ws.close())
+      const connection = new Connection(request, ws, server)
+      open.set(ws, connection)
+      ws.on('close', () => open.delete(ws))
+      connection.start(ws).catch(() => ws.close())
     })
   })
   return {
@@ -212,7 +223,13 @@ const calls = {
   unregister: ({ aci }) => server.unregister(primaryOf(aci)),
   rateLimit: pair => server.rateLimit(pair),
   stopRateLimit: pair => server.stopRateLimiting(pair),
-  closeSocket: async ({ aci, deviceId, code }) => server.webSockets.get(await deviceOf(aci, deviceId))?.close(code),
+  /** Waits for a socket to close. */
+  closeSocket: async ({ aci, deviceId, code }) => {
+    const device = await deviceOf(aci, deviceId)
+    while (closeOpen(device, code) === 0) await sleep(10)
+  },
+  /** Closes what is open now: a client that was just coming back must be closed once more. */
+  closeOpenSockets: async ({ aci, deviceId, code }) => closeOpen(await deviceOf(aci, deviceId), code),
   setPassword: async ({ aci, deviceId, password }) => {
     server.devicesByAuth.get(`${aci}.${deviceId}`).password = password
   },
