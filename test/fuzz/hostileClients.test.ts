@@ -292,7 +292,7 @@ describe('hostile clients', () => {
     expect(bodyText(queue.open((await within(10_000, alice.event())).response))).toBe('in')
   })
 
-  it('in any mixture, again and again, leave no memory behind', async () => {
+  it('in any mixture, again and again, leave no memory behind', { timeout: 300_000 }, async () => {
     world = await open()
     const honest = await honestClients()
     const round = async (names: readonly string[]): Promise<void> => {

@@ -278,7 +278,9 @@ const refusal = (error: unknown): void => {
 }
 
 describe('a hostile router', () => {
-  it('cannot make the agent lose its word: nothing twice, nothing forged, nothing acknowledged wrongly, others served', async () => {
+  it('cannot make the agent lose its word: nothing twice, nothing forged, nothing acknowledged wrongly, others served', {
+    timeout: 300_000,
+  }, async () => {
     await fc.assert(fc.asyncProperty(steps, play), { ...fuzzRuns(4), endOnFailure: true })
   })
 
