@@ -41,6 +41,7 @@ const attempt = (decoder: Decoder, input: never): { readonly value: unknown } | 
   }
 }
 
+// Long runs take their time.
 describe.each(decoders.map((decoder, index) => [titleOf(decoder), index] as const))('%s (%i)', (_title, index) => {
   const decoder = decoders[index] as Decoder
   const encode = decoder.encode as ((value: unknown) => never) | undefined
@@ -55,7 +56,9 @@ describe.each(decoders.map((decoder, index) => [titleOf(decoder), index] as cons
     )
   })
 
-  it('gives a value with one written form or a typed error that names the field, and takes no more than the input is worth', () => {
+  it('gives a value with one written form or a typed error that names the field, and takes no more than the input is worth', {
+    timeout: 600_000,
+  }, () => {
     const inputs = decoder.text ? spoiledText(decoder.valid as never) : spoiled(decoder.valid as never)
     fc.assert(
       fc.property(inputs as fc.Arbitrary<never>, input => {

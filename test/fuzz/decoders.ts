@@ -544,6 +544,8 @@ const underPaths = (reason: string, names: string): Record<string, string> =>
   Object.fromEntries(named(names).map(name => [name, reason]))
 export const otherReaders: Readonly<Record<string, string>> = {
   ...underPaths(rows, 'agent/failedMessages readExpired'),
+  ...underPaths('asks a router; what it opens is fuzzed as openLinkData', 'agent/readLink readShortLink readLinkTo'),
+  ...underPaths('counts that a query of this package has asked for', 'store/sql decodeCounts'),
   ...underPaths(rows, 'agent/join readProgress'),
   ...underPaths(rows, 'agent/readLink readLinkTo'),
   ...underPaths('asks a router; what it opens is sealed (openLinkData)', 'agent/readLink readShortLink'),
