@@ -165,7 +165,9 @@ export const connectControl = async (path: string): Promise<ControlClient> => {
   return {
     call: async <T>(call: string, params: object): Promise<T> => {
       socket.write(`${JSON.stringify({ call, params })}\n`)
-      const next = await lines.next()
+      const next = await lines.next().catch(() => {
+        throw noService(path)
+      })
       if (next.done === true || !('text' in next.value)) throw noService(path)
       const { result, error } = JSON.parse(next.value.text) as { result?: T; error?: DuologueError }
       if (error === undefined) return result as T
