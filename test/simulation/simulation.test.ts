@@ -8,7 +8,7 @@ import { run } from './run.js'
 const seeds = Number(process.env['SIMULATION_SEEDS'] ?? 50)
 const first = Number(process.env['SIMULATION_SEED'] ?? randomInt(1_000_000_000))
 
-it('one seed, one run: the same trace and the same outcome each time', async () => {
+it('one seed, one run: the same trace and the same outcome each time', { timeout: 300_000 }, async () => {
   const once = await run(shortPlan(1), { hash: true })
   const again = await run(shortPlan(1), { hash: true })
   expect(again).toEqual(once)
@@ -18,7 +18,7 @@ it('one seed, one run: the same trace and the same outcome each time', async () 
 })
 
 it(`nothing lost, nothing twice, all at its end: ${seeds} worlds from seed ${first}`, {
-  timeout: 600_000,
+  timeout: 1_800_000,
 }, async () => {
   for (let seed = first; seed < first + seeds; seed++) {
     const plan = shortPlan(seed)
