@@ -3,7 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { Client } from 'pg'
 import { StoreError } from '../errors.js'
 import { quoted } from './names.js'
-import { type Rows, Session } from './session.js'
+import { destroyConnection, type Rows, Session } from './session.js'
 import type { Statement } from './sql.js'
 import { databaseError, type DatabaseMessage, unavailableError } from './sqlErrors.js'
 import type { SqlDatabase } from './sqlStore.js'
@@ -107,7 +107,8 @@ class PostgresDatabase implements SqlDatabase {
       await client.connect()
       session = new Session(client, this.field, deadlineMs)
     } catch (cause) {
-      await client.end().catch(() => {})
+      // Its own end would wait for the other side, which may never answer.
+      destroyConnection(client)
       throw connectError(cause, this.field)
     }
     await session.script(settings(this.#schema, true))

@@ -75,7 +75,7 @@ export class Session implements SqlSession {
 
   async end(): Promise<void> {
     this.#onBroken = () => {}
-    const deadline = setTimeout(() => this.#destroy(), endMs)
+    const deadline = setTimeout(() => destroyConnection(this.#client), endMs)
     try {
       await this.#client.end()
     } catch {
@@ -156,12 +156,7 @@ export class Session implements SqlSession {
 
   #expire(): void {
     this.#break(new StoreError('STORE_UNAVAILABLE', 'the database did not answer in time', { field: this.#field }))
-    this.#destroy()
-  }
-
-  #destroy(): void {
-    const { connection } = this.#client as unknown as { connection: { stream: { destroy(): void } } }
-    connection.stream.destroy()
+    destroyConnection(this.#client)
   }
 
   #break(cause: unknown): void {
@@ -175,6 +170,12 @@ export class Session implements SqlSession {
     this.#onBroken(error)
     this.#onBroken = () => {}
   }
+}
+
+/** Ends a client's connection at once, whatever the other side does. */
+export const destroyConnection = (client: Client): void => {
+  const { connection } = client as unknown as { connection: { stream: { destroy(): void } } }
+  connection.stream.destroy()
 }
 
 type Work =

@@ -2,10 +2,10 @@
  * Agents on Postgres whose network fails while they talk: real sockets, a fault proxy between one agent and its router. What must hold
  * under every fault: no message is lost, twice or out of order, each is told as sent once, and the talk goes on by itself.
  */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { Clock } from '../../src/runtime/clock.js'
 import { tlsDialer } from '../../src/smp/transport/tls.js'
-import { type FaultProxy, startFaultProxy } from '../../src/testing/index.js'
+import { type FaultDirection, type FaultProxy, startFaultProxy } from '../../src/testing/index.js'
 import { type TlsAgent, type TlsWorld, tlsWorld } from '../support/tlsWorld.js'
 import { Exchange, kept } from './exchange.js'
 import { pause } from './killer.js'
@@ -48,6 +48,11 @@ afterAll(async () => {
   await postgres?.remove()
 })
 
+afterEach(() => {
+  proxy.set({ type: 'pass' })
+  proxy.refuse(false)
+})
+
 interface NetworkFault {
   readonly name: string
   /** Begins it; what is awaited is part of it. */
@@ -82,13 +87,13 @@ const faults: readonly NetworkFault[] = [
   },
   {
     name: 'stalled in the middle of a block, towards the router',
-    begin: () => proxy.set({ type: 'stall', after: 2.5 * block }, 'toServer'),
+    begin: () => stalled('toServer'),
     code: 'TRANSPORT_TIMEOUT',
     breaks: false,
   },
   {
     name: 'stalled in the middle of a block, towards the agent',
-    begin: () => proxy.set({ type: 'stall', after: 2.5 * block }, 'toClient'),
+    begin: () => stalled('toClient'),
     code: 'TRANSPORT_TIMEOUT',
     breaks: false,
   },
@@ -147,6 +152,14 @@ const faults: readonly NetworkFault[] = [
     breaks: true,
   },
 ]
+
+// The talk itself uses up what may pass: a call that is made then gets nothing through.
+const stalled = async (direction: FaultDirection): Promise<void> => {
+  const after = 2.5 * block
+  const before = proxy.passed[direction]
+  proxy.set({ type: 'stall', after }, direction)
+  await until(() => proxy.passed[direction] >= before + after)
+}
 
 const until = async (holds: () => boolean): Promise<void> => {
   const deadline = Date.now() + 60_000

@@ -36,6 +36,11 @@ afterAll(async () => {
   await postgres?.remove()
 })
 
+afterEach(() => {
+  proxy.set({ type: 'pass' })
+  proxy.refuse(false)
+})
+
 interface StoreFault {
   readonly name: string
   /** Begins it and ends it again. */

@@ -128,7 +128,7 @@ describe('delivery', () => {
       inThisTurn = 0
       if (counting) setImmediate(watchTurns)
     }
-    world = await routerWorld({ verify, clock: { ...clock, now: () => clock.now() + spent } })
+    world = await routerWorld({ verify, clock: { ...clock, elapsed: () => clock.elapsed() + spent } })
     const alice = await world.client()
     const all: TestQueue[] = []
     while (all.length < queues) {

@@ -111,7 +111,7 @@ describePage('Chart', ({ visit, fixture }) => {
   })
 
   it('a transition to a state that many lead to is words, which lead there', async () => {
-    const page = await visit('#/signalSend')
+    const page = await visit('#/signalSend/probing')
     await page.locator('[data-state="probing"] .jump', { hasText: 'waiting.unreached' }).first().click()
     await page.waitForSelector('.state.selected[data-state="waiting.unreached"]')
     expect(page.url()).toContain('#/signalSend/waiting.unreached')
