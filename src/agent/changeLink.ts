@@ -12,7 +12,15 @@ import { decideConnection, refusal } from './decideConnection.js'
 import { createdQueue } from './queues.js'
 import { noShortLinks } from './requestLink.js'
 import { type RcvQueueRow, rcvQueuesOf, requireConnection } from './rows.js'
-import { modeOf, newShortLink, sealedLinkData, type ShortLinkRow, shortLinkText, userLinkData } from './shortLinks.js'
+import {
+  modeOf,
+  newShortLink,
+  sealedLinkData,
+  type ShortLinkRow,
+  shortLinkText,
+  userLinkData,
+  wrongAnswer,
+} from './shortLinks.js'
 
 /** An own link and the queue that it leads to. */
 interface OwnLink {
@@ -146,13 +154,14 @@ const send = (
   queue: RcvQueueRow,
   command: Extract<Command, { type: 'LSET' }> | { readonly type: 'LDEL' },
   { urgency }: Calling,
-): Promise<unknown> => {
+): Promise<void> => {
   const { rcvId, rcvPrivateKey } = createdQueue(queue)
   const key = { algorithm: 'ed25519', privateKey: rcvPrivateKey } as const
   return operations.during('sending', () =>
     sessions.use(queue, urgency, async (session, options) => {
       if (session.version < VERSION_SHORT_LINKS) throw noShortLinks(queue.router)
-      return session.send({ command, entityId: rcvId, key }, options)
+      const { type } = await session.send({ command, entityId: rcvId, key }, options)
+      if (type !== 'OK') throw wrongAnswer(command.type, type, queue.router)
     }),
   )
 }

@@ -2,6 +2,7 @@ import { CallError } from '../errors.js'
 import { follow } from '../runtime/follow.js'
 import type { NewEvent, Outcome, Read, UnitState } from '../runtime/unit.js'
 import { commands, connections, handshakes, invitations } from '../store/agent/connections.js'
+import { shortLinks } from '../store/agent/links.js'
 import { deliveries } from '../store/agent/messages.js'
 import { patch, remove, removeWhere } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
@@ -166,10 +167,10 @@ const deletion = (
       }
     },
   })
-  const secrets = { status: decision.to, link: null, x3dhKeys: null, ratchet: null }
+  const secrets = { status: decision.to, link: null, shortLink: null, x3dhKeys: null, ratchet: null }
   return {
     result: { queues, droppedQueueIds },
-    changes: [patch(connections, { connectionId }, secrets), ...changes],
+    changes: [patch(connections, { connectionId }, secrets), remove(shortLinks, { connectionId }), ...changes],
     events,
     wakes,
   }

@@ -33,18 +33,16 @@ export const joinConnection = async (
   context.users.require(userId)
   const known = await connectionByKey(context, userId, idempotencyKey)
   if (known !== undefined) return again(known)
-  let target: JoinTarget
   try {
-    target = await readTarget(context, userId, link, calling)
+    const target = await readTarget(context, userId, link, calling)
+    const made = { userId, origin: originBy(target), idempotencyKey }
+    return await store(context, { connectionId: calling.connectionId ?? newId(context.random), made, target, info, pq })
   } catch (error) {
-    // The same call has joined by the link meanwhile: it can be read by nobody any more.
+    // The same call has joined by the link meanwhile: then it can be read by nobody any more, nor joined by once more.
     const joined = await connectionByKey(context, userId, idempotencyKey)
     if (joined === undefined) throw error
     return again(joined)
   }
-  const made = { userId, origin: originBy(target), idempotencyKey }
-  const join: Join = { connectionId: calling.connectionId ?? newId(context.random), made, target, info, pq }
-  return onceByKey(context, userId, idempotencyKey, () => store(context, join), again)
 }
 
 /**
@@ -92,6 +90,8 @@ const targetOfPrepared = async (
     (await context.store.find(connections, { where: { connectionId, status: 'new' } }))[0]
   const prepared = await findPrepared()
   if (prepared === undefined) return undefined
+  // Reading a one-time link uses it up.
+  if (!isJoined(prepared)) throw notJoined(connectionId)
   try {
     return await readTarget(context, prepared.userId, link, calling)
   } catch (error) {

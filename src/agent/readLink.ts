@@ -1,17 +1,24 @@
 import { generateKeyPair, publicKeyOf } from '../crypto/index.js'
-import { asDuologueError, CallError, InternalError, StoreError } from '../errors.js'
+import { asDuologueError, CallError, StoreError } from '../errors.js'
 import type { Read } from '../runtime/unit.js'
 import type { ProxiedRequest } from '../smp/client.js'
 import { formatConnectionRequest } from '../smp/protocol/connectionRequest.js'
 import type { QueueInfo } from '../smp/protocol/queueInfo.js'
 import type { Response } from '../smp/protocol/responses.js'
-import { formatRouterAddress, type RouterAddress } from '../smp/protocol/routerAddress.js'
+import { formatRouterAddress, portOf, type RouterAddress } from '../smp/protocol/routerAddress.js'
 import { formatShortLink, parseShortLink, type ShortInvitation, type ShortLink } from '../smp/protocol/shortLink.js'
-import { atLinkAddress, contactLinkKeys, type OpenedLinkData, openLinkData } from '../smp/protocol/shortLinkKeys.js'
+import {
+  atLinkAddress,
+  contactLinkKeys,
+  LINK_KEY_BYTES,
+  type OpenedLinkData,
+  openLinkData,
+} from '../smp/protocol/shortLinkKeys.js'
 import { invitationLinks } from '../store/agent/links.js'
 import { type Change, insert, patch, remove, type Row, type Store } from '../store/index.js'
 import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import type { AgentContext, Calling } from './context.js'
+import { wrongAnswer } from './shortLinks.js'
 
 export type InvitationLinkRow = Row<typeof invitationLinks>
 type Answer = Extract<Response, { readonly type: 'LNK' }>
@@ -53,6 +60,7 @@ export const readShortLink = async (
   calling: Calling,
 ): Promise<OpenedLinkData> => {
   context.users.require(userId)
+  if (link.linkKey.length !== LINK_KEY_BYTES) throw incomplete()
   const place = knownRouter(context, userId, link.router)
   const target = { userId, router: formatRouterAddress(place) }
   const opened = ({ senderId, data }: Answer): OpenedLinkData => {
@@ -64,10 +72,20 @@ export const readShortLink = async (
   return opened(await ask(context, target, { entityId: linkId, command: { type: 'LGET' } }, calling))
 }
 
-// A link may name a router by its host alone; then the user must know the rest.
+// No data hashes to it, and reading an invitation uses it up.
+const incomplete = (): CallError =>
+  new CallError('CMD_PARAMS', 'the link is not complete', {
+    field: 'link',
+    hint: 'check that the whole link was copied',
+  })
+
+// A link may name a router by its host alone, or by host and port; then the user must know the rest.
 const knownRouter = ({ routers }: AgentContext, userId: number, router: RouterAddress): RouterAddress => {
   if (router.keyHash.length > 0) return router
-  const known = routers.of(userId).find(({ router: { hosts } }) => hosts.some(host => router.hosts.includes(host)))
+  const isAtPort = (known: RouterAddress): boolean => router.port === '' || portOf(known) === portOf(router)
+  const known = routers
+    .of(userId)
+    .find(({ router: own }) => isAtPort(own) && own.hosts.some(host => router.hosts.includes(host)))
   if (known !== undefined) return known.router
   throw new CallError('CMD_PARAMS', 'the link does not say how to know its router, and the user has none there', {
     field: 'link',
@@ -120,6 +138,8 @@ const storedKey = async (context: AgentContext, key: LinkName): Promise<Invitati
       name: 'getShortLink',
       locks: [],
       compute: ({ now }) => {
+        // The user may have been deleted meanwhile: nothing would ever take the key away.
+        context.users.require(key.userId)
         const { privateKey } = generateKeyPair('ed25519', context.random)
         const row = { ...key, sndPrivateKey: privateKey, sndId: null, connectionId: null, createdAt: now }
         return { result: row, changes: [insert(invitationLinks, row)] }
@@ -175,7 +195,6 @@ const ask = async (
   const { response } = await context.operations.during('sending', () =>
     context.privateRouting.send(target, request, urgency),
   )
-  if (response.type !== 'LNK')
-    throw new InternalError(`${request.command.type} was answered with ${response.type}`, { field: router })
+  if (response.type !== 'LNK') throw wrongAnswer(request.command.type, response.type, router)
   return response
 }

@@ -27,6 +27,7 @@ import {
   modeOf,
   type ShortLinkRow,
   shortLinkText,
+  wrongAnswer,
 } from './shortLinks.js'
 
 /** What the links of a stored connection are to be. */
@@ -114,7 +115,7 @@ const requestQueue = async (
   const { response, session } = await context.operations.during('sending', () =>
     context.sessions.request(queue, { command, entityId: Buffer.alloc(0), key, ...corrId }, urgency),
   )
-  if (response.type !== 'IDS') throw new InternalError(`NEW was answered with ${response.type}`, { field: router })
+  if (response.type !== 'IDS') throw wrongAnswer('NEW', response.type, router)
   const made = { ...queue, ...queueCreated(queue, response) }
   context.sessions.created(createdQueue(made), session)
   const link = short === undefined ? undefined : acceptedLink(context, short, made, response, session.version)

@@ -107,6 +107,10 @@ export const madeLink = (link: AskedLink, ids: QueueIds, version: number, router
   throw new RouterError('SMP_UNEXPECTED', 'the router has made another queue than the link names', { field: router })
 }
 
+/** A router that answers with something else than it may. */
+export const wrongAnswer = (command: string, answer: string, router: string): RouterError =>
+  new RouterError('SMP_UNEXPECTED', `${command} was answered with ${answer}`, { field: router })
+
 const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
 
 /** The link as text; null for an invitation whose queue the router has not made. */

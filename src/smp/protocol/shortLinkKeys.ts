@@ -31,6 +31,8 @@ const LENGTH_BYTES = 2
 const SIGNATURE_BYTES = 65
 const ID_BYTES = 24
 const KEY_BYTES = 32
+/** The key that a link holds: SHA3-256. */
+export const LINK_KEY_BYTES = 32
 
 /** The id of a contact link and the key of its data. */
 export const contactLinkKeys = (linkKey: Bytes): { linkId: Bytes; dataKey: Bytes } => {
