@@ -10,6 +10,7 @@ import type { UserLinkData } from '../smp/protocol/shortLinkData.js'
 import {
   checkUserLinkData,
   contactLinkKeys,
+  LINK_KEY_BYTES,
   linkDataKey,
   linkSenderId,
   sealFixedLinkData,
@@ -125,8 +126,8 @@ export const shortLinkText = (
 }
 
 /**
- * The link data of a call. Throws CallError `CMD_PARAMS` for what this kind of link has not, DecodeError for relays that are no short links,
- * EncodeError `LARGE_MSG`.
+ * The link data of a call. Throws CallError `CMD_PARAMS` for what this kind of link has not and for relays that are no short links, EncodeError
+ * `LARGE_MSG`.
  */
 export const userLinkData = (
   config: AgentConfig,
@@ -143,9 +144,18 @@ export const userLinkData = (
 }
 
 const relayAddress = (text: string): ShortContact => {
-  const link = parseShortLink(text)
-  if (link.mode === 'contact') return link
-  throw new CallError('CMD_PARAMS', 'a relay is a contact address', { field: 'linkData.relays' })
+  let cause: unknown
+  try {
+    const link = parseShortLink(text)
+    if (link.mode === 'contact' && link.linkKey.length === LINK_KEY_BYTES) return link
+  } catch (error) {
+    cause = error
+  }
+  throw new CallError('CMD_PARAMS', 'a relay is the short link of a contact address', {
+    field: 'linkData.relays',
+    hint: 'check that the whole link was copied',
+    ...(cause === undefined ? {} : { cause }),
+  })
 }
 
 const onlyOfAddresses = (): CallError =>

@@ -164,6 +164,21 @@ describe('B10 short links that are not what is wanted', () => {
   })
 })
 
+describe('B10 link data that is not what is wanted', () => {
+  it.each([
+    'hello',
+    'https://relay.example/i#AA/4AkRDmhf64tdRlN406g8lJRg5OCmhD6ynIhi6glOcCM',
+    'https://relay.example/r#4AkRDmhf64td',
+  ])('B10 a relay %s is refused by its name, whatever is wrong with it', async relay => {
+    const refusal = { code: 'CMD_PARAMS', field: 'linkData.relays' }
+    const relayed = { userData: '', relays: [relay] }
+    await expect(alice.agent.createConnection({ mode: 'contact', linkData: relayed })).rejects.toMatchObject(refusal)
+    const { connectionId } = await newLink('contact')
+    await expect(alice.agent.setShortLink({ connectionId, linkData: relayed })).rejects.toMatchObject(refusal)
+    expect(world.router.seen.map(({ command }) => command.type)).toEqual(['NEW'])
+  })
+})
+
 describe('B10 the most that a link can hold', () => {
   it.each([
     ['invitation', 13_709],
@@ -174,7 +189,7 @@ describe('B10 the most that a link can hold', () => {
     const { shortLink } = await create(most)
     const { userData } = await bob.agent.getShortLink({ link: shortLink ?? '' })
     expect(Buffer.compare(userData, Buffer.alloc(most, 1))).toBe(0)
-    await expect(create(most + 1)).rejects.toMatchObject({ code: 'LARGE_MSG' })
+    await expect(create(most + 1)).rejects.toMatchObject({ code: 'LARGE_MSG', field: 'linkData' })
     expect(await alice.store.count(connections)).toBe(1)
   })
 

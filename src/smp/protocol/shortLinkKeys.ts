@@ -67,7 +67,8 @@ export const signUserLinkData = (privateKey: Bytes, agentVersions: VersionRange,
 export const checkUserLinkData = (agentVersions: VersionRange, data: UserLinkData): void => {
   const { length } = encodeSignedUserLinkData({ agentVersions, data })
   const limit = USER_PADDING - LENGTH_BYTES - SIGNATURE_BYTES
-  if (length > limit) throw new EncodeError('LARGE_MSG', 'the link data is too long', { facts: { length, limit } })
+  if (length > limit)
+    throw new EncodeError('LARGE_MSG', 'the link data is too long', { field: 'linkData', facts: { length, limit } })
 }
 
 const signed = (privateKey: Bytes, encoded: Bytes): Bytes =>
