@@ -6,7 +6,7 @@ import { formatConnectionRequest } from '../smp/protocol/connectionRequest.js'
 import type { QueueInfo } from '../smp/protocol/queueInfo.js'
 import type { Response } from '../smp/protocol/responses.js'
 import { formatRouterAddress, portOf, type RouterAddress } from '../smp/protocol/routerAddress.js'
-import { formatShortLink, parseShortLink, type ShortInvitation, type ShortLink } from '../smp/protocol/shortLink.js'
+import { formatShortLink, parseShortLink, type ShortLink } from '../smp/protocol/shortLink.js'
 import {
   atLinkAddress,
   contactLinkKeys,
@@ -67,7 +67,10 @@ export const readShortLink = async (
     const { fixed, user } = openLinkData(link.mode, link.linkKey, data)
     return { fixed: atLinkAddress(fixed, place, senderId), user }
   }
-  if (link.mode === 'invitation') return secureAndRead(context, { ...target, linkId: link.linkId }, opened, calling)
+  if (link.mode === 'invitation') {
+    const name = { userId, router: fingerprintOf(place), linkId: Buffer.from(link.linkId) }
+    return secureAndRead(context, target, name, opened, calling)
+  }
   const { linkId } = contactLinkKeys(link.linkKey)
   return opened(await ask(context, target, { entityId: linkId, command: { type: 'LGET' } }, calling))
 }
@@ -95,21 +98,21 @@ const knownRouter = ({ routers }: AgentContext, userId: number, router: RouterAd
 
 const secureAndRead = async (
   context: AgentContext,
-  { userId, router, linkId }: Place & Pick<ShortInvitation, 'linkId'>,
+  place: Place,
+  key: LinkName,
   opened: (answer: Answer) => OpenedLinkData,
   calling: Calling,
 ): Promise<OpenedLinkData> => {
-  const key = { userId, router, linkId: Buffer.from(linkId) }
   const row = await storedKey(context, key)
   const privateKey = row.sndPrivateKey
   const raw = publicKeyOf('ed25519', privateKey)
   const request = {
-    entityId: linkId,
+    entityId: key.linkId,
     command: { type: 'LKEY', key: { algorithm: 'ed25519', raw } },
     key: { algorithm: 'ed25519', privateKey },
   } as const
   try {
-    const answer = await ask(context, key, request, calling)
+    const answer = await ask(context, place, request, calling)
     // What the router says of the queue counts when the link confirms it.
     const link = opened(answer)
     await changeRow(context, key, ({ sndId }) =>
@@ -124,8 +127,11 @@ const secureAndRead = async (
   }
 }
 
-/** Who asks which router. */
-type Place = Pick<InvitationLinkRow, 'userId' | 'router'>
+/** Who asks which router, by its address. */
+interface Place {
+  readonly userId: number
+  readonly router: string
+}
 type LinkName = Pick<InvitationLinkRow, 'userId' | 'router' | 'linkId'>
 
 /** The key to read a one-time link with, stored before it is used. */
@@ -174,15 +180,18 @@ export const readLinkTo = async (
 
 /** What is locked beside a connection that joins by a link which was read: a link is joined by one. */
 export const lockOfLink = async (store: Store, userId: number, queue: QueueInfo): Promise<string | undefined> => {
-  const { router, sndId } = placeOf(queue)
-  const isKnown = (await store.count(invitationLinks, { userId, router, sndId })) > 0
-  return isKnown ? `link ${router} ${sndId.toString('base64url')}` : undefined
+  const place = placeOf(queue)
+  const isKnown = (await store.count(invitationLinks, { userId, ...place })) > 0
+  return isKnown ? `link ${place.sndId.toString('base64url')}` : undefined
 }
 
 const placeOf = ({ address }: QueueInfo): { readonly router: string; readonly sndId: Buffer } => ({
-  router: formatRouterAddress(address.router),
+  router: fingerprintOf(address.router),
   sndId: Buffer.from(address.senderId),
 })
+
+// One address has many spellings: by some of its hosts, with the usual port or without.
+const fingerprintOf = ({ keyHash }: RouterAddress): string => Buffer.from(keyHash).toString('base64url')
 
 const ask = async (
   context: AgentContext,

@@ -24,6 +24,11 @@ const newLink = async (mode: 'invitation' | 'contact') => {
   if (shortLink === undefined) throw new Error('no short link')
   return { connectionId, shortLink }
 }
+/** The key of a sender that a command brings. */
+const senderKeys = ({ command, session }: SeenCommand): string[] =>
+  (command.type === 'LKEY' || command.type === 'SKEY') && session.channel.remoteAddress === 'bob'
+    ? [Buffer.from(command.key.raw).toString('hex')]
+    : []
 /** Keeps the first command of a type unanswered, until it is released. */
 const hold = (type: string): (() => Promise<SeenCommand>) => {
   world.router.react = ({ command }) => (command.type === type ? 'hold' : undefined)
@@ -139,6 +144,21 @@ describe('B10 short links that are not what is wanted', () => {
     const bare = shortLink.replace(/\?.*$/, '')
     expect(await bob.agent.getShortLink({ link: `${bare}?p=5223` })).toMatchObject({ mode: 'contact' })
     await expect(bob.agent.getShortLink({ link: `${bare}?p=5224` })).rejects.toMatchObject({ code: 'CMD_PARAMS' })
+  })
+
+  it('B10 an invitation that was read is the same link in every spelling, and is joined by in each', async () => {
+    const { connectionId, shortLink } = await newLink('invitation')
+    const parsed = parseShortLink(shortLink)
+    const spelling = (scheme: 'https' | 'simplex', port: string): string =>
+      formatShortLink({ ...parsed, scheme, router: { ...parsed.router, port } })
+    await bob.agent.getShortLink({ link: spelling('https', '5223') })
+    for (const link of [shortLink, spelling('simplex', ''), `${shortLink}&utm=1`, shortLink.replace(/\?.*$/, '')])
+      expect(await bob.agent.getShortLink({ link })).toMatchObject({ mode: 'invitation' })
+    expect(await bob.store.count(invitationLinks)).toBe(1)
+    const { link } = await bob.agent.getShortLink({ link: shortLink })
+    await bob.agent.joinConnection({ link: link.replace('scripted', 'scripted%3A5223') })
+    await alice.next('CONF', connectionId)
+    expect(new Set(world.router.seen.flatMap(senderKeys)).size).toBe(1)
   })
 
   it('B10 ★ a router that answers with something else is to blame', async () => {

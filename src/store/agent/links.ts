@@ -27,6 +27,7 @@ export const invitationLinks = defineTable(
   'invitation_links',
   {
     userId: integer,
+    /** Its fingerprint. */
     router: text,
     linkId: bytes,
     /** Ed25519. Private. */
