@@ -59,5 +59,13 @@ describe.skipIf(skipped !== undefined)('short links on Postgres and TLS', { time
     })
     await alice.agent.deleteShortLink({ connectionId })
     await expect(bob.agent.getShortLink({ link: shortLink })).rejects.toMatchObject({ code: 'AUTH' })
+    const unused = await alice.agent.prepareConnectionLink({})
+    for (const gone of [unused.connectionId, connectionId]) {
+      await alice.agent.deleteConnection({ connectionId: gone })
+      await alice.next('DEL_CONN', gone)
+      await expect(alice.agent.setShortLink({ connectionId: gone, linkData: { userData: '' } })).rejects.toMatchObject({
+        code: 'CONN_NOT_FOUND',
+      })
+    }
   })
 })
