@@ -4,7 +4,7 @@ import { rcvQueueMachine } from '../../machines/rcvQueue.js'
 import { sndQueueMachine } from '../../machines/sndQueue.js'
 import { boxSecret, decodePublicKey, generateKeyPair, publicKeyOf, x25519 } from '../crypto/index.js'
 import { decodeAll } from '../encoding/index.js'
-import { InternalError } from '../errors.js'
+import { InternalError, RouterError } from '../errors.js'
 import { readE2eParams } from '../ratchet/index.js'
 import { decide } from '../runtime/decide.js'
 import { type Doings, type Effects, follow } from '../runtime/follow.js'
@@ -329,7 +329,7 @@ export const makeQueue = async (context: AgentContext, queue: RcvQueueRow): Prom
     key: { algorithm: 'ed25519', privateKey: queue.rcvPrivateKey },
   })
   if (response.type !== 'IDS')
-    throw new InternalError(`NEW was answered with ${response.type}`, { field: queue.router })
+    throw new RouterError('SMP_UNEXPECTED', `NEW was answered with ${response.type}`, { field: queue.router })
   const made = { ...queue, ...queueCreated(queue, response) }
   context.sessions.created(createdQueue(made), session)
   return made

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { type Agent, openAgent } from '../../src/index.js'
 import { openMemoryStore } from '../../src/store/memory.js'
 import { type AgentWorld, agentWorld } from '../support/agentWorld.js'
+import { scriptedWorld } from '../support/scriptedWorld.js'
 
 let world: AgentWorld
 let opened: Agent | undefined
@@ -34,6 +35,17 @@ describe('what an agent refuses, with a code and the field', () => {
     await allow(confirmationId)
     await alice.next('CON')
   })
+})
+
+it('a router that answers NEW with something else is told as that, by the steps of a handshake too', async () => {
+  const scripted = await scriptedWorld()
+  world = scripted
+  const alice = await scripted.start('alice')
+  const bob = await scripted.start('bob')
+  const { link } = await alice.agent.createConnection({})
+  scripted.router.react = ({ command }) => (command.type === 'NEW' ? { type: 'PONG' } : undefined)
+  const { connectionId } = await bob.agent.joinConnection({ link })
+  expect((await bob.next('ERR', connectionId)).error).toMatchObject({ code: 'SMP_UNEXPECTED' })
 })
 
 it('an event log whose oldest unread event is too old stops receiving, until it is acknowledged', async () => {
