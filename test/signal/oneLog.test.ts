@@ -39,7 +39,10 @@ describe.skipIf(missing !== undefined)(`one log${missing === undefined ? '' : ` 
     void (async () => {
       for await (const event of own.events()) {
         log.push(event)
-        await own.ackEvents({ cursor: event.cursor })
+        // While the agent is suspended it takes no call that changes something; reading goes on.
+        await own.ackEvents({ cursor: event.cursor }).catch((error: unknown) => {
+          if ((error as { code?: string }).code !== 'AGENT_SUSPENDED') throw error
+        })
       }
     })().catch(() => {})
   }
