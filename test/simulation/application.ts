@@ -195,12 +195,13 @@ export class Application {
       try {
         let last = 0
         for await (const event of agent.events()) {
+          // It is delivered now, however long it is not looked at: a call of before a restart may acknowledge it meanwhile.
+          this.#ledger.read(this.name, event.cursor, event.type)
           if (this.#world.now() < this.#stalledUntil)
             await new Promise<void>(resolve => (this.#resumeReading = resolve))
           if (this.process.agent !== agent) return
           if (event.cursor <= last) this.#ledger.blame(`${this.name}: event ${event.cursor} after ${last}`)
           last = event.cursor
-          this.#ledger.read(this.name, event.cursor, event.type)
           await this.#take(event)
           if (this.process.agent !== agent) return
         }
