@@ -1,4 +1,5 @@
 import { asDuologueError } from '../errors.js'
+import { nextTurn } from '../runtime/nextTurn.js'
 import type { Outcome, Read, UnitState, Wake } from '../runtime/unit.js'
 import { sndBodies, sndMessages } from '../store/agent/messages.js'
 import { type Change, insert } from '../store/index.js'
@@ -42,8 +43,6 @@ export const sendMessages = (
 
 /** Ratchets that are advanced before the event loop gets its turn: about 5 ms. */
 const ratchetsPerTurn = 50
-
-const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 const keyOf = ({ connectionId, idempotencyKey }: Pick<Item, 'connectionId' | 'idempotencyKey'>): string =>
   `${connectionId} ${idempotencyKey}`

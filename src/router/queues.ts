@@ -4,6 +4,7 @@
  */
 import type { Bytes } from '../encoding/index.js'
 import { StoreError } from '../errors.js'
+import { nextTurn } from '../runtime/nextTurn.js'
 import type { LinkData } from '../smp/protocol/fields.js'
 import { type Change, insert, patch, put, remove, type Store } from '../store/index.js'
 import { routerLinks, routerQueues } from '../store/router/tables.js'
@@ -228,7 +229,7 @@ const mergedCommits = (store: Store): { commit(changes: Change[]): Promise<boole
   let running: Promise<void> | undefined
 
   const run = async (): Promise<void> => {
-    await new Promise<void>(resolve => setImmediate(resolve))
+    await nextTurn()
     while (waiting.length > 0) {
       const group = waiting.slice(0, changesPerCommit)
       waiting = waiting.slice(changesPerCommit)

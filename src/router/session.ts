@@ -6,6 +6,7 @@
 import type { Bytes } from '../encoding/index.js'
 import { asDuologueError, CryptoError, TransportError } from '../errors.js'
 import type { Clock, TimerHandle } from '../runtime/clock.js'
+import { nextTurn } from '../runtime/nextTurn.js'
 import type { Response } from '../smp/protocol/responses.js'
 import type { SmpError } from '../smp/protocol/routerErrors.js'
 import { authorizedBytes } from '../smp/protocol/transmission.js'
@@ -282,8 +283,6 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
 }
 
 const noBytes: Bytes = new Uint8Array(0)
-
-const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 const errorResponse = (error: SmpError): Response => ({ type: 'ERR', error })
 

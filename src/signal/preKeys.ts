@@ -1,5 +1,6 @@
 import type { Bytes } from '../encoding/index.js'
 import { asDuologueError, TransportError } from '../errors.js'
+import { nextTurn } from '../runtime/nextTurn.js'
 import type { Read } from '../runtime/unit.js'
 import { type Change, insert, patch, removeWhere, type Row } from '../store/index.js'
 import { signalAccounts, signalPreKeys } from '../store/signal/account.js'
@@ -55,7 +56,7 @@ export const makeKeys = async (
   for (let made = 0; made < oneTime; made++) {
     ec.push(newOneTimePreKey(next()))
     kyber.push(newKyberPreKey(identity, next(), now))
-    if (made % 10 === 9) await new Promise<void>(resolve => setImmediate(resolve))
+    if (made % 10 === 9) await nextTurn()
   }
   const rows = (kind: string, keys: readonly NewPreKey[]): Change[] =>
     keys.map(key =>

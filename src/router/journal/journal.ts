@@ -11,6 +11,7 @@ import { mkdir, unlink } from 'node:fs/promises'
 import type { Random } from '../../crypto/index.js'
 import { asBuffer, type Bytes } from '../../encoding/index.js'
 import { StoreError } from '../../errors.js'
+import { nextTurn } from '../../runtime/nextTurn.js'
 import { syncDirectory } from '../files.js'
 import type { LogStats, MessageEntry, MessageLog } from '../messageLog.js'
 import { bodyCache } from './bodyCache.js'
@@ -92,7 +93,7 @@ export const openJournal = async (dir: string, options: JournalOptions): Promise
 
   const writeGroups = async (): Promise<void> => {
     // Whatever else arrives in this turn of the event loop joins the first group.
-    await new Promise<void>(resolve => setImmediate(resolve))
+    await nextTurn()
     while (waiting.length > 0) {
       const group = takeGroup()
       try {

@@ -1,5 +1,6 @@
 import { type Bytes, type Parts, partsLength } from '../../encoding/index.js'
 import { asDuologueError, RouterError, type TransportError } from '../../errors.js'
+import { nextTurn } from '../../runtime/nextTurn.js'
 import { authorize } from '../protocol/authorization.js'
 import { commandParts } from '../protocol/commands.js'
 import type { Response } from '../protocol/responses.js'
@@ -212,8 +213,6 @@ export const createSession = (
     close: () => channel.close(),
   }
 }
-
-const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 const closedBefore = (end: TransportError | undefined): TransportError =>
   transportError('TRANSPORT_CLOSED', 'the session has ended', {
