@@ -1,10 +1,10 @@
 /** B15: each side of each handshake killed at each of its commits, before and after it took effect; each command to a router lost once. */
 import { afterEach, describe, expect, it } from 'vitest'
 import { type AgentWorld, agentWorld } from '../support/agentWorld.js'
-import { CarefulSide } from '../support/carefulSide.js'
 import { legacyLink } from '../support/legacyLink.js'
 import { type ScriptedRouter, scriptedRouter, type SeenCommand } from '../support/scriptedRouter.js'
 import { afterCommits, beforeCommits } from '../support/storeFaults.js'
+import { killed, lost, openSides, type Trouble } from '../support/trouble.js'
 
 let world: AgentWorld
 afterEach(() => world.close())
@@ -21,21 +21,11 @@ const keyOf = ({ command, entityId }: SeenCommand): string =>
 const authKeyOf = ({ command }: SeenCommand): string =>
   command.type === 'NEW' ? Buffer.from(command.authKey.raw).toString('hex') : ''
 
-/** What goes wrong in a handshake; answers, at the end, whether it went wrong. */
-type Trouble = (sides: Readonly<Record<'alice' | 'bob', CarefulSide>>, router: ScriptedRouter) => () => boolean
-
 /** A whole handshake with one trouble in it. Answers whether that came to pass. */
 const play = async (kind: Kind, name: string, trouble: Trouble): Promise<boolean> => {
   world = agentWorld()
   const router: ScriptedRouter = await scriptedRouter({ clock: world.clock, network: world.network })
-  const open = (name: string): Promise<CarefulSide> =>
-    CarefulSide.open(store =>
-      world.startAgent(name, [], {
-        routers: [router.address],
-        ...(store === undefined ? {} : { store: { open: store } }),
-      }),
-    )
-  const sides = { alice: await open('alice'), bob: await open('bob') }
+  const sides = await openSides(world, router)
   const { alice, bob } = sides
   const all = [alice, bob]
   const happened = trouble(sides, router)
@@ -74,24 +64,6 @@ const play = async (kind: Kind, name: string, trouble: Trouble): Promise<boolean
   await world.close()
   return happened()
 }
-
-const killed =
-  (victim: 'alice' | 'bob', when: typeof beforeCommits, at: number): Trouble =>
-  sides => {
-    let commits = 0
-    when(sides[victim].agent.store, () => {
-      if (commits++ === at) sides[victim].kill()
-    })
-    return () => sides[victim].kills > 0
-  }
-
-const lost =
-  (how: 'lose' | 'loseAnswer', at: number): Trouble =>
-  (_, router) => {
-    let commands = 0
-    router.react = ({ command }) => (command.type !== 'PING' && commands++ === at ? how : undefined)
-    return () => commands > at
-  }
 
 describe('B15 ★ a kill at any commit of a handshake', () => {
   const cases = (['fast', 'legacy', 'contact'] as const).flatMap(kind =>

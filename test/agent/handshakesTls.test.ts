@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { noPostgres } from '../store/postgres.js'
 import { textOf } from '../support/agentWorld.js'
 import { handshakeKinds, legacyLink } from '../support/legacyLink.js'
-import { type TlsAgent, type TlsWorld, tlsWorld } from '../support/tlsWorld.js'
+import { resumed, type TlsAgent, type TlsWorld, tlsWorld } from '../support/tlsWorld.js'
 
 const skipped = await noPostgres()
 
@@ -18,11 +18,6 @@ describe.skipIf(skipped !== undefined)('handshakes on Postgres and TLS', { timeo
   })
   afterEach(() => world.close())
 
-  const restart = async (agent: TlsAgent): Promise<TlsAgent> => {
-    const started = await agent.restart()
-    await started.agent.subscribe({})
-    return started
-  }
   /** What the log holds of handshakes: nothing was acknowledged, so each start tells all of it. */
   const told = ({ events }: TlsAgent): string[] =>
     events.map(({ type }) => type).filter(type => ['REQ', 'CONF', 'INFO', 'CON', 'ERR', 'MERR'].includes(type))
@@ -42,13 +37,13 @@ describe.skipIf(skipped !== undefined)('handshakes on Postgres and TLS', { timeo
     'B11 B12 B15 invitation queue legacy: $invitation, reply queue legacy: $reply',
     async kind => {
       const { connectionId: aliceId, link } = await alice.agent.createConnection({})
-      alice = await restart(alice)
+      alice = await resumed(alice)
       const { connectionId: bobId } = await bob.agent.joinConnection({ link: legacyLink(link, kind), info: 'bob' })
-      bob = await restart(bob)
+      bob = await resumed(bob)
       const { confirmationId } = await alice.next('CONF', aliceId)
       await alice.agent.allowConnection({ connectionId: aliceId, confirmationId, info: 'alice' })
-      alice = await restart(alice)
-      bob = await restart(bob)
+      alice = await resumed(alice)
+      bob = await resumed(bob)
       await Promise.all([alice.next('CON', aliceId), bob.next('CON', bobId)])
       await converse(aliceId, bobId, kind.reply ? 4 : 2)
       expect(told(alice)).toEqual(['CONF', 'CON'])
@@ -60,7 +55,7 @@ describe.skipIf(skipped !== undefined)('handshakes on Postgres and TLS', { timeo
     const { link } = await alice.agent.createConnection({ mode: 'contact' })
     const { connectionId: bobId } = await bob.agent.prepareConnectionToJoin({ link })
     await bob.agent.joinConnection({ connectionId: bobId, link, info: 'bob' })
-    bob = await restart(bob)
+    bob = await resumed(bob)
     const { invitationId, pqSupport } = await alice.next('REQ')
     expect(pqSupport).toBe(true)
     await world.stopRouter()

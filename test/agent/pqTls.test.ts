@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { maxMessageLengthOf } from '../../src/agent/limits.js'
 import { noPostgres } from '../store/postgres.js'
-import { type TlsAgent, type TlsWorld, tlsWorld } from '../support/tlsWorld.js'
+import { resumed, type TlsAgent, type TlsWorld, tlsWorld } from '../support/tlsWorld.js'
 
 const skipped = await noPostgres()
 
@@ -17,12 +17,6 @@ describe.skipIf(skipped !== undefined)('post-quantum on Postgres and TLS', { tim
     bob = await world.startAgent()
   })
   afterEach(() => world.close())
-
-  const restart = async (agent: TlsAgent): Promise<TlsAgent> => {
-    const started = await agent.restart()
-    await started.agent.subscribe({})
-    return started
-  }
 
   const limit = maxMessageLengthOf({ agentVersion: 7, pqSupport: true })
   const converse = async (aliceId: string, bobId: string, pq?: boolean): Promise<boolean[]> => {
@@ -43,17 +37,17 @@ describe.skipIf(skipped !== undefined)('post-quantum on Postgres and TLS', { tim
 
   it('B15 B19 a handshake with a KEM key in the link, and a conversation, with restarts at every step', async () => {
     const { connectionId: aliceId, link } = await alice.agent.createConnection({ pq: 'invitation' })
-    alice = await restart(alice)
+    alice = await resumed(alice)
     const { connectionId: bobId } = await bob.agent.joinConnection({ link })
-    bob = await restart(bob)
+    bob = await resumed(bob)
     const { confirmationId, pqSupport } = await alice.next('CONF', aliceId)
     expect(pqSupport).toBe(true)
     await alice.agent.allowConnection({ connectionId: aliceId, confirmationId })
-    alice = await restart(alice)
+    alice = await resumed(alice)
     expect((await alice.next('CON', aliceId)).pqEncryption).toBe(true)
     expect((await bob.next('CON', bobId)).pqEncryption).toBe(true)
     expect(await converse(aliceId, bobId)).toEqual([true, true, true, true])
-    bob = await restart(bob)
+    bob = await resumed(bob)
     expect(await converse(aliceId, bobId)).toEqual([true, true, true, true])
   })
 

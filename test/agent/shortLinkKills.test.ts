@@ -7,6 +7,7 @@ import { CarefulSide } from '../support/carefulSide.js'
 import { durableRouter } from '../support/durableRouter.js'
 import { type ScriptedRouter, scriptedRouter, type SeenCommand } from '../support/scriptedRouter.js'
 import { afterCommits, beforeCommits } from '../support/storeFaults.js'
+import { killed, lost, openSides, type Trouble } from '../support/trouble.js'
 
 let world: AgentWorld
 afterEach(() => world.close())
@@ -16,9 +17,6 @@ interface Created {
   readonly connectionId: string
   readonly shortLink: string
 }
-type Sides = Readonly<Record<'alice' | 'bob', CarefulSide>>
-/** What goes wrong; answers, at the end, whether it went wrong. */
-type Trouble = (sides: Sides, router: ScriptedRouter) => () => boolean
 
 const linkData = { userData: 'who I am' }
 const keyOf = ({ command }: SeenCommand): string =>
@@ -28,14 +26,7 @@ const keyOf = ({ command }: SeenCommand): string =>
 const play = async (kind: Kind, name: string, trouble: Trouble): Promise<boolean> => {
   world = agentWorld()
   const router = await scriptedRouter({ clock: world.clock, network: world.network })
-  const open = (side: string): Promise<CarefulSide> =>
-    CarefulSide.open(store =>
-      world.startAgent(side, [], {
-        routers: [router.address],
-        ...(store === undefined ? {} : { store: { open: store } }),
-      }),
-    )
-  const sides = { alice: await open('alice'), bob: await open('bob') }
+  const sides = await openSides(world, router)
   const { alice, bob } = sides
   const all = [alice, bob]
   const happened = trouble(sides, router)
@@ -85,24 +76,6 @@ const play = async (kind: Kind, name: string, trouble: Trouble): Promise<boolean
 
 const bobsSkeys = (router: ScriptedRouter): SeenCommand[] =>
   router.all('SKEY').filter(({ session }) => session.channel.remoteAddress === 'bob')
-
-const killed =
-  (victim: 'alice' | 'bob', when: typeof beforeCommits, at: number): Trouble =>
-  sides => {
-    let commits = 0
-    when(sides[victim].agent.store, () => {
-      if (commits++ === at) sides[victim].kill()
-    })
-    return () => sides[victim].kills > 0
-  }
-
-const lost =
-  (how: 'lose' | 'loseAnswer', at: number): Trouble =>
-  (_, router) => {
-    let commands = 0
-    router.react = ({ command }) => (command.type !== 'PING' && commands++ === at ? how : undefined)
-    return () => commands > at
-  }
 
 /** Commits and commands that have to do with the link; what follows them is any handshake (handshakeKills.test.ts). */
 const first = 9

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { noPostgres } from '../store/postgres.js'
 import { textOf } from '../support/agentWorld.js'
-import { type TlsAgent, type TlsWorld, tlsWorld } from '../support/tlsWorld.js'
+import { resumed, type TlsAgent, type TlsWorld, tlsWorld } from '../support/tlsWorld.js'
 
 const skipped = await noPostgres()
 
@@ -17,19 +17,13 @@ describe.skipIf(skipped !== undefined)('short links on Postgres and TLS', { time
   })
   afterEach(() => world.close())
 
-  const restart = async (agent: TlsAgent): Promise<TlsAgent> => {
-    const started = await agent.restart()
-    await started.agent.subscribe({})
-    return started
-  }
-
   it('B10 B15 an invitation: set, read, restarted and joined by; post-quantum from the first message on', async () => {
     const { connectionId: aliceId, shortLink } = await alice.agent.createConnection({ linkData: { userData: 'first' } })
     if (shortLink === undefined) throw new Error('no short link')
-    alice = await restart(alice)
+    alice = await resumed(alice)
     await alice.agent.setShortLink({ connectionId: aliceId, linkData: { userData: 'Alice' } })
     expect(textOf((await bob.agent.getShortLink({ link: shortLink })).userData)).toBe('Alice')
-    bob = await restart(bob)
+    bob = await resumed(bob)
     const { connectionId: bobId } = await bob.agent.joinConnection({ link: shortLink, info: 'bob' })
     const { confirmationId } = await alice.next('CONF', aliceId)
     await alice.agent.allowConnection({ connectionId: aliceId, confirmationId })
@@ -42,7 +36,7 @@ describe.skipIf(skipped !== undefined)('short links on Postgres and TLS', { time
 
   it('B10 a prepared link: published, restarted, created, changed, joined by and deleted', async () => {
     const { connectionId, shortLink } = await alice.agent.prepareConnectionLink({ entityId: 'club' })
-    alice = await restart(alice)
+    alice = await resumed(alice)
     await alice.agent.createConnectionForLink({ connectionId, linkData: { userData: 'the club' } })
     const { connectionId: bobId } = await bob.agent.joinConnection({ link: shortLink, info: 'bob' })
     const { invitationId } = await alice.next('REQ', connectionId)

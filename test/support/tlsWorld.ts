@@ -137,3 +137,10 @@ export const tlsWorld = async ({ databaseUrl, routerAddress }: TlsWorldOptions =
     },
   }
 }
+
+/** The next agent on the rows of one that is closed, subscribed to everything. */
+export const resumed = async (agent: TlsAgent): Promise<TlsAgent> => {
+  const started = await agent.restart()
+  await started.agent.subscribe({})
+  return started
+}
