@@ -2,12 +2,12 @@
 import type { AgentOptions } from '../agent/index.js'
 import { inlineKem } from '../crypto/kem/inlineKem.js'
 import { InternalError } from '../errors.js'
-import { generateCertificates, identityOf, type RouterIdentity } from '../router/certificates.js'
-import { memoryLog } from '../router/memoryLog.js'
-import { type Router, startRouter } from '../router/router.js'
+import type { Router } from '../router/router.js'
 import { type MemoryNetwork, memoryNetwork } from '../smp/transport/memory.js'
 import { type MemoryStore, openMemoryStore } from '../store/memory.js'
-import { type VirtualClock, virtualClock, virtualEpoch } from './virtualClock.js'
+import { startMemoryRouter } from './memoryRouter.js'
+import { untilDone } from './untilDone.js'
+import { type VirtualClock, virtualClock } from './virtualClock.js'
 
 export interface TestWorld {
   readonly clock: VirtualClock
@@ -30,11 +30,6 @@ export interface TestWorld {
 const day = 86_400_000
 const host = 'localhost'
 
-let identity: Promise<RouterIdentity> | undefined
-// Certificates are slow to make, and routers of one process may show the same ones.
-const sharedIdentity = (): Promise<RouterIdentity> =>
-  (identity ??= generateCertificates({ host, now: virtualEpoch }).then(identityOf))
-
 /** Opens a world with one router. */
 export const testWorld = async (): Promise<TestWorld> => {
   const clock = virtualClock()
@@ -42,14 +37,7 @@ export const testWorld = async (): Promise<TestWorld> => {
   const stores = new Map<string, MemoryStore>()
   const routers: Router[] = []
   const startAnother = async (at: string): Promise<Router> => {
-    const router = await startRouter({
-      identity: await sharedIdentity(),
-      listeners: [{ listen: network.listen, host: at, port: 0 }],
-      queues: openMemoryStore(),
-      messages: memoryLog(),
-      dialer: network.dialer(at),
-      clock,
-    })
+    const router = await startMemoryRouter({ network, clock, host: at, port: 0, name: at })
     routers.push(router)
     return router
   }
@@ -65,17 +53,11 @@ export const testWorld = async (): Promise<TestWorld> => {
       const dialer = network.dialer(name)
       return { store: { open: store }, routers: [router.address], dialer, clock, kem: inlineKem() }
     },
-    until: async (done, what = 'what was waited for') => {
-      const from = clock.now()
-      for (;;) {
-        await clock.settle()
-        if (await done()) return
-        const waited = clock.now() - from
-        if (waited > day) throw new InternalError(`did not happen within a day: ${what}`)
-        // Longer steps later: what never happens is found out soon.
-        await clock.advance(Math.max(100, Math.floor(waited / 20)))
-      }
-    },
+    until: (done, what = 'what was waited for') =>
+      untilDone(clock, done, {
+        limitMs: day,
+        late: () => new InternalError(`did not happen within a day: ${what}`),
+      }),
     close: async () => {
       for (const link of network.links()) link.cut()
       for (const one of routers) await one.close()

@@ -1,17 +1,12 @@
 /** A whole world in one process for tests of the agent: routers on a memory network, agents on memory stores, one clock. */
 import { type Agent, type AgentEvent, type AgentOptions, openAgent } from '../../src/index.js'
-import { generateCertificates, identityOf, type RouterIdentity } from '../../src/router/certificates.js'
-import { memoryLog } from '../../src/router/memoryLog.js'
-import { type Router, type RouterOptions, startRouter } from '../../src/router/router.js'
+import type { Router, RouterOptions } from '../../src/router/router.js'
 import { type MemoryNetwork, memoryNetwork } from '../../src/smp/transport/memory.js'
 import { type MemoryStore, openMemoryStore } from '../../src/store/memory.js'
 import { toyKem } from '../ratchet/toyKem.js'
-import { type VirtualClock, virtualClock, virtualEpoch } from '../../src/testing/virtualClock.js'
-
-let identity: Promise<RouterIdentity> | undefined
-// Certificates are slow to make and every test world may show the same ones.
-const sharedIdentity = (): Promise<RouterIdentity> =>
-  (identity ??= generateCertificates({ host: 'localhost', now: virtualEpoch }).then(identityOf))
+import { startMemoryRouter } from '../../src/testing/memoryRouter.js'
+import { untilDone } from '../../src/testing/untilDone.js'
+import { type VirtualClock, virtualClock } from '../../src/testing/virtualClock.js'
 
 export interface TestAgent {
   readonly agent: Agent
@@ -42,30 +37,23 @@ export const agentWorld = (): AgentWorld => {
   const network = memoryNetwork({ clock })
   const closing: Array<() => Promise<void>> = []
 
-  const until = async (done: () => boolean, what: string): Promise<void> => {
-    const from = clock.now()
-    for (;;) {
-      await clock.settle()
-      if (done()) return
-      const waited = clock.now() - from
-      if (waited > 3_600_000) throw new Error(`did not happen within an hour: ${what}`)
-      // Longer steps later: what never happens is found out soon.
-      await clock.advance(Math.max(100, Math.floor(waited / 20)))
-    }
-  }
+  const until = (done: () => boolean, what: string): Promise<void> =>
+    untilDone(clock, done, {
+      limitMs: 3_600_000,
+      late: () => new Error(`did not happen within an hour: ${what}`),
+    })
 
   const world: AgentWorld = {
     clock,
     network,
     until,
     startRouter: async (settings, port = 0) => {
-      const router = await startRouter({
-        identity: await sharedIdentity(),
-        listeners: [{ listen: network.listen, host: 'localhost', port }],
-        queues: openMemoryStore(),
-        messages: memoryLog(),
-        dialer: network.dialer('router'),
+      const router = await startMemoryRouter({
+        network,
         clock,
+        host: 'localhost',
+        port,
+        name: 'router',
         ...(settings === undefined ? {} : { settings }),
       })
       closing.push(() => router.close())
