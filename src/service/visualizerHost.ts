@@ -38,6 +38,8 @@ export const readPage = async (): Promise<{ readonly html: string; readonly poli
   const policy = [
     "default-src 'none'",
     `script-src ${scripts.join(' ')}`,
+    // The layout runs in a worker that the page starts from a part of itself.
+    'worker-src blob:',
     "style-src 'unsafe-inline'",
     'img-src data: blob:',
     'font-src data:',

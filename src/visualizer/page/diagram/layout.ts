@@ -1,8 +1,9 @@
 /** Where everything of a chart stands: ELK places boxes, edges and labels. */
-import ELK, { type ElkExtendedEdge, type ElkNode } from 'elkjs/lib/elk.bundled.js'
+import type { ElkExtendedEdge, ElkNode } from 'elkjs/lib/elk-api.js'
 import { ancestry, type Chart, type ChartState, type ChartTransition } from '../../model/chart.js'
 import { type Box, boxOf, boxPadding, type Detail, labelLines } from './boxes.js'
 import { type Bundle, bundlesOf } from './bundles.js'
+import { elk } from './elk.js'
 import { sizeOf, type TextLine } from './text.js'
 
 export interface PlacedState {
@@ -56,7 +57,6 @@ export interface Layout {
 
 export type Direction = 'DOWN' | 'RIGHT'
 
-const elk = new ELK()
 const rootId = '(root)'
 const idOf = (path: string): string => (path === '' ? rootId : path)
 const pathOf = (id: string): string => (id === rootId ? '' : id)
