@@ -1,6 +1,7 @@
 import { sha256 } from '../crypto/index.js'
 import { type Bytes, toBase64url } from '../encoding/index.js'
 import { asDuologueError, type DuologueError } from '../errors.js'
+import type { Effects } from '../runtime/follow.js'
 import type { NewEvent, UnitState, Wake } from '../runtime/unit.js'
 import type { InvitationRequest } from '../smp/protocol/connectionRequest.js'
 import { connections } from '../store/agent/connections.js'
@@ -51,6 +52,8 @@ export interface Arrival {
   readonly receipted: readonly SndMessageRow[]
   /** What waits for the queue that its QUSE replaces. */
   readonly waiting: readonly DeliveryRow[]
+  /** What must be queued ahead of this side’s own key, when the message brings the other party’s. */
+  readonly beforeKey: Effects
 }
 
 /** A step that only acknowledges. */

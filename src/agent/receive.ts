@@ -11,6 +11,7 @@ import type { AgentContext } from './context.js'
 import { decryptMessage } from './decryptMessage.js'
 import { errorFact } from './events.js'
 import { openDelivered, openSent } from './incoming.js'
+import { readBeforeKey } from './movableDeliveries.js'
 import { type DeliveryRow, encodeContent, enqueueMessage } from './outgoing.js'
 import { isSecurable } from './queues.js'
 import { isSynchronized, undecryptable } from './ratchetSync.js'
@@ -94,7 +95,19 @@ const open = async (
     decision = decide(rcvQueueMachine, queue.status, known, event)
     state.traced('rcvQueue', queue.queueId, event.type, decision)
     const { brokerAt, notify } = delivered
-    arrival = { context, state, connection, queue, message, brokerAt, notify, opened, receipted: [], waiting: [] }
+    arrival = {
+      context,
+      state,
+      connection,
+      queue,
+      message,
+      brokerAt,
+      notify,
+      opened,
+      receipted: [],
+      waiting: [],
+      beforeKey: {},
+    }
     if (decision.intents[0]?.type === 'processMessage')
       arrival = { ...arrival, decrypted: await decryptMessage(arrival) }
   } catch (error) {
@@ -105,7 +118,8 @@ const open = async (
   if (!force && comesLater({ ...arrival, keyKnown })) return { type: 'held' }
   const receipted = await readReceipted(read, connectionId, arrival.decrypted)
   const waiting = await readWaiting(read, arrival)
-  return { type: 'arrived', arrival: { ...arrival, keyKnown, receipted, waiting }, decision }
+  const beforeKey = keyKnown === false ? await readBeforeKey(read, state, connection) : {}
+  return { type: 'arrived', arrival: { ...arrival, keyKnown, receipted, waiting, beforeKey }, decision }
 }
 
 const arrived = async (message: DeliveredMessage, opened: Opened): Promise<Outcome<Received>> => {

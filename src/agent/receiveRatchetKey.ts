@@ -39,7 +39,7 @@ export const readKnownKey = async (
  * `AGENT_VERSION`, `AGENT_PROHIBITED`, CryptoError for keys that give no secret, KemError when nothing could be decided.
  */
 export const receiveRatchetKey = async (arrival: Arrival): Promise<Step> => {
-  const { context, state, connection, keyKnown } = arrival
+  const { context, state, connection, keyKnown, beforeKey } = arrival
   const { envelope } = arrival.opened.content ?? {}
   if (envelope?.type !== 'ratchetKey') throw new InternalError('no ratchet key')
   if (keyKnown === true) return acknowledged()
@@ -68,7 +68,12 @@ export const receiveRatchetKey = async (arrival: Arrival): Promise<Step> => {
   const effects = follow(decision, {
     replyKey: () => {
       const options = { agentVersion: context.config.agentVersions.max, now: state.now }
-      return on(enqueueRatchetKey(row, ratchetKeyQueues(state, row), own.params, options))
+      const { changes, events, wakes } = on(enqueueRatchetKey(row, ratchetKeyQueues(state, row), own.params, options))
+      return {
+        changes: [...(beforeKey.changes ?? []), ...(changes ?? [])],
+        events: events ?? [],
+        wakes: [...(beforeKey.wakes ?? []), ...(wakes ?? [])],
+      }
     },
     useStoredKeys: () => ({}),
     createReceivingRatchet: () => {

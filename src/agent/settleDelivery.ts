@@ -15,6 +15,7 @@ import { complete, decideConnection, ended, notAvailable, statusChange } from '.
 import { errorFact } from './events.js'
 import { deletionRouter } from './finishDeletion.js'
 import { type Expired, failedEvents, messageTypeFact, readExpired } from './failedMessages.js'
+import { readMovable } from './movableDeliveries.js'
 import type { DeliveryRow, QueuedDelivery, SndMessageRow } from './outgoing.js'
 import { isSecurable } from './queues.js'
 import { type ConnectionRow, eventOf, findConnection, findSndQueue, type SndQueueRow, sndQueuesOf } from './rows.js'
@@ -116,18 +117,6 @@ const readElsewhere = async (
     waiting: new Map(rows.filter(row => row.queueId !== queueId).map(row => [row.messageId, row])),
     sent: new Set(rows.filter(row => row.queueId === queueId && row.sent).map(row => row.messageId)),
   }
-}
-
-/** What waits for a queue and could be delivered by another one of the connection: all but what is about this queue itself. */
-const readMovable = async (read: Read, queueId: string): Promise<readonly DeliveryRow[]> => {
-  const rows = (await read(deliveries, { where: { queueId }, orderBy: ['messageId'] })).filter(row => !row.sent)
-  const [first] = rows
-  if (first === undefined) return []
-  const messages = await read(sndMessages, {
-    where: { connectionId: first.connectionId, messageId: { in: rows.map(row => row.messageId) }, type: 'QTEST' },
-  })
-  const tests = new Set(messages.map(({ messageId }) => messageId))
-  return rows.filter(row => !tests.has(row.messageId))
 }
 
 // A router that refuses the new queue of a rotation for good: the old queue is still there, and takes what waits (B77).

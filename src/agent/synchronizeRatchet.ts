@@ -7,10 +7,11 @@ import type { ParsedParamsOf, ResultOf } from './api/calls.js'
 import { patchConnection } from './arrival.js'
 import type { AgentContext } from './context.js'
 import { refusal } from './decideConnection.js'
+import { readBeforeKey } from './movableDeliveries.js'
 import { encryptionWith, enqueueRatchetKey } from './outgoing.js'
 import { newRatchetKeys, ratchetKeyQueues } from './ratchetKeys.js'
 import { decideSync, syncChange, syncEvent } from './ratchetSync.js'
-import { type ConnectionRow, requireConnection, sndQueuesOf } from './rows.js'
+import { type ConnectionRow, findConnection, requireConnection, sndQueuesOf } from './rows.js'
 
 /**
  * synchronizeRatchet: new keys are stored and sent to the other party, whose answer makes a new ratchet (B80). RSYNC tells of the states; until
@@ -24,9 +25,14 @@ export const synchronizeRatchet = (
   context.runtime.run({
     name: 'synchronizeRatchet',
     locks: [connectionId],
-    load: async read =>
-      idempotencyKey !== undefined && (await read(sndMessages, { where: { connectionId, idempotencyKey } })).length > 0,
-    compute: async (state, known): Promise<Outcome<ResultOf<'synchronizeRatchet'>>> => {
+    load: async (read, state) => {
+      const connection = findConnection(state, connectionId)
+      const known =
+        idempotencyKey !== undefined &&
+        (await read(sndMessages, { where: { connectionId, idempotencyKey } })).length > 0
+      return { known, beforeKey: connection === undefined ? {} : await readBeforeKey(read, state, connection) }
+    },
+    compute: async (state, { known, beforeKey }): Promise<Outcome<ResultOf<'synchronizeRatchet'>>> => {
       const { config } = context
       const connection = requireConnection(state, connectionId)
       if (known) return { result: {} }
@@ -45,7 +51,10 @@ export const synchronizeRatchet = (
           const options = { agentVersion: config.agentVersions.max, now: state.now, idempotencyKey }
           const { changes, wakes } = enqueueRatchetKey({ ...connection, pqSupport }, queues, params, options)
           const stored = patchConnection(connection, { x3dhKeys: encodeE2ePrivateKeys(privateKeys) })
-          return { changes: [stored, ...changes], wakes }
+          return {
+            changes: [...(beforeKey.changes ?? []), stored, ...changes],
+            wakes: [...(beforeKey.wakes ?? []), ...wakes],
+          }
         },
         notifySync: () => ({ events: [syncEvent(connection, decision.to)] }),
         ...refusal(connectionId),

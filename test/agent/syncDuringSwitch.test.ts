@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Router } from '../../src/router/router.js'
 import { rcvQueues, sndQueues } from '../../src/store/agent/connections.js'
+import { deliveries } from '../../src/store/agent/messages.js'
 import { type AgentWorld, agentWorld, type TestAgent, textOf } from '../support/agentWorld.js'
 
 let world: AgentWorld
@@ -23,6 +24,7 @@ afterEach(() => {
   return world.close()
 })
 
+const place = ({ address }: Router): string => address.slice(address.indexOf('@') + 1)
 const connectionOf = (side: TestAgent): string => (side === alice ? ids.initiatorId : ids.joinerId)
 const phases = ({ events }: TestAgent, direction: 'rcv' | 'snd'): string[] =>
   events.flatMap(event => (event.type === 'SWITCH' && event.direction === direction ? [event.phase] : []))
@@ -95,5 +97,37 @@ describe('a ratchet synchronisation during a switch', { timeout: 60_000 }, () =>
         expect([...errors(alice), ...errors(bob)]).toEqual([])
       })
     }
+  }
+
+  for (const name of ['alice', 'bob'] as const) {
+    it(`B76 B78 started by ${name} while the new queue’s router is away: what waited for that queue arrives, though the key comes on the old one`, async () => {
+      const atAlice = reading(alice)
+      world.network.setLatency(50)
+      await alice.agent.switchConnection({ connectionId: ids.initiatorId, router: second.address })
+      await world.until(() => phases(bob, 'snd').includes('secured'), 'QUSE at Bob')
+      world.network.setReachable(place(second), 'refuses')
+      for (const link of world.network.links({ place: place(second) })) link.cut()
+      const bodies = ['b0', 'b1', 'b2']
+      for (const body of bodies) await bob.agent.sendMessage({ connectionId: ids.joinerId, body })
+      await world.clock.advance(60_000)
+      expect(atAlice).toEqual([])
+      const starter = name === 'alice' ? alice : bob
+      await starter.agent.synchronizeRatchet({ connectionId: connectionOf(starter), force: true })
+      const agreed = () => [alice, bob].every(side => ['agreed', 'ok'].includes(states(side).at(-1) ?? ''))
+      await world.until(agreed, 'the new ratchets')
+      world.network.setReachable(place(second), 'answers')
+      const inStep = () => [alice, bob].every(side => states(side).at(-1) === 'ok')
+      await world.until(inStep, 'the end of the synchronisation')
+      expect(atAlice).toEqual(bodies)
+      await world.until(() => phases(bob, 'snd').at(-1) === 'completed', 'the end of the switch')
+      await bob.agent.sendMessage({ connectionId: ids.joinerId, body: 'b3' })
+      await world.until(() => atAlice.includes('b3'), 'the message after it')
+      await world.clock.advance(60_000)
+      expect(atAlice).toEqual([...bodies, 'b3'])
+      expect(states(alice).at(-1)).toBe('ok')
+      expect([...errors(alice), ...errors(bob)]).toEqual([])
+      expect(await bob.store.find(deliveries, {})).toEqual([])
+      expect(await alice.store.find(rcvQueues, {})).toMatchObject([{ router: second.address, primary: true }])
+    })
   }
 })

@@ -237,6 +237,7 @@ export class Application {
       case 'MERR':
       case 'MERRS':
         if (end !== undefined && event.messageType === undefined) this.#failed(event, end)
+        if (end !== undefined && event.messageType?.startsWith('Q') === true) end.pair.switchExpired = true
         break
       case 'OK':
         this.#answered(event)

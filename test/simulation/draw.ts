@@ -41,7 +41,7 @@ export const weekPlan = (seed: number): Plan => {
   const random = seeded(`week ${seed}`)
   const world: World = { random, agents: 20, routers: 3, pairs: 30, span: 7 * day }
   const says = Array.from(
-    { length: 3_300 },
+    { length: 4_100 },
     (): Step => ({
       at: moment(world),
       do: 'say',

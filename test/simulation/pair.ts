@@ -48,6 +48,8 @@ export class Pair {
   switched = false
   /** A switch of one of the ends was ended by its application. */
   aborted = false
+  /** A message of a switch was given up, having waited for days. */
+  switchExpired = false
 
   constructor(id: number, { kind, pq }: { readonly kind: Kind; readonly pq: boolean }, a: Application, b: Application) {
     this.id = id

@@ -4,7 +4,7 @@ import { commands, rcvQueues, sndQueues, connections } from '../../src/store/age
 import { deliveries } from '../../src/store/agent/messages.js'
 import { agentTables } from '../../src/store/agent/tables.js'
 import { events } from '../../src/store/eventLog.js'
-import type { Pair } from './pair.js'
+import type { End, Pair } from './pair.js'
 import type { Plan } from './plan.js'
 import { World, type WorldOptions } from './world.js'
 
@@ -68,6 +68,7 @@ const play = async (world: World): Promise<void> => {
   const until = (ms: number): Promise<void> => clock.advance(Math.max(0, start + ms - clock.now()))
   for (const step of plan.steps) {
     await until(step.at)
+    if (ledger.wrong.length > 0) return
     world.apply(step)
   }
   await until(plan.healAt)
@@ -118,13 +119,13 @@ const stillWaiting = async (world: World): Promise<string[]> => {
     // Where the other side is gone, nobody answers any more.
     const where = { connectionId: { in: livingOf(world, name) } }
     for (const row of await rows.find(connections, { where })) {
-      if (row.ratchetSync !== 'ok') found.push(`${name}: ratchet ${row.ratchetSync}`)
+      if (row.ratchetSync !== 'ok') found.push(`${nameOf(endOf(world, row.connectionId))}: ratchet ${row.ratchetSync}`)
     }
     for (const table of [rcvQueues, sndQueues]) {
-      // A switch that was given up is told to nobody: the other side keeps its new queue until the next one (B71).
-      if (table === sndQueues && [...world.pairs.values()].some(({ aborted }) => aborted)) continue
-      for (const { switchStatus } of await rows.find(table, { where })) {
-        if (switchStatus !== null) found.push(`${name}: a queue of ${table.name} is ${switchStatus}`)
+      for (const { connectionId, switchStatus } of await rows.find(table, { where })) {
+        const end = endOf(world, connectionId)
+        if (switchStatus === null || (end !== undefined && mayStaySwitching(end, table))) continue
+        found.push(`${nameOf(end)}: a queue of ${table.name} is ${switchStatus}`)
       }
     }
   }
@@ -136,6 +137,17 @@ const livingOf = ({ pairs }: World, name: string): string[] =>
     .filter(({ over }) => !over)
     .flatMap(({ a, b }) => [a, b])
     .flatMap(({ app, connectionId }) => (app.name === name && connectionId !== undefined ? [connectionId] : []))
+
+/** The end of a pair that a connection is. */
+const endOf = ({ pairs }: World, connectionId: string): End | undefined =>
+  [...pairs.values()].flatMap(({ a, b }) => [a, b]).find(end => end.connectionId === connectionId)
+
+const nameOf = (end: End | undefined): string => (end === undefined ? 'nobody' : `${end.pair.id}.${end.side}`)
+
+// A switch that was given up is told to nobody: the other side keeps its new queue until the next one (B71). One whose messages have
+// waited too long and were given up, which was told, goes on when its application starts it anew.
+const mayStaySwitching = ({ pair }: End, table: typeof rcvQueues | typeof sndQueues): boolean =>
+  pair.switchExpired || (pair.aborted && table === sndQueues)
 
 const waitingOf = ({ ledger }: World, pair: Pair): string[] => {
   if (pair.over) return []

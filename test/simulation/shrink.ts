@@ -14,6 +14,7 @@ export const shrink = async (
     best = smaller
     return true
   }
+  await onePair(() => best, attempt)
   for (let before = ''; before !== JSON.stringify(best) && performance.now() < deadline; ) {
     before = JSON.stringify(best)
     await withoutSteps(() => best, attempt)
@@ -27,6 +28,17 @@ export const shrink = async (
 const kindOf = ([first]: readonly string[]): string | undefined => first?.replace(/\d+/gu, '#')
 
 type Attempt = (smaller: Plan) => Promise<boolean>
+
+/** Leaves only what one pair and its two agents do, and what happens to those: most of what goes wrong is between two. */
+const onePair = async (best: () => Plan, attempt: Attempt): Promise<void> => {
+  const meetings = best().steps.flatMap(step => (step.do === 'meet' ? [step] : []))
+  for (const { pair, a, b } of meetings.length > 1 ? meetings : []) {
+    const steps = best().steps.filter(
+      step => (!('pair' in step) || step.pair === pair) && (!('agent' in step) || step.agent === a || step.agent === b),
+    )
+    if (await attempt({ ...best(), steps })) return
+  }
+}
 
 /** Takes away halves, quarters and so on down to single steps. */
 const withoutSteps = async (best: () => Plan, attempt: Attempt): Promise<void> => {
