@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    setupFiles: ['test/transitions/record.ts'],
+    setupFiles: ['test/transitions/record.ts', 'test/support/propertySeed.ts'],
     globalSetup: ['test/transitions/collect.ts'],
     testTimeout: 60_000,
     hookTimeout: 120_000,

@@ -79,7 +79,7 @@ const failedEvent = (connection: ConnectionRow, messageId: number, type: string,
     return eventOf(connection, 'MERR', { ...messageTypeFact(type), error: errorFact(error) }, { messageId })
   }
   const fact = rotation.has(type) ? queueErrorFact(connection, type, error) : errorFact(error)
-  return eventOf(connection, 'ERR', { error: fact }, { messageId })
+  return eventOf(connection, 'ERR', { messageType: type, error: fact }, { messageId })
 }
 
 /** A queue error names the message of the rotation that failed, and why. */

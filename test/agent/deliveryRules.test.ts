@@ -208,10 +208,10 @@ describe('B42 AUTH, by the type of the message', () => {
     ['A_RCVD', { type: 'MERR', messageType: 'A_RCVD', error: auth }],
     ['A_QCONT', { type: 'MERR', messageType: 'A_QCONT', error: auth }],
     ['EREADY', { type: 'MERR', messageType: 'EREADY', error: auth }],
-    ['QADD', { type: 'ERR', error: queueError('QADD') }],
-    ['QKEY', { type: 'ERR', error: queueError('QKEY') }],
-    ['QUSE', { type: 'ERR', error: queueError('QUSE') }],
-    ['QTEST', { type: 'ERR', error: queueError('QTEST') }],
+    ['QADD', { type: 'ERR', messageType: 'QADD', error: queueError('QADD') }],
+    ['QKEY', { type: 'ERR', messageType: 'QKEY', error: queueError('QKEY') }],
+    ['QUSE', { type: 'ERR', messageType: 'QUSE', error: queueError('QUSE') }],
+    ['QTEST', { type: 'ERR', messageType: 'QTEST', error: queueError('QTEST') }],
   ])('B42 AUTH on %s: told once, its delivery goes, the message behind it is tried', async (type, event) => {
     await connect()
     let left = 1

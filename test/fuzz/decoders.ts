@@ -551,6 +551,7 @@ export const otherReaders: Readonly<Record<string, string>> = {
   ...underPaths(rows, 'agent/receiveRatchetKey readKnownKey'),
   ...underPaths(rows, 'agent/sharedBodies readSharing'),
   ...underPaths(rows, 'agent/waitingMessages readWaiting'),
+  ...underPaths(rows, 'agent/movableDeliveries readMovable readBeforeKey'),
   ...underPaths(rows, 'signal/recipients readRecipients'),
   ...underPaths(opens, 'agent/openAgent openAgent'),
   ...underPaths(opens, 'router/openRouter openRouter'),

@@ -237,7 +237,6 @@ export class Application {
       case 'MERR':
       case 'MERRS':
         if (end !== undefined && event.messageType === undefined) this.#failed(event, end)
-        if (end !== undefined && event.messageType?.startsWith('Q') === true) end.pair.switchExpired = true
         break
       case 'OK':
         this.#answered(event)
@@ -328,12 +327,24 @@ export class Application {
 
   #error(event: Extract<AgentEvent, { type: 'ERR' }>, end: End | undefined): void {
     if (event.temporary === true) return
+    if (end !== undefined && event.messageType !== undefined) return this.#gaveUp(end, event.messageType)
     // A late QKEY of an aborted switch, an A_QCONT for the queue that a switch has replaced meanwhile: the reference tells both.
     const { aborted = false, switched = false } = end?.pair ?? {}
     if (event.error.code === 'AGENT_QUEUE' && (aborted || switched)) return
     // SUB of the old queue of a switch that crosses its deletion is refused, which is told.
     if (event.error.code === 'AUTH' && switched) return
     this.#blameUnlessOver(end, `ERR ${event.error.code} ${event.error.message}`)
+  }
+
+  // A message of a rotation or a synchronisation has waited for days: a careful application begins anew what cannot go on by itself.
+  #gaveUp(end: End, messageType: string): void {
+    if (messageType !== 'RATCHET_INFO') {
+      end.pair.switchExpired = true
+      return
+    }
+    end.syncing = false
+    end.other.syncing = false
+    this.synchronize(end)
   }
 
   #blameUnlessOver(end: End | undefined, what: string): void {

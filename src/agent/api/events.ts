@@ -144,7 +144,7 @@ export type EventPayload =
   | { readonly type: 'OK'; readonly call: string; readonly result: Readonly<Record<string, unknown>> }
   /**
    * An asynchronous call failed (`correlationId`), or something that no call is there to answer for. `temporary`: it is tried again.
-   * `messageId`: it is about that message of the agent's own.
+   * `messageId`, `messageType`: it is about that message of the agent's own, of a handshake, a rotation or a synchronisation.
    */
   | {
       readonly type: 'ERR'
@@ -152,6 +152,7 @@ export type EventPayload =
       readonly critical?: boolean
       readonly temporary?: boolean
       readonly messageId?: number
+      readonly messageType?: string
     }
 
 export type AgentEvent = EventEnvelope & EventPayload
