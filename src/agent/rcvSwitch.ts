@@ -44,7 +44,7 @@ export const rcvSwitchOf = (state: UnitState, connection: ConnectionRow): RcvSwi
   return fresh === undefined ? undefined : rcvSwitchTo(state, connection, fresh)
 }
 
-/** Takes the dropped or replaced queue out of the sessions, after the commit. */
+/** Takes a queue that is not read any more out of the sessions, after the commit. */
 export const droppedWake = (queue: RcvQueueRow) => ({ worker: 'queueDropped', key: queue.queueId, hint: queue })
 
 /**
@@ -116,7 +116,7 @@ export const decideRcvSwitch = (
           patch(rcvQueues, { queueId: old.queueId }, { primary: false }),
           ...changes,
         ],
-        wakes,
+        wakes: [...wakes, droppedWake(old)],
       }
     },
     removeOld: () => ({

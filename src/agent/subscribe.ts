@@ -154,7 +154,7 @@ const subscribeQueues = async (
   context: AgentContext,
   queues: readonly RcvQueueRow[],
 ): Promise<Map<string, Outcome>> => {
-  const made = queues.filter(({ rcvId, status }) => rcvId !== null && status !== 'disabled')
+  const made = queues.filter(queue => queue.rcvId !== null && queue.status !== 'disabled' && !isBeingDeleted(queue))
   const answers = await Promise.all(context.sessions.subscribe(made.map(createdQueue)))
   const outcomes = new Map<string, Outcome>()
   made.forEach(({ connectionId, status }, index) => {
@@ -163,6 +163,9 @@ const subscribeQueues = async (
   })
   return outcomes
 }
+
+/** The old queue of a rotation has been read to its end; a SUB that crosses its DEL would be refused (B74). */
+const isBeingDeleted = ({ switchStatus }: RcvQueueRow): boolean => switchStatus === 'receivedMessage'
 
 /** Of a connection’s queues the one in use counts, even with an error; of equal ones the first that succeeded (B64). */
 const better = (a: Outcome | undefined, b: Outcome): Outcome => (a === undefined || rank(b) < rank(a) ? b : a)

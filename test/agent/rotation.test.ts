@@ -159,6 +159,30 @@ describe('queue rotation', () => {
     await completed()
   })
 
+  it('B74 an old queue that waits for its deletion is subscribed no more, also after a restart: nothing fails when its router is back', async () => {
+    await startSwitch()
+    await world.until(() => switches(alice, 'rcv').includes('secured'), 'QUSE')
+    world.network.setReachable(place(first), 'refuses')
+    for (const link of world.network.links({ from: 'alice' })) if (link.place === place(first)) link.cut()
+    await world.until(() => switches(bob, 'snd').includes('completed'), 'QTEST')
+    await world.clock.advance(60_000)
+    const subscriptions = async () => {
+      const { rcvQueues: queues } = await alice.agent.inspectConnection({ connectionId: ids.initiatorId })
+      return Object.fromEntries(queues.map(({ router, subscription }) => [router, subscription]))
+    }
+    const onlyNew = { [first.address]: 'removed', [second.address]: 'active' }
+    expect(await subscriptions()).toEqual(onlyNew)
+    alice = await world.startAgent('alice', [first], { store: { open: alice.crash() } })
+    const { results } = await alice.agent.subscribe({})
+    expect(results).toEqual([{ connectionId: ids.initiatorId, ok: true }])
+    await alice.agent.subscribe({ connectionIds: [ids.initiatorId] })
+    expect(await subscriptions()).toEqual(onlyNew)
+    world.network.setReachable(place(first), 'answers')
+    await completed()
+    // That the deletion is tried again is told.
+    expect(alice.events.filter(event => event.type === 'ERR' && event.temporary !== true)).toEqual([])
+  })
+
   it('B77 both parties switch at once', async () => {
     const third = await world.startRouter()
     const atAlice = reading(alice)

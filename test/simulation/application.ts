@@ -331,8 +331,6 @@ export class Application {
     // A late QKEY of an aborted switch, an A_QCONT for the queue that a switch has replaced meanwhile: the reference tells both.
     const { aborted = false, switched = false } = end?.pair ?? {}
     if (event.error.code === 'AGENT_QUEUE' && (aborted || switched)) return
-    // SUB of the old queue of a switch that crosses its deletion is refused, which is told.
-    if (event.error.code === 'AUTH' && switched) return
     this.#blameUnlessOver(end, `ERR ${event.error.code} ${event.error.message}`)
   }
 
