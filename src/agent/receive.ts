@@ -173,10 +173,13 @@ const follow = (arrival: Arrival, decision: Decision): Step | Promise<Step> => {
 // Both queues of a rotation are read from QUSE on, and each may have messages that the other one has not: the numbers of the sender tell
 // which comes next (B78). A ratchet key says no number, and what was encrypted before it can be decrypted only before it: it waits
 // until both queues are read as far.
-const comesLater = ({ state, connection, decrypted, keyKnown }: Arrival): boolean => {
+const comesLater = ({ state, connection, queue, decrypted, keyKnown }: Arrival): boolean => {
   const isNext = decrypted?.type !== 'message' || decrypted.message.id <= connection.lastExternalId + 1
   if (isNext && keyKnown !== false) return false
-  return rcvSwitchOf(state, connection)?.old.switchStatus === 'sendingQUSE'
+  const { switchStatus, queueId } = rcvSwitchOf(state, connection)?.old ?? {}
+  // The new queue has begun, and still has what comes between: this one comes there as well, if the old queue goes with it.
+  if (switchStatus === 'receivedMessage') return !isNext && queueId === queue.queueId
+  return switchStatus === 'sendingQUSE'
 }
 
 // What waits for the queue that a QUSE replaces goes to the new one, too.

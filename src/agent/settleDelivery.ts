@@ -215,7 +215,7 @@ class Settlement {
       case 'queueError':
         return this.#failed([this.#item], false)
       case 'notifyNotAvailable':
-        this.events.push(notAvailable(this.#connection))
+        if (!this.#isElsewhere(this.#item)) this.events.push(notAvailable(this.#connection))
         return
       case 'warn':
         return this.#warn()
@@ -274,10 +274,15 @@ class Settlement {
   }
 
   #failed(failed: ReadonlyArray<QueuedDelivery | Expired>, bulk: boolean): void {
-    const { waiting, sent } = this.#elsewhere
-    const lost = failed.filter(({ delivery: { messageId } }) => !waiting.has(messageId) && !sent.has(messageId))
+    const lost = failed.filter(one => !this.#isElsewhere(one))
     const messages = lost.map(({ delivery, message }) => ({ messageId: delivery.messageId, type: message.type }))
     this.events.push(...failedEvents(this.#connection, messages, this.#error, bulk))
+  }
+
+  // The other queue of a rotation has it too: it was delivered there, or is still tried.
+  #isElsewhere({ delivery: { messageId } }: QueuedDelivery | Expired): boolean {
+    const { waiting, sent } = this.#elsewhere
+    return waiting.has(messageId) || sent.has(messageId)
   }
 
   #tellSwitch(rotation: SndSwitch | undefined, event: SndQueueSwitchEvent): void {

@@ -3,6 +3,7 @@
  */
 import type { Readable, Writable } from 'node:stream'
 import type { Agent } from '../agent/api/agent.js'
+import { StoreError } from '../errors.js'
 import { type Clock, systemClock, type TimerHandle } from '../runtime/clock.js'
 import { createLineWriter, type Line, type LineWriter, readLines } from './lines.js'
 import { createRpc, errorLine, eventNotification, lineTooLong, notJson, type RpcOptions } from './rpc.js'
@@ -25,7 +26,7 @@ export interface StdioOptions extends RpcOptions {
  * Serves until the input ends, the output's reader goes away or `stop` is aborted; then reads no more, finishes the
  * answers in flight, and resolves. Closing the agent stays the caller's part.
  *
- * @throws DuologueError when the event log cannot be read any more.
+ * @throws DuologueError when the event log cannot be read any more; a database that is away is waited for.
  */
 export const serveStdio = async (
   agent: Agent,
@@ -39,11 +40,13 @@ export const serveStdio = async (
   const inFlight = new Set<Promise<void>>()
   let failure: { error: unknown } | undefined
 
-  const events = writeEvents(agent, consumer, writer, stopping.signal).catch((error: unknown) => {
-    // A failure after the end began is only the stream of events being cut off.
-    if (!stopping.signal.aborted) failure = { error }
-    stopping.abort()
-  })
+  const events = writeEvents(agent, writer, stopping.signal, { ...options, consumer, clock }).catch(
+    (error: unknown) => {
+      // A failure after the end began is only the stream of events being cut off.
+      if (!stopping.signal.aborted) failure = { error }
+      stopping.abort()
+    },
+  )
   await serveRequests(agent, input, writer, inFlight, stopping.signal, options)
   await withDeadline(Promise.all(inFlight), graceMs, clock)
   stopping.abort()
@@ -88,13 +91,34 @@ const serveRequests = async (
 const problemLine = (problem: 'tooLong' | 'notUtf8', limit: number): string =>
   errorLine(problem === 'tooLong' ? lineTooLong(limit) : notJson)
 
+/** A database that is away for a while: reading goes on where it was. */
+const passingCodes: ReadonlySet<string> = new Set(['STORE_UNAVAILABLE', 'STORE_BUSY'])
+const readAgainMs = 1_000
+
 /** Writes the consumer's events one by one: the next is taken from the log when there is room for it. */
-const writeEvents = async (agent: Agent, consumer: string, writer: LineWriter, stop: AbortSignal): Promise<void> => {
+const writeEvents = async (
+  agent: Agent,
+  writer: LineWriter,
+  stop: AbortSignal,
+  { consumer, clock, onUnexpected }: Required<Pick<StdioOptions, 'consumer' | 'clock'>> & StdioOptions,
+): Promise<void> => {
   const stopped = whenAborted(stop)
-  for await (const event of agent.events({ consumer, signal: stop })) {
-    // A reader that does not read must not keep the service from stopping.
-    if (!stop.aborted) await Promise.race([writer.write(eventNotification(event)), stopped])
-    if (stop.aborted) return
+  let after: number | undefined
+  while (!stop.aborted) {
+    try {
+      const from = after === undefined ? {} : { after }
+      for await (const event of agent.events({ consumer, signal: stop, ...from })) {
+        // A reader that does not read must not keep the service from stopping.
+        if (!stop.aborted) await Promise.race([writer.write(eventNotification(event)), stopped])
+        if (stop.aborted) return
+        after = event.cursor
+      }
+      return
+    } catch (error) {
+      if (!(error instanceof StoreError) || !passingCodes.has(error.code)) throw error
+      onUnexpected?.(error, 'events')
+      await withDeadline(stopped, readAgainMs, clock)
+    }
   }
 }
 

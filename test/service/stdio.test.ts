@@ -5,6 +5,7 @@ import { describe, expect, it, vi } from 'vitest'
 import { StoreError } from '../../src/errors.js'
 import { readLines } from '../../src/service/lines.js'
 import { type StdioOptions, serveStdio } from '../../src/service/stdio.js'
+import { virtualClock } from '../../src/testing/virtualClock.js'
 import { FakeAgent } from '../support/fakeAgent.js'
 
 const setUp = (options: StdioOptions = {}, highWaterMark = 16_384) => {
@@ -123,14 +124,39 @@ describe('the end of serving on streams', () => {
     await served
   })
 
-  it('fails with the typed error when the event log cannot be read', async () => {
+  it('fails with the typed error when the event log cannot be read any more', async () => {
     const agent = new FakeAgent('alice')
     vi.spyOn(agent, 'events').mockImplementation(() => {
-      throw new StoreError('STORE_UNAVAILABLE', 'the database is gone')
+      throw new StoreError('STORE_NOT_OWNER', 'another process has the database')
     })
     await expect(serveStdio(agent, new PassThrough(), new PassThrough())).rejects.toMatchObject({
-      code: 'STORE_UNAVAILABLE',
+      code: 'STORE_NOT_OWNER',
     })
+  })
+
+  it('waits for a database that is away, and goes on with the next event', async () => {
+    const clock = virtualClock()
+    const noticed: string[] = []
+    const { agent, next, served, input } = setUp({
+      clock,
+      onUnexpected: (error, what) => noticed.push(`${what} ${(error as StoreError).code}`),
+    })
+    agent.emit('c', { type: 'CON', pqEncryption: false })
+    expect((await next()).params.cursor).toBe(1)
+    const events = vi.spyOn(agent, 'events').mockImplementationOnce(() => {
+      throw new StoreError('STORE_UNAVAILABLE', 'the database is away')
+    })
+    agent.fail(new StoreError('STORE_UNAVAILABLE', 'the database is away'))
+    await clock.advance(999)
+    expect(events).not.toHaveBeenCalled()
+    await clock.advance(1)
+    expect(events).toHaveBeenCalledOnce()
+    await clock.advance(1_000)
+    agent.emit('c', { type: 'SENT', messageId: 7, pqEncryption: false })
+    expect((await next()).params).toMatchObject({ cursor: 2, type: 'SENT' })
+    expect(noticed).toEqual(['events STORE_UNAVAILABLE', 'events STORE_UNAVAILABLE'])
+    input.end()
+    await served
   })
 })
 

@@ -9,6 +9,8 @@ import type { End, How, Pair } from './pair.js'
 import type { Side } from './plan.js'
 import type { AgentProcess } from './process.js'
 
+const syncPatienceMs = 3 * 3_600_000
+
 /** An application as it should be: it repeats what got no answer under its key, notes what it has read, and acknowledges it. */
 export class Application {
   readonly name: string
@@ -314,6 +316,13 @@ export class Application {
     if (connectionId === undefined || end.syncing || end.other.syncing) return
     end.syncing = true
     end.other.syncing = true
+    // Two keys that cross can leave both sides waiting for each other (B80): what takes too long is forced once more.
+    this.#world.setTimeout(() => {
+      if (!end.syncing || pair.over) return
+      end.syncing = false
+      end.other.syncing = false
+      this.synchronize(end)
+    }, syncPatienceMs)
     const idempotencyKey = `sync ${this.#asks++}`
     void this.may(`${idempotencyKey} of ${pair.id}`, agent =>
       agent.synchronizeRatchet({ connectionId, force: true, idempotencyKey }),
@@ -334,15 +343,20 @@ export class Application {
     this.#blameUnlessOver(end, `ERR ${event.error.code} ${event.error.message}`)
   }
 
-  // A message of a rotation or a synchronisation has waited for days: a careful application begins anew what cannot go on by itself.
+  // A message of the agents' own has waited for days: a careful application begins anew what cannot go on by itself.
   #gaveUp(end: End, messageType: string): void {
-    if (messageType !== 'RATCHET_INFO') {
-      end.pair.switchExpired = true
-      return
+    const { pair } = end
+    if (messageType.startsWith('Q')) pair.switchExpired = true
+    else if (messageType === 'RATCHET_INFO') {
+      end.syncing = false
+      end.other.syncing = false
+      this.synchronize(end)
+    } else {
+      // The handshake has failed.
+      pair.over = true
+      end.wanted.length = 0
+      end.other.wanted.length = 0
     }
-    end.syncing = false
-    end.other.syncing = false
-    this.synchronize(end)
   }
 
   #blameUnlessOver(end: End | undefined, what: string): void {

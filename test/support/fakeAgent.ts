@@ -39,6 +39,7 @@ class PlayedAgent {
   readonly called: string[] = []
   closed = false
   #cursor = 0
+  #failure: Error | undefined
   #wakers = new Set<() => void>()
   readonly name: string
   readonly network: FakeNetwork
@@ -52,6 +53,12 @@ class PlayedAgent {
     this.#cursor += 1
     const envelope = { cursor: this.#cursor, at: 0, network: 'simplex', userId: 1, connectionId, traceId: 't' } as const
     this.log.push({ ...envelope, ...payload })
+    for (const wake of this.#wakers) wake()
+  }
+
+  /** Whoever reads events meets this error. */
+  fail(error: Error): void {
+    this.#failure = error
     for (const wake of this.#wakers) wake()
   }
 
@@ -203,6 +210,9 @@ class PlayedAgent {
     let cursor = after
     for (;;) {
       if (this.closed || signal?.aborted === true) return
+      const failure = this.#failure
+      this.#failure = undefined
+      if (failure !== undefined) throw failure
       const next = this.log.find(event => event.cursor > cursor)
       if (next === undefined) await this.#changed(signal)
       else {
