@@ -4,8 +4,9 @@
 export default {
   testRunner: 'vitest',
   vitest: { configFile: 'test/mutation/vitest.config.ts', related: false },
-  plugins: ['@stryker-mutator/vitest-runner', './test/mutation/ignore.mjs'],
+  plugins: ['@stryker-mutator/vitest-runner', './test/mutation/ignore.mjs', './test/mutation/compiled.mjs'],
   ignorers: ['undecided'],
+  checkers: process.env['MUTATION_COMPILED'] === '1' ? ['compiler'] : [],
   mutator: { excludedMutations: (process.env['MUTATION_EXCLUDED'] ?? '').split(',').filter(name => name !== '') },
   coverageAnalysis: 'perTest',
   ignoreStatic: process.env['MUTATION_IGNORE_STATIC'] === '1',

@@ -61,6 +61,7 @@ const run = (part, { concurrency, titles }) =>
         MUTATION_TITLES: titles,
         MUTATION_EXCLUDED: (part.excluded ?? []).join(','),
         MUTATION_IGNORE_STATIC: part.ignoreStatic === true ? '1' : '0',
+        MUTATION_COMPILED: part.compiled === true ? '1' : '0',
       },
     }).on('exit', code => (code === 0 ? resolve() : reject(new Error(`Stryker ended with ${code} in ${part.name}`))))
   })

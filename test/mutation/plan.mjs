@@ -1,10 +1,13 @@
 /**
  * What `npm run test:mutation` mutates, and by which tests. A machine's constants exist from the moment its file is loaded, so each of its
- * mutants needs fresh modules and all the tests of its part: every machine is a part of its own. The decision code of the agent is one
- * part, where each mutant meets the tests that reach it.
+ * mutants needs fresh modules and all the tests of its part: every machine is a part of its own. So is every file of the agent that
+ * decides a ★ row, with the tests of its rows (starred.mjs); the other decision code of the agent is one part, where each mutant meets
+ * the tests that reach it.
  */
 import { existsSync, readdirSync } from 'node:fs'
+import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { starred } from './starred.mjs'
 
 /**
  * @typedef {object} Part
@@ -12,6 +15,7 @@ import { fileURLToPath } from 'node:url'
  * @property {readonly string[]} mutate files, from the root
  * @property {readonly string[]} [excluded] mutators that are not applied
  * @property {boolean} [ignoreStatic] what exists from the loading on is left out: each such mutant would need all tests of the part
+ * @property {boolean} [compiled] mutants that the compiler refuses are told from the others, and not tried
  * @property {readonly string[]} tests test files, from the root, in the order in which they run
  */
 
@@ -73,25 +77,40 @@ const machineParts = () => {
   }))
 }
 
+// Conditions, comparisons, branches, blocks and functions: what decides. The compiler refuses an empty word or object, and a field of what
+// may be undefined, nearly everywhere; sums and lists would double the night that this takes.
+const decisionsOnly = {
+  excluded: [
+    'StringLiteral',
+    'ObjectLiteral',
+    'OptionalChaining',
+    'ArrayDeclaration',
+    'ArithmeticOperator',
+    'AssignmentOperator',
+    'UnaryOperator',
+    'UpdateOperator',
+  ],
+  ignoreStatic: true,
+  compiled: true,
+}
+
+/** @returns {Part[]} */
+const starredParts = () =>
+  Object.entries(starred).map(([file, tests]) => ({
+    name: `src-agent-${file}`,
+    ...decisionsOnly,
+    mutate: [`src/agent/${file}.ts`],
+    tests: tests.map(name => `test/agent/${name}.test.ts`),
+  }))
+
 /** @returns {readonly Part[]} */
 export const parts = () => [
   ...machineParts(),
+  ...starredParts(),
   {
     name: 'src-agent',
-    // Conditions, comparisons, branches, blocks and functions: what decides. The compiler refuses an empty word or object, and a field of what
-    // may be undefined, nearly everywhere; sums and lists would double the night that this takes.
-    excluded: [
-      'StringLiteral',
-      'ObjectLiteral',
-      'OptionalChaining',
-      'ArrayDeclaration',
-      'ArithmeticOperator',
-      'AssignmentOperator',
-      'UnaryOperator',
-      'UpdateOperator',
-    ],
-    ignoreStatic: true,
-    mutate: list('src/agent', '.ts').filter(decides),
+    ...decisionsOnly,
+    mutate: list('src/agent', '.ts').filter(file => decides(file) && !(basename(file, '.ts') in starred)),
     tests: list('test/agent', '.test.ts').filter(file => !slow.test(file)),
   },
 ]

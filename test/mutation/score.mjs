@@ -13,7 +13,7 @@ import { root } from './plan.mjs'
  * @typedef {{ line: number, column: number }} Place
  * @typedef {{ files: Record<string, { source: string, mutants: Mutant[] }> }} Report the part that is used of mutation-testing-report-schema
  * @typedef {import('./plan.mjs').Part & { report: Report | undefined }} Known
- * @typedef {{ name: string, killed: number, timeout: number, survived: number, uncovered: number, state: string }} Row
+ * @typedef {{ name: string, killed: number, timeout: number, survived: number, uncovered: number, refused: number, state: string }} Row
  */
 
 /** @param {readonly Known[]} parts */
@@ -62,6 +62,7 @@ const row = ({ name, result }) => {
     timeout: count('Timeout'),
     survived: count('Survived'),
     uncovered: count('NoCoverage'),
+    refused: count('CompileError'),
     state,
   }
 }
@@ -73,6 +74,7 @@ const sum = (name, rows) => ({
   timeout: rows.reduce((all, { timeout }) => all + timeout, 0),
   survived: rows.reduce((all, { survived }) => all + survived, 0),
   uncovered: rows.reduce((all, { uncovered }) => all + uncovered, 0),
+  refused: rows.reduce((all, { refused }) => all + refused, 0),
   state: ['not run', 'changed since']
     .map(state => ({ state, count: rows.filter(row => row.state === state).length }))
     .filter(({ count }) => count > 0)
@@ -81,19 +83,19 @@ const sum = (name, rows) => ({
 })
 
 /** @param {Row} row */
-const line = ({ name, killed, timeout, survived, uncovered, state }) => {
+const line = ({ name, killed, timeout, survived, uncovered, refused, state }) => {
   const noticed = killed + timeout
   const all = noticed + survived + uncovered
   const score = all === 0 ? '' : `${((100 * noticed) / all).toFixed(1)} %`
-  const numbers = [killed, timeout, survived, uncovered].map(count => `${count}`.padStart(10))
+  const numbers = [killed, timeout, survived, uncovered, refused].map(count => `${count}`.padStart(10))
   return `${name.padEnd(36)}${score.padStart(9)}${numbers.join('')}  ${state}`.trimEnd()
 }
 
-/** The table of scores: killed and timed out of all mutants that were tried. @param {readonly Known[]} parts */
+/** The table of scores: killed and timed out of all mutants that were tried, which those that the compiler refuses are not. @param {readonly Known[]} parts */
 export const scores = parts => {
   const rows = files(parts).map(row)
   const folders = [...new Set(rows.map(({ name }) => dirname(name)))]
-  const head = `${''.padEnd(36)}${'score'.padStart(9)}${['killed', 'timeout', 'survived', 'no test'].map(word => word.padStart(10)).join('')}`
+  const head = `${''.padEnd(36)}${'score'.padStart(9)}${['killed', 'timeout', 'survived', 'no test', 'refused'].map(word => word.padStart(10)).join('')}`
   return folders
     .map(folder => {
       const inFolder = rows.filter(({ name }) => dirname(name) === folder)
