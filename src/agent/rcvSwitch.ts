@@ -105,7 +105,7 @@ export const decideRcvSwitch = (
       const { queueId } = fresh
       if (fresh.rcvId === null) return { changes: [remove(rcvQueues, { queueId })], wakes: [droppedWake(fresh)] }
       const { changes = [], wakes = [] } = command('dropQueue', fresh)
-      const disabled = { status: 'disabled', replaces: null, primary: false }
+      const disabled = { status: 'disabled', replaces: null }
       return { changes: [patch(rcvQueues, { queueId }, disabled), ...changes], wakes: [...wakes, droppedWake(fresh)] }
     },
     commandDeleteOld: () => {

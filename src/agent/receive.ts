@@ -40,7 +40,7 @@ type RcvMessageRow = Row<typeof rcvMessages>
  * reported and the message is acknowledged all the same, so that it cannot come back for ever (B31). Rejects with StoreError and KemError:
  * then nothing was decided, and the same message must be processed again.
  */
-export const receive = async (context: AgentContext, message: DeliveredMessage, force = false): Promise<Received> => {
+export const receive = async (context: AgentContext, message: DeliveredMessage, force: boolean): Promise<Received> => {
   const { connectionId } = message.queue
   const received = await context.runtime.run<Opened, Received>({
     name: 'receive',

@@ -268,7 +268,7 @@ export class Sessions {
   }
 
   #end(link: Link, reason: TransportError): void {
-    if (this.#links.get(link.key) === link) this.#links.delete(link.key)
+    this.#links.delete(link.key)
     link.link.close(reason)
     link.subscriptions.close(reason)
   }

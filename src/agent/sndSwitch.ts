@@ -162,10 +162,10 @@ export const receiveQuse = (
   waiting: readonly DeliveryRow[],
 ): Effects => {
   const rotation = usedSwitch(state, connection, queues[0]?.queue)
+  if (rotation !== undefined) return decideSndSwitch(state, { ...rotation, waiting }, { type: 'queue.used' })
   // Said again after a synchronisation, to a party that had heard it.
-  if (rotation === undefined && isUsed(state, connection, queues[0]?.queue)) return {}
-  if (rotation === undefined) return { events: [queueError(connection, 'QUSE names a queue that is not being added')] }
-  return decideSndSwitch(state, { ...rotation, waiting }, { type: 'queue.used' })
+  if (isUsed(state, connection, queues[0]?.queue)) return {}
+  return { events: [queueError(connection, 'QUSE names a queue that is not being added')] }
 }
 
 const isUsed = (state: UnitState, { connectionId }: ConnectionRow, queue: SenderQueue | undefined): boolean =>

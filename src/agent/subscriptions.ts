@@ -215,17 +215,15 @@ export class Subscriptions {
         listener.deleted(subscription.queue)
         this.#dropRemoved(subscription)
         return
-      default:
-        // ENDS is about a service’s subscription, which this agent never makes.
-        return
+      // ENDS is about a service’s subscription, which this agent never makes.
     }
   }
 
-  /** Ends here: everybody who waits is told. What was pending, for another session to take over. */
+  /** Ends here: everybody who waits is told. What was subscribed, for another session to take over once this one is lost. */
   close(error: DuologueError): SubscribedQueue[] {
-    const pending: SubscribedQueue[] = []
+    const queues: SubscribedQueue[] = []
     for (const subscription of this.#byQueue.values()) {
-      if (subscription.state === 'pending') pending.push(subscription.queue)
+      queues.push(subscription.queue)
       answer(subscription, error)
     }
     this.#byQueue.clear()
@@ -233,7 +231,7 @@ export class Subscriptions {
     this.#toSend.clear()
     this.#active.clear()
     this.#subscribed = 0
-    return pending
+    return queues
   }
 
   #answered(
@@ -278,8 +276,7 @@ export class Subscriptions {
     this.#options.clock.setTimeout(() => {
       if (!this.#isCurrent(session)) return
       for (const subscription of unanswered) {
-        const known = this.#byQueue.get(subscription.queue.queueId) === subscription
-        if (known && subscription.state === 'pending') this.#toSend.add(subscription)
+        if (subscription.state === 'pending') this.#toSend.add(subscription)
       }
       void this.opened(session)
     }, this.#options.config.reconnect.initial)
@@ -289,7 +286,7 @@ export class Subscriptions {
     const known = this.#byQueue.get(queue.queueId)
     if (known !== undefined && Buffer.compare(known.queue.rcvId, queue.rcvId) === 0) return known
     // The same row under another id: NEW was repeated, and the router’s first queue is an orphan.
-    if (known !== undefined) this.remove(queue.queueId)
+    this.remove(queue.queueId)
     // The address is one text for all queues.
     const { router } = this.#options
     const subscription: Subscription = { queue: { ...queue, router }, state: 'removed', waiting: undefined }
@@ -332,7 +329,7 @@ export class Subscriptions {
 
   #count(subscription: Subscription, { from, to }: Decision): void {
     const { connectionId } = subscription.queue
-    if (from === 'pending') this.#toSend.delete(subscription)
+    this.#toSend.delete(subscription)
     this.#subscribed += Number(needsSession(to)) - Number(needsSession(from))
     const active = (this.#active.get(connectionId) ?? 0) + Number(to === 'active') - Number(from === 'active')
     if (active > 0) this.#active.set(connectionId, active)

@@ -40,15 +40,29 @@ it.each([0, 1, 2, 3, 5, 8])(
   },
 )
 
-it('B61 B69 a queue that NEW was repeated for counts once: deleted, it keeps no session open', async () => {
+/** A connection whose queue was made twice, since the disk failed behind the first NEW. */
+const createdTwice = async (): Promise<{ connectionId: string; link: string }> => {
   let failures = 1
   beforeCommits(alice.store, changes => {
     if (touches(changes, rcvQueues, 'patch') && failures-- > 0) throw brokenDisk()
   })
   const call = { idempotencyKey: 'once' }
   await expect(alice.agent.createConnection(call)).rejects.toMatchObject({ code: 'STORE_WRITE' })
-  const { connectionId } = await alice.agent.createConnection(call)
+  const created = await alice.agent.createConnection(call)
   expect(world.router.all('NEW')).toHaveLength(2)
+  return created
+}
+
+it('B61 of a queue that NEW was repeated for, what comes to the second one is heard', async () => {
+  const { link, connectionId } = await createdTwice()
+  const peer = await barePeer({ ...world, router: world.router.address, link })
+  await peer.join()
+  await alice.next('CONF', connectionId)
+  peer.close()
+})
+
+it('B61 B69 a queue that NEW was repeated for counts once: deleted, it keeps no session open', async () => {
+  const { connectionId } = await createdTwice()
   await alice.agent.deleteConnection({ connectionId })
   await alice.next('DEL_CONN')
   expect(world.router.sessions.at(-1)?.channel.closed).toBe(false)

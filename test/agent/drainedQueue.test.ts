@@ -44,6 +44,8 @@ describe('B41 B45 a queue that was full is read empty', () => {
     await drain(queue)
     expect(said()).toBe(1)
     expect(errors()).toEqual([])
+    // It wakes no device.
+    expect(world.router.all('SEND').at(-1)?.command).toMatchObject({ flags: { notification: false } })
   })
 
   it('B45 before the connection is complete nobody can be told: nothing is said, and no error', async () => {

@@ -161,6 +161,30 @@ describe('a message that the router delivers again', () => {
   })
 })
 
+it('B04 B34 a redelivery that the end of a suspension meets half-way is acknowledged in the foreground', async () => {
+  world.router.react = ({ command }) => (command.type === 'ACK' ? 'lose' : undefined)
+  await friend.peer.say('one')
+  await ack((await alice.next('MSG')).messageId)
+  await world.clock.settle()
+  world.router.react = () => undefined
+  const [before, head] = [acked().length, headId()]
+  // The connection is busy with a message of ours, whose commit takes long: the redelivery waits for it.
+  const gate = commitGate(alice.store)
+  gate.close()
+  void alice.agent.sendMessage({ connectionId: friend.connectionId, body: 'slow' })
+  await world.clock.settle()
+  world.router.deliverAgain(friend.queue)
+  await world.clock.settle()
+  void alice.agent.suspendAgent({ maxDelayMs: 1_000 })
+  await world.clock.advance(2_000)
+  gate.open()
+  await world.clock.settle()
+  expect(acked()).toHaveLength(before)
+  await alice.agent.foregroundAgent({})
+  await world.clock.settle()
+  expect(acked().slice(before)).toEqual([head])
+})
+
 describe('a message that its sender sends again', () => {
   it('B34 under a new id of the router, after the first was acknowledged: acknowledged and not told', async () => {
     const body = friend.peer.seal(friend.peer.message('one'))
@@ -280,6 +304,24 @@ describe('a message that nobody ever acknowledges', () => {
     for (let attempt = 0; attempt < 7; attempt++) await reconnect()
     expect(friend.queue.messages).toHaveLength(2)
     expect(told('ERR')).toEqual([])
+  })
+
+  it('B34 it is dropped at the very end of the day, not before', async () => {
+    await hold()
+    const [row] = await alice.store.find(rcvMessages, { where: { type: 'A_MSG' } })
+    for (let attempt = 0; attempt < 8; attempt++) {
+      world.router.deliverAgain(friend.queue)
+      await world.clock.settle()
+    }
+    const left = (row?.createdAt ?? 0) + day - world.clock.now()
+    await world.clock.advance(left - 1)
+    world.router.deliverAgain(friend.queue)
+    await world.clock.settle()
+    expect(told('ERR')).toEqual([])
+    await world.clock.advance(1)
+    world.router.deliverAgain(friend.queue)
+    await world.clock.settle()
+    expect(told('ERR')).toHaveLength(1)
   })
 
   it('B34 8 tries and a day: it is dropped from its queue, told so, and the next one comes; its event stays in the log', async () => {

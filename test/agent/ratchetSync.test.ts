@@ -82,6 +82,8 @@ describe('ratchet synchronisation', { timeout: 60_000 }, () => {
     expect(states(alice)).toEqual(['started', 'agreed', 'ok'])
     expect(states(bob)).toEqual(['agreed', 'ok'])
     expect([...errors(alice), ...errors(bob)]).toEqual([])
+    for (const { events } of [alice, bob])
+      for (const event of events) if (event.type === 'RSYNC') expect(event).not.toHaveProperty('error')
     const [after] = await alice.store.find(connections, {})
     expect(after?.x3dhKeys).toBeNull()
     expect(after?.ratchet).not.toEqual(before)

@@ -1,7 +1,7 @@
 /** What becomes of each message that a router delivers, with a peer that says anything. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { randomBytes } from 'node:crypto'
-import { confirmations, connections, rcvQueues } from '../../src/store/agent/connections.js'
+import { confirmations, connections, rcvQueues, skippedKeys } from '../../src/store/agent/connections.js'
 import { rcvMessages } from '../../src/store/agent/messages.js'
 import { events } from '../../src/store/eventLog.js'
 import { patch } from '../../src/store/index.js'
@@ -202,6 +202,8 @@ describe('B31 who acknowledges to the router', () => {
     await friend.peer.say('fine')
     expect(textOf((await alice.next('MSG')).body)).toBe('fine')
     expect((await alice.next('RSYNC', friend.connectionId)).state).toBe('ok')
+    // The ratchet has gone past it: no key is kept that would wait for it.
+    expect(await alice.store.find(skippedKeys, {})).toEqual([])
   })
 
   it('B31 a body that the router itself sealed wrongly is reported and acknowledged too', async () => {

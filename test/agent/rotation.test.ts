@@ -258,6 +258,8 @@ describe('queue rotation', () => {
     expect(switches(alice, 'rcv')).toEqual([])
     await alice.agent.abandonRouter({ address: second.address })
     await world.until(() => switches(alice, 'rcv').includes('failed'), 'the end of the switch')
+    const failed = alice.events.find(event => event.type === 'SWITCH' && event.phase === 'failed')
+    expect(failed).toMatchObject({ direction: 'rcv', router: second.address, error: { code: expect.any(String) } })
     await say(bob, 'still here')
     await world.until(() => got.length === 1, 'the message')
     expect(await rcvRows(alice)).toMatchObject([{ router: first.address, switchStatus: null, primary: true }])

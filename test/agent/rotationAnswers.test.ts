@@ -212,6 +212,28 @@ describe('B78 one message that waits for both queues', () => {
   })
 })
 
+it('B78 a message of the new queue waits for those that the old one still has, however slowly they are read', async () => {
+  // QADD arrives, QUSE not yet: what is said until then is in the old queue only.
+  let said = 0
+  world.router.react = seen => (isSend(seen) && !isToOld(seen) && said++ > 0 ? 'hold' : undefined)
+  await alice.agent.switchConnection({ connectionId: aliceId, router: second.address })
+  await world.until(() => switches(bob).includes('confirmed'), 'QKEY')
+  await say('one', 'two')
+  await world.until(() => sentIds().length === 2, 'SENT of both')
+  answersOnce()
+  world.router.release(world.router.all('SEND').findLast(seen => !isToOld(seen)) as SeenCommand)
+  await world.until(() => switches(bob).includes('completed'), 'QTEST')
+  await say('three')
+  await world.clock.advance(30 * minute)
+  const texts = () => alice.events.flatMap(event => (event.type === 'MSG' ? [textOf(event.body)] : []))
+  expect(texts()).toEqual(['one'])
+  const got = reading()
+  await world.until(() => got.length === 3, 'the messages')
+  expect(got).toEqual(['one', 'two', 'three'])
+  const checks = alice.events.flatMap(event => (event.type === 'MSG' ? [event.integrity.result] : []))
+  expect(new Set(checks)).toEqual(new Set(['ok']))
+})
+
 it('B33 a copy of a message that the old queue has brought is the first message on the new one', async () => {
   const primary = async () => (await alice.store.find(rcvQueues, { where: { primary: true } }))[0]?.router
   await usedByBoth(['one'], { old: () => 'hold', fresh: () => 'hold' })

@@ -1,13 +1,20 @@
 /** The messages of a rotation as a peer may say them: wrong ones, repeated ones, late ones. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { generateKeyPair, type KeyPair } from '../../src/crypto/index.js'
-import type { AddedQueue, QueueKey } from '../../src/smp/protocol/agentMessage.js'
+import { generateKeyPair, type KeyPair, publicKeyOf } from '../../src/crypto/index.js'
+import {
+  type AddedQueue,
+  encodeMessageContent,
+  type MessageContent,
+  type QueueKey,
+} from '../../src/smp/protocol/agentMessage.js'
 import { parseRouterAddress } from '../../src/smp/protocol/routerAddress.js'
+import type { Change } from '../../src/store/index.js'
 import { commands, rcvQueues, sndQueues } from '../../src/store/agent/connections.js'
 import { deliveries, sndMessages } from '../../src/store/agent/messages.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
 import { errorAnswer, type ScriptedRouter, scriptedRouter } from '../support/scriptedRouter.js'
 import { type Invited, type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
+import { recordCommits } from '../support/storeFaults.js'
 
 let world: ScriptedWorld
 let second: ScriptedRouter
@@ -38,6 +45,22 @@ const errors = () => alice.events.flatMap(event => (event.type === 'ERR' ? [even
 const switches = () => alice.events.flatMap(event => (event.type === 'SWITCH' ? [event.phase] : []))
 const sndRows = () => alice.store.find(sndQueues, { orderBy: ['createdAt'] })
 const sent = async (type: string): Promise<number> => (await alice.store.find(sndMessages, { where: { type } })).length
+/** What was said of a rotation, as its content goes into the message. */
+const saidIn = (commits: ReadonlyArray<readonly Change[]>, type: string): Uint8Array[] =>
+  commits.flat().flatMap(change => {
+    if (change.op !== 'insert' || change.table.name !== sndMessages.name || !('row' in change)) return []
+    const row = change.row as { readonly type: string; readonly body: Uint8Array | null }
+    return row.type === type && row.body !== null ? [row.body] : []
+  })
+const isSaid = (said: Uint8Array | undefined, content: MessageContent): void =>
+  expect(Buffer.from(said ?? [])).toEqual(Buffer.from(encodeMessageContent(content)))
+/** The last message of alice at the first router wakes no device of the other party. */
+const wakesNobody = (): void =>
+  expect(
+    world.router.all('SEND').findLast(({ session }) => session.channel.remoteAddress === 'alice')?.command,
+  ).toMatchObject({
+    flags: { notification: false },
+  })
 const stillTalks = async (): Promise<void> => {
   await friend.peer.say('still here')
   const { body, messageId } = await alice.next('MSG', friend.connectionId)
@@ -88,6 +111,29 @@ describe('B71 QADD', () => {
     expect(errors()).toMatchObject([{ code: 'AGENT_QUEUE', message: 'QUSE names a queue that is not being added' }])
     expect(switches()).not.toContain('secured')
   })
+
+  it.each(['messaging', undefined] as const)(
+    'B71 B73 of a queue of mode %s is answered with that queue, as it was named, and with the key for it',
+    async mode => {
+      const commits = recordCommits(alice.store)
+      const { address, clientVersions } = queueAt(id(1))
+      const queue = { clientVersions, address: { ...address, ...(mode === undefined ? {} : { mode }) } }
+      await friend.peer.say({ type: 'QADD', queues: [{ queue, replaced: inUse() }] })
+      await world.clock.settle()
+      const fresh = (await sndRows()).find(({ replaces }) => replaces !== null)
+      if (fresh === undefined) throw new Error('no new queue')
+      isSaid(saidIn(commits, 'QKEY')[0], {
+        type: 'QKEY',
+        queues: [
+          {
+            queue: { clientVersion: 4, address: { ...queue.address, dhKey: fresh.e2ePublicKey } },
+            key: { algorithm: 'ed25519', raw: publicKeyOf('ed25519', fresh.sndPrivateKey) },
+          },
+        ],
+      })
+      wakesNobody()
+    },
+  )
 
   it('B71 B76 said again with the same queue: QKEY is said again, with the same keys', async () => {
     world.router.react = ({ command, session }) =>
@@ -195,6 +241,54 @@ describe('B72 QKEY', () => {
     expect(await freshRow()).toEqual(before)
     expect(second.all('KEY')).toHaveLength(1)
   })
+
+  it.each([
+    [3, 3],
+    [9, 4],
+  ])(
+    'B72 of client version %i makes the queue speak %i; it is secured then, and QUSE says to use it',
+    async (peer, spoken) => {
+      const commits = recordCommits(alice.store)
+      const { senderId } = await offered()
+      const key = keyFor(senderId, keys)
+      await say({ ...key, queue: { ...key.queue, clientVersion: peer } })
+      await world.until(() => switches().includes('secured'), 'QUSE')
+      expect(await freshRow()).toMatchObject({ clientVersion: spoken, status: 'secured' })
+      isSaid(saidIn(commits, 'QUSE')[0], {
+        type: 'QUSE',
+        queues: [{ queue: { router: routerOf(second), senderId }, primary: true }],
+      })
+      await world.clock.settle()
+      wakesNobody()
+    },
+  )
+
+  it('B72 that names no queue, while its router has not made the new one, is a queue error', async () => {
+    second.react = ({ command }) => (command.type === 'NEW' ? 'hold' : undefined)
+    await alice.agent.switchConnection({ connectionId: friend.connectionId, router: second.address })
+    await world.clock.settle()
+    await say(keyFor(Buffer.alloc(0), keys))
+    expect(errors()).toMatchObject([{ code: 'AGENT_QUEUE', message: 'QKEY names a queue that is not there' }])
+  })
+
+  it('B33 a message on the new queue that does not decrypt leaves the old one in use; the next one that does ends it', async () => {
+    const queue = await offered()
+    await say(keyFor(queue.senderId, keys))
+    await world.until(() => switches().includes('secured'), 'QUSE')
+    const secret = (await freshRow())?.e2eSecret ?? Buffer.alloc(32)
+    const put = async (envelope: Uint8Array): Promise<void> => {
+      second.put(queue, friend.peer.seal(envelope, { secret }))
+      await world.clock.settle()
+    }
+    const primary = async () => (await alice.store.find(rcvQueues, { where: { primary: true } }))[0]?.router
+    await put(friend.peer.message('cut').subarray(0, 200))
+    friend.peer.lastId--
+    expect(await alice.next('RSYNC')).toMatchObject({ state: 'allowed' })
+    expect(await primary()).toBe(world.router.address)
+    await put(friend.peer.message('whole'))
+    expect(await primary()).toBe(second.address)
+    expect(textOf((await alice.next('MSG')).body)).toBe('whole')
+  })
 })
 
 describe('B75 B77 an aborted switch', () => {
@@ -216,6 +310,17 @@ describe('B75 B77 an aborted switch', () => {
     await world.clock.settle()
     expect(second.queues).toEqual([])
     expect(second.all('DEL')).toHaveLength(1)
+    await onlyOldIsLeft()
+  })
+
+  it('B75 after the new queue was offered: it is deleted at its router', async () => {
+    await start()
+    await world.until(() => switches().includes('started'), 'QADD')
+    await abort()
+    await world.clock.settle()
+    expect(second.queues).toEqual([])
+    expect(second.all('DEL')).toHaveLength(1)
+    expect(errors()).toEqual([])
     await onlyOldIsLeft()
   })
 

@@ -246,6 +246,50 @@ describe('B61 results of an old session', () => {
     expect(told).toEqual([])
   })
 
+  it('B61 OK that answers another command after its deadline says nothing about SUB', async () => {
+    const a = queueOf('a')
+    void sessions.subscribe([a])
+    const { event } = await accept()
+    event(a.rcvId, { type: 'OK' }, { answerTo: { type: 'ACK', messageId: Buffer.alloc(24) } })
+    expect(sessions.stateOf(a)).toBe('pending')
+    expect(told).toEqual([])
+    event(a.rcvId, { type: 'OK' }, { answerTo: { type: 'SUB' } })
+    expect(sessions.stateOf(a)).toBe('active')
+    expect(sessions.ignored).toBe(0)
+  })
+
+  it('B61 the late refusal of a queue that was taken over does not touch its next subscription', async () => {
+    const a = queueOf('a')
+    void sessions.subscribe([a])
+    const { sent, event } = await accept()
+    event(a.rcvId, { type: 'END' })
+    void sessions.subscribe([a])
+    sent[0]?.reject(new RouterError('AUTH', 'no'))
+    await clock.settle()
+    expect(sessions.stateOf(a)).toBe('pending')
+    sent[1]?.resolve({ type: 'SOK' })
+    await clock.settle()
+    expect(sessions.stateOf(a)).toBe('active')
+    event(a.rcvId, { type: 'MSG', messageId: Buffer.alloc(24), body: Buffer.from('one') })
+    expect(told).toEqual([
+      ['END', 'a'],
+      ['UP', 'a'],
+      ['MSG', 'a', 'one'],
+    ])
+  })
+
+  it('B61 what comes for a queue that is deleted here is for nobody, and nothing of it is left', async () => {
+    const [a, b] = [queueOf('a'), queueOf('b')]
+    const { event } = await subscribed(a, b)
+    sessions.remove(a)
+    event(a.rcvId, { type: 'MSG', messageId: Buffer.alloc(24), body: Buffer.from('one') })
+    expect(told).toEqual([['UP', 'a', 'b']])
+    expect([...sessions.actors()].map(({ machine, state }) => [machine, state])).toEqual([
+      ['routerSession', 'open.watched'],
+      ['subscription', 'active'],
+    ])
+  })
+
   it('B62 a message that answers SUB after its deadline says that the queue is up, and is delivered once', async () => {
     const a = queueOf('a')
     void sessions.subscribe([a])
@@ -333,11 +377,15 @@ describe('what waits is bounded, and what is over is gone', () => {
     void sessions.subscribe(queues)
     await clock.settle()
     expect(dialling).toHaveLength(32)
+    await confirm(await accept())
+    void sessions.subscribe([queueOf('c')])
+    await clock.settle()
+    expect(dialling).toHaveLength(32)
     void sessions.subscribe([queueOf('b', 'smp://other')])
     await clock.settle()
     expect(dialling.map(({ router }) => router).filter(router => router === 'smp://other')).toHaveLength(1)
     for (let index = 0; index < 101; index++) await confirm(await accept())
-    expect(told.filter(([type]) => type === 'UP')).toHaveLength(101)
+    expect(told.filter(([type]) => type === 'UP')).toHaveLength(102)
     expect(dialling).toHaveLength(0)
   })
 
@@ -439,6 +487,64 @@ describe('what waits is bounded, and what is over is gone', () => {
     ])
   })
 
+  it('B61 a refusal is an answer: the session stays, for it and for what was not answered beside it', async () => {
+    const [a, b] = [queueOf('a'), queueOf('b')]
+    void sessions.subscribe([a])
+    const { session, sent } = await accept()
+    sent[0]?.reject(new RouterError('AUTH', 'no'))
+    await clock.settle()
+    expect(session.closed).toBe(false)
+    void sessions.subscribe([a, b])
+    await clock.settle()
+    sent[1]?.reject(new RouterError('AUTH', 'no'))
+    sent[2]?.reject(new TransportError('TRANSPORT_TIMEOUT', 'late'))
+    await clock.settle()
+    expect(session.closed).toBe(false)
+    await clock.advance(2_000)
+    expect(sent.slice(3).map(({ request }) => request.entityId)).toEqual([b.rcvId])
+  })
+
+  it('B61 SUB is not sent again for what was answered, or was subscribed in another session, in the meantime', async () => {
+    open(defaultNetworkConfig, { subscribeBatch: 2 })
+    const [a, b, c] = [queueOf('a'), queueOf('b'), queueOf('c')]
+    const first = await subscribed(a)
+    // Answered late, before its repetition is due.
+    void sessions.subscribe([b])
+    void sessions.subscribe([b])
+    first.sent.splice(0)[0]?.reject(new TransportError('TRANSPORT_TIMEOUT', 'late'))
+    await clock.settle()
+    expect(first.sent).toEqual([])
+    first.event(b.rcvId, { type: 'SOK' }, { answerTo: { type: 'SUB' } })
+    await clock.advance(2_000)
+    expect(first.sent).toEqual([])
+    // Answered late, while its repetition waits for the batch that is on its way.
+    void sessions.subscribe([c])
+    first.sent.splice(0)[0]?.reject(new TransportError('TRANSPORT_TIMEOUT', 'late'))
+    await clock.advance(1_999)
+    void sessions.subscribe([queueOf('d')])
+    await clock.advance(1)
+    first.event(c.rcvId, { type: 'SOK' }, { answerTo: { type: 'SUB' } })
+    await confirm(first)
+    expect(first.sent).toEqual([])
+    // The session is another one when the repetition is due: it goes on with its own batches, one at a time.
+    const e = queueOf('e')
+    void sessions.subscribe([e])
+    first.sent.splice(0)[0]?.reject(new TransportError('TRANSPORT_TIMEOUT', 'late'))
+    await clock.settle()
+    first.end()
+    sessions.resume()
+    const second = await accept()
+    const batch = second.sent.length
+    await clock.advance(2_000)
+    void sessions.subscribe([queueOf('f')])
+    await clock.settle()
+    expect(batch).toBe(2)
+    expect(second.sent).toHaveLength(batch)
+    for (let n = 0; n < 3; n++) await confirm(second)
+    const [up] = [told.flatMap(([type, ...ids]) => (type === 'UP' ? ids : []))]
+    expect(new Set(up)).toEqual(new Set(['a', 'b', 'c', 'd', 'e', 'f']))
+  })
+
   it('B66 what is subscribed while a batch is on its way waits for its end', async () => {
     open(defaultNetworkConfig, { subscribeBatch: 2 })
     void sessions.subscribe([queueOf('a'), queueOf('b')])
@@ -468,6 +574,75 @@ describe('what waits is bounded, and what is over is gone', () => {
     const session = await accept()
     for (const { resolve } of session.sent) resolve({ type: 'PONG' })
     await second
+  })
+
+  it('B69 what was asked for when the session was lost is not subscribed in the next one', async () => {
+    const [a, b] = [queueOf('a'), queueOf('b')]
+    const first = await subscribed(b)
+    const question = sessions.get(a).catch(({ code }: TransportError) => code)
+    await clock.settle()
+    first.end()
+    expect(await question).toBe('TRANSPORT_BROKEN')
+    expect(sessions.stateOf(a)).toBe('removed')
+    await clock.advance(2_000)
+    const next = await accept()
+    expect(next.sent.map(({ request }) => request.entityId)).toEqual([b.rcvId])
+  })
+
+  it('B68 a change of who is sent through touches no session', async () => {
+    const { session } = await subscribed(queueOf('a'))
+    network.configure({ ...defaultNetworkConfig, proxyMode: 'always' })
+    await clock.settle()
+    expect(session.closed).toBe(false)
+    expect(told).toEqual([['UP', 'a']])
+  })
+
+  it('B69 the five minutes of an idle session begin when its last request is answered', async () => {
+    const request = sessions.request(queueOf('a'), { command: { type: 'PING' }, entityId: Buffer.alloc(0) })
+    const { session, sent } = await accept()
+    await clock.advance(200_000)
+    sent[0]?.resolve({ type: 'PONG' })
+    await request
+    await clock.advance(299_999)
+    expect(session.closed).toBe(false)
+    await clock.advance(1)
+    expect(session.closed).toBe(true)
+  })
+
+  it('B78 a queue is read while another queue of its connection is active, at whichever router', async () => {
+    const [a, other] = [
+      queueOf('a'),
+      { ...queueOf('a', 'smp://other'), queueId: 'queue-other', rcvId: Buffer.alloc(24, 5) },
+    ]
+    await subscribed(a, queueOf('b'))
+    expect([sessions.readsOthers(a), sessions.readsOthers(other)]).toEqual([false, true])
+    void sessions.subscribe([other])
+    const session = await accept()
+    expect(sessions.readsOthers(a)).toBe(false)
+    await confirm(session)
+    expect(sessions.readsOthers(a)).toBe(true)
+    sessions.remove(other)
+    expect(sessions.readsOthers(a)).toBe(false)
+  })
+
+  it('B22 the sessions of a user that receives no more end, those of others stay', async () => {
+    const mine = await subscribed(queueOf('a'))
+    const others = await subscribed(queueOf('b', 'smp://router', 2))
+    sessions.removeUser(2)
+    expect([mine.session.closed, others.session.closed]).toEqual([false, true])
+    expect(sessions.size).toBe(1)
+  })
+
+  it('closed, nothing is asked, noted or connected to any more', async () => {
+    const { session } = await subscribed(queueOf('a'))
+    sessions.close()
+    const ping = { command: { type: 'PING' }, entityId: Buffer.alloc(0) } as const
+    await expect(sessions.request(queueOf('a'), ping)).rejects.toMatchObject({ code: 'AGENT_CLOSED' })
+    await expect(sessions.get(queueOf('a'))).rejects.toMatchObject({ code: 'AGENT_CLOSED' })
+    sessions.created(queueOf('b'), session)
+    await clock.settle()
+    expect(dialling).toEqual([])
+    expect(sessions.size).toBe(0)
   })
 
   it('B69 a question that could not be asked leaves the queue as it was, and one question at a time is asked', async () => {

@@ -85,6 +85,37 @@ describe('B64 connections with no queue, or several', () => {
     expect(world.router.all('SUB')).toHaveLength(2)
   })
 
+  it('B64 a complete connection that can receive is no error, though its send queue is active too', async () => {
+    alice = await world.start('alice')
+    const { connectionId } = await world.befriend(alice)
+    expect(await alice.store.find(sndQueues, {})).toMatchObject([{ connectionId, status: 'active' }])
+    expect(await alice.agent.subscribe({ connectionIds: [connectionId] })).toEqual({
+      results: [{ connectionId, ok: true }],
+    })
+  })
+
+  it('B64 a deleted connection and one of a deleted user answer that they are not there, and are not subscribed', async () => {
+    const [gone] = await seedQueues(store, world.router, 1)
+    const [deleted] = await seedQueues(store, world.router, 1, { userId: 2, prefix: 'other' })
+    await store.commit([
+      insert(users, { userId: 2, name: '', createdAt: 0, hidden: false, deleted: true }),
+      patch(connections, { connectionId: gone?.connectionId ?? '' }, { status: 'deleted' }),
+    ])
+    await start()
+    const connectionIds = [gone?.connectionId ?? '', deleted?.connectionId ?? '']
+    const { results } = await alice.agent.subscribe({ connectionIds })
+    expect(results).toMatchObject(connectionIds.map(id => ({ connectionId: id, error: { code: 'CONN_NOT_FOUND' } })))
+    expect(await alice.agent.subscribe({})).toEqual({ results: [] })
+    expect(world.router.all('SUB')).toEqual([])
+  })
+
+  it('B64 more than are looked up at once are answered once each', async () => {
+    await start()
+    const connectionIds = Array.from({ length: 1_001 }, (_, n) => `nobody-${n}`)
+    const { results } = await alice.agent.subscribe({ connectionIds })
+    expect(results.map(({ connectionId }) => connectionId)).toEqual(connectionIds)
+  })
+
   // [status of a queue, whether its SUB succeeds] in the order of their ids, and whether the connection is subscribed then.
   type Case = readonly [ReadonlyArray<readonly [string, boolean]>, boolean]
   const cases: readonly Case[] = [
@@ -155,12 +186,16 @@ describe('B64 connections with no queue, or several', () => {
   it.each(cases)(
     'B64 of several queues the one in use counts, then the one that succeeds: %j → %s',
     async (queues, ok) => {
-      const [first] = await seedQueues(store, world.router, 1, { status: queues[0]?.[0] ?? 'new' })
+      const [first] = await seedQueues(store, world.router, 1)
       const connectionId = first?.connectionId ?? ''
-      const [second] = await seedQueues(store, world.router, 1, { connectionId, status: queues[1]?.[0] ?? 'new' })
-      const dead = [first, second].filter((_, index) => queues[index]?.[1] === false).map(seeded => seeded?.queue)
+      await seedQueues(store, world.router, 1, { connectionId })
+      const rows = await store.find(rcvQueues, { orderBy: ['queueId'] })
+      await store.commit(
+        rows.map(({ queueId }, index) => patch(rcvQueues, { queueId }, { status: queues[index]?.[0] ?? 'new' })),
+      )
+      const dead = rows.filter((_, index) => queues[index]?.[1] === false)
       world.router.react = ({ command, entityId }) =>
-        command.type === 'SUB' && dead.some(queue => same(queue?.recipientId ?? Buffer.alloc(0), entityId))
+        command.type === 'SUB' && dead.some(({ rcvId }) => same(rcvId ?? Buffer.alloc(0), entityId))
           ? errorAnswer('AUTH')
           : undefined
       await start()
