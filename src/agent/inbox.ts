@@ -157,10 +157,9 @@ export class Inbox {
   }
 
   #othersOf({ queue }: DeliveredMessage): 'busy' | 'read' | 'away' {
-    const { connectionId, queueId } = queue
-    for (const { queue: other } of this.#kept.values()) {
-      if (other.connectionId === connectionId && other.queueId !== queueId) return 'busy'
-    }
+    const { connectionId } = queue
+    // Its own queue has none: a router delivers the next message after the ACK.
+    for (const { queue: other } of this.#kept.values()) if (other.connectionId === connectionId) return 'busy'
     return this.#context.sessions.readsOthers(queue) ? 'read' : 'away'
   }
 

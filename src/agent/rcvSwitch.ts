@@ -81,9 +81,7 @@ export const decideRcvSwitch = (
     },
     notifySwitch: ({ phase }) => ({ events: [switchEvent(connection, 'rcv', phase as SwitchPhase, fresh.router)] }),
     notifyLost: () => ({
-      events: [
-        switchEvent(connection, 'rcv', 'failed', fresh.router, error === undefined ? {} : { error: errorFact(error) }),
-      ],
+      events: [switchEvent(connection, 'rcv', 'failed', fresh.router, { error: errorFact(error) })],
     }),
     sendQADD: () =>
       sayRotation(state, connection, {

@@ -106,9 +106,7 @@ export const decideSndSwitch = (state: UnitState, rotation: SndSwitch, event: Sn
     }),
     notifySwitch: ({ phase }) => ({ events: [switchEvent(connection, 'snd', phase as SwitchPhase, fresh.router)] }),
     notifyLost: () => ({
-      events: [
-        switchEvent(connection, 'snd', 'failed', fresh.router, error === undefined ? {} : { error: errorFact(error) }),
-      ],
+      events: [switchEvent(connection, 'snd', 'failed', fresh.router, { error: errorFact(error) })],
     }),
     queueError: ({ reason }) => ({ events: [queueError(connection, String(reason))] }),
   })
@@ -122,7 +120,6 @@ const queueRemoved = ({ queueId }: SndQueueRow): Change[] => [
 ]
 
 const secured = (state: UnitState, { queueId, status }: SndQueueRow): Change[] => {
-  if (status !== 'new') return []
   const decision = decide(sndQueueMachine, status, {}, { type: 'queue.secured' })
   state.traced('sndQueue', queueId, 'queue.secured', decision)
   return [patch(sndQueues, { queueId }, { status: decision.to })]

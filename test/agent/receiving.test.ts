@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { confirmations, connections, rcvQueues, skippedKeys } from '../../src/store/agent/connections.js'
 import { rcvMessages } from '../../src/store/agent/messages.js'
 import { events } from '../../src/store/eventLog.js'
-import { patch } from '../../src/store/index.js'
+import { insert, patch } from '../../src/store/index.js'
 import { StoreError } from '../../src/errors.js'
 import { encodeAgentEnvelope } from '../../src/smp/protocol/agentEnvelope.js'
 import { parseRouterAddress } from '../../src/smp/protocol/routerAddress.js'
@@ -132,6 +132,22 @@ describe('B31 who acknowledges to the router', () => {
     expect(acks()).toBe(before + 2)
   })
 
+  it('B31 a message that waits for its acknowledgement does so whatever becomes of other connections', async () => {
+    const gone = await world.befriend(alice)
+    const friend = await world.befriend(alice)
+    await gone.peer.say('unread')
+    await alice.next('MSG', gone.connectionId)
+    await friend.peer.say('one')
+    const one = await alice.next('MSG', friend.connectionId)
+    await alice.agent.deleteConnection({ connectionId: gone.connectionId })
+    await alice.next('DEL_CONN')
+    const before = acks()
+    await alice.agent.ackMessage({ connectionId: friend.connectionId, messageId: one.messageId })
+    await world.clock.settle()
+    expect(acks()).toBe(before + 1)
+    expect(friend.queue.messages).toEqual([])
+  })
+
   it.each([
     ['HELLO', () => ({ type: 'HELLO' }) as const],
     ['EREADY', () => ({ type: 'EREADY', lastDecryptedId: 1 }) as const],
@@ -216,6 +232,42 @@ describe('B31 who acknowledges to the router', () => {
     await takeMessage(friend, 'fine')
     await world.clock.settle()
     expect(acks()).toBe(before + 2)
+  })
+})
+
+describe('B36 the keys of messages that were skipped', () => {
+  const most = 2048
+  // Behind every other one in the order of the rows.
+  const old = Buffer.alloc(32, 0xff)
+  const kept = async (connectionId: string): Promise<readonly [old: number[], fresh: number[]]> => {
+    const rows = await alice.store.find(skippedKeys, { where: { connectionId } })
+    const numbers = (ofOld: boolean) =>
+      rows
+        .filter(({ headerKey }) => (Buffer.compare(headerKey, old) === 0) === ofOld)
+        .map(({ messageNumber }) => messageNumber)
+        .sort((a, b) => a - b)
+    return [numbers(true), numbers(false)]
+  }
+  const range = (from: number, count: number): number[] => Array.from({ length: count }, (_, n) => from + n)
+
+  it('B36 2,048 are kept for a connection; those of older chains go first, the oldest of them at the head', async () => {
+    const { peer, connectionId } = await world.befriend(alice)
+    await world.clock.settle()
+    const rows = alice.crash()
+    const key = { connectionId, headerKey: old, messageKey: randomBytes(32), messageIv: randomBytes(16) }
+    await rows.commit(range(0, most - 5).map(messageNumber => insert(skippedKeys, { ...key, messageNumber })))
+    alice = await world.start('alice', { store: { open: rows } })
+    await alice.agent.subscribe({})
+    const skip = async (count: number): Promise<void> => {
+      for (let n = 0; n < count; n++) peer.message('lost')
+      await peer.say({ type: 'EREADY', lastDecryptedId: 1 })
+      await world.clock.settle()
+    }
+    await skip(2)
+    await skip(3)
+    expect(await kept(connectionId)).toEqual([range(0, most - 5), [1, 2, 4, 5, 6]])
+    await skip(3)
+    expect(await kept(connectionId)).toEqual([range(3, most - 8), [1, 2, 4, 5, 6, 8, 9, 10]])
   })
 })
 

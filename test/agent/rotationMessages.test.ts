@@ -12,7 +12,13 @@ import type { Change } from '../../src/store/index.js'
 import { commands, rcvQueues, sndQueues } from '../../src/store/agent/connections.js'
 import { deliveries, sndMessages } from '../../src/store/agent/messages.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
-import { errorAnswer, type ScriptedRouter, scriptedRouter } from '../support/scriptedRouter.js'
+import {
+  errorAnswer,
+  type Reaction,
+  type ScriptedRouter,
+  scriptedRouter,
+  type SeenCommand,
+} from '../support/scriptedRouter.js'
 import { type Invited, type ScriptedWorld, scriptedWorld } from '../support/scriptedWorld.js'
 import { recordCommits } from '../support/storeFaults.js'
 
@@ -179,6 +185,30 @@ describe('B78 QUSE', () => {
   })
 })
 
+it('B76 what waits for either queue is tried at once when the ratchets fit again', async () => {
+  const quota = ({ command, session }: SeenCommand): Reaction | undefined =>
+    command.type === 'SEND' && session.channel.remoteAddress === 'alice' ? errorAnswer('QUOTA') : undefined
+  const attempts = () => [world.router, second].map(router => router.seen.filter(seen => quota(seen)).length)
+  await friend.peer.say({ type: 'QADD', queues: [{ queue: queueAt(id(1)), replaced: inUse() }] })
+  await world.clock.settle()
+  world.router.react = quota
+  second.react = quota
+  await alice.agent.sendMessage({ connectionId: friend.connectionId, body: 'waits' })
+  await world.clock.settle()
+  const used = { router: routerOf(second), senderId: id(1) }
+  await friend.peer.say({ type: 'QUSE', queues: [{ queue: used, primary: true }] })
+  await world.clock.settle()
+  await friend.peer.send(friend.peer.seal(friend.peer.message('cut').subarray(0, 200)))
+  expect(await alice.next('RSYNC')).toMatchObject({ state: 'allowed' })
+  await world.clock.settle()
+  const [old = 0, fresh = 0] = attempts()
+  expect(fresh).toBe(1)
+  await friend.peer.say('whole')
+  expect(await alice.next('RSYNC')).toMatchObject({ state: 'ok' })
+  await world.clock.settle()
+  expect(attempts()).toEqual([old + 1, fresh + 1])
+})
+
 describe('B72 QKEY', () => {
   /** Alice switches; the new queue is made and offered. */
   const offered = async () => {
@@ -269,6 +299,24 @@ describe('B72 QKEY', () => {
     await world.clock.settle()
     await say(keyFor(Buffer.alloc(0), keys))
     expect(errors()).toMatchObject([{ code: 'AGENT_QUEUE', message: 'QKEY names a queue that is not there' }])
+  })
+
+  it('B78 a message of the new queue that others come before waits half a minute for them, not for the readers of other connections', async () => {
+    const other = await world.befriend(alice)
+    await other.peer.say('unread')
+    await alice.next('MSG', other.connectionId)
+    const queue = await offered()
+    await say(keyFor(queue.senderId, keys))
+    await world.until(() => switches().includes('secured'), 'QUSE')
+    const secret = (await freshRow())?.e2eSecret ?? Buffer.alloc(32)
+    const { lastId } = friend.peer
+    second.put(queue, friend.peer.seal(friend.peer.message('after a gap', { id: lastId + 2 }), { secret }))
+    const got = () =>
+      alice.events.filter(({ type, connectionId }) => type === 'MSG' && connectionId === friend.connectionId)
+    await world.clock.advance(29_000)
+    expect(got()).toEqual([])
+    await world.clock.advance(2_000)
+    expect(got()).toMatchObject([{ integrity: { result: 'skipped', from: lastId + 1, to: lastId + 1 } }])
   })
 
   it('B33 a message on the new queue that does not decrypt leaves the old one in use; the next one that does ends it', async () => {
