@@ -394,6 +394,21 @@ describe('B51 the commands by name', () => {
     expect(told(alice, 'ERR')).toEqual([])
   })
 
+  it('B51 B53 an ack that its router refuses is told as an error, once, and dropped', async () => {
+    const first = await world.start('alice')
+    const { connectionId } = await world.befriend(first)
+    const rows = first.crash()
+    const [row] = await rows.find(rcvQueues, {})
+    const argument = { queueId: row?.queueId ?? '', brokerId: 'AAAA' }
+    await rows.commit([seeded(1, { connectionId, type: 'ack', argument })])
+    world.router.react = ({ command }) => (command.type === 'ACK' ? errorAnswer('AUTH') : undefined)
+    const alice = await world.start('alice', { store: { open: rows } })
+    expect((await alice.next('ERR')).error.code).toBe('AUTH')
+    await world.clock.advance(60_000)
+    expect(told(alice, 'ERR')).toHaveLength(1)
+    expect(await rows.find(commands, {})).toEqual([])
+  })
+
   it('B51 an ack of a queue that is gone is dropped', async () => {
     const first = await world.start('alice')
     const { connectionId } = await first.agent.createConnection({})

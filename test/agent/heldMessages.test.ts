@@ -65,6 +65,16 @@ describe('HeldMessages', () => {
     expect(again).toHaveLength(1)
   })
 
+  it('B78 a queue that cannot be read is given up after the hour', async () => {
+    const { clock, held, again, set } = start()
+    set('away')
+    held.hold(message('new'))
+    await clock.advance(3_599_999)
+    expect(again).toEqual([])
+    await clock.advance(1)
+    expect(again).toEqual([['new', true, 3_600_000]])
+  })
+
   it('B78 a queue that cannot be read is waited for an hour, also when the message was looked at in between', async () => {
     const { clock, held, again, set } = start()
     set('away')
