@@ -215,6 +215,49 @@ describe('a message that its sender sends again', () => {
     expect(acked().slice(before + 1)).toEqual([head])
   })
 
+  it('B34 when later ones were received since', async () => {
+    const body = friend.peer.seal(friend.peer.message('one'))
+    await friend.peer.send(body)
+    await ack((await alice.next('MSG')).messageId)
+    for (const text of ['two', 'three']) {
+      await friend.peer.say(text)
+      await ack((await alice.next('MSG')).messageId)
+    }
+    const before = acked().length
+    await friend.peer.send(body)
+    await world.clock.settle()
+    expect(acked()).toHaveLength(before + 1)
+    expect(told('ERR', 'RSYNC')).toEqual([])
+    expect(told('MSG')).toHaveLength(3)
+  })
+
+  it('B34 when the ratchet has turned since, so that its header cannot be read any more', async () => {
+    const bob = await world.start('bob')
+    const { initiatorId, joinerId } = await world.connect(alice, bob)
+    const say = async (from: TestAgent, to: TestAgent): Promise<void> => {
+      const [own, others] = from === alice ? [initiatorId, joinerId] : [joinerId, initiatorId]
+      await from.agent.sendMessage({ connectionId: own, body: 'hi' })
+      const { messageId } = await to.next('MSG')
+      await to.agent.ackMessage({ connectionId: others, messageId })
+      await world.clock.settle()
+    }
+    await say(bob, alice)
+    const sent = world.router.all('SEND').at(-1)
+    const queue = world.router.queues.find(
+      ({ senderId }) => Buffer.compare(senderId, sent?.entityId ?? Buffer.of()) === 0,
+    )
+    if (sent?.command.type !== 'SEND' || queue === undefined) throw new Error('no message')
+    for (let turn = 0; turn < 3; turn++) {
+      await say(alice, bob)
+      await say(bob, alice)
+    }
+    const before = acked().length
+    world.router.put(queue, sent.command.body)
+    await world.clock.settle()
+    expect(acked()).toHaveLength(before + 1)
+    expect(told('ERR', 'RSYNC')).toEqual([])
+  })
+
   it('B34 after a restart of the receiver in between', async () => {
     const body = friend.peer.seal(friend.peer.message('one'))
     await friend.peer.send(body)

@@ -95,7 +95,10 @@ describe('B77 the router of the new queue refuses it for good', () => {
       expect(statuses.toSorted()).toEqual(['confirmed', 'secured'])
       // Only the new queue takes what is said from now on.
       const later = await say('three')
-      expect((await bob.store.find(deliveries, { where: { messageId: later[0] ?? 0 } })).length).toBe(1)
+      const [fresh] = await bob.store.find(sndQueues, { where: { router: second.address } })
+      expect(await bob.store.find(deliveries, { where: { messageId: later[0] ?? 0 } })).toMatchObject([
+        { queueId: fresh?.queueId },
+      ])
       const [held] = second.all('SEND')
       answersOnce()
       held?.session.send({ to: held, response: errorAnswer(code) })

@@ -361,6 +361,14 @@ describe('B75 B77 an aborted switch', () => {
     await onlyOldIsLeft()
   })
 
+  it('B70 B75 before its connection is complete there is none, and none to abort', async () => {
+    const { connectionId } = await world.invite(alice)
+    const refused = { code: 'CMD_PROHIBITED', message: expect.stringContaining('not complete') }
+    await expect(alice.agent.switchConnection({ connectionId, router: second.address })).rejects.toMatchObject(refused)
+    await expect(alice.agent.abortSwitch({ connectionId })).rejects.toMatchObject(refused)
+    expect(second.seen).toEqual([])
+  })
+
   it('B75 after the new queue was offered: it is deleted at its router', async () => {
     await start()
     await world.until(() => switches().includes('started'), 'QADD')

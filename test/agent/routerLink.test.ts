@@ -23,6 +23,30 @@ const linkOf = (clock: VirtualClock, options: Pick<RouterLinkOptions, 'connect'>
     ...options,
   })
 const closed = new TransportError('TRANSPORT_CLOSED', 'the test is over')
+const refused = new TransportError('TRANSPORT_CONNECT', 'refused')
+
+/** A session of the client, and how it ends. */
+const fakeSession = () => {
+  let open = true
+  let tellEnd: () => void = () => {}
+  const end = (): void => {
+    if (!open) return
+    open = false
+    tellEnd()
+  }
+  const session = {
+    get closed() {
+      return !open
+    },
+    counts: () => ({ inFlight: 0, queued: 0 }),
+    onEvent: () => {},
+    onClose: (handler: () => void) => {
+      tellEnd = handler
+    },
+    close: end,
+  } as unknown as RouterSession
+  return { session, end }
+}
 
 describe('RouterLink', () => {
   it('whoever meets a session that is just ending hears of that, not of an older failure to connect', async () => {
@@ -71,6 +95,80 @@ describe('RouterLink', () => {
       await clock.advance(100)
     }
     expect(attempts).toBe(3)
+    link.close(closed)
+  })
+
+  it('B61 giving a session up that was replaced does not touch its successor', async () => {
+    const clock = virtualClock()
+    const [first, second] = [fakeSession(), fakeSession()]
+    const sessions = [first.session, second.session]
+    const link = linkOf(clock, { connect: async () => sessions.shift() as RouterSession })
+    await link.open(1_000)
+    first.end()
+    expect(await link.open(1_000)).toBe(second.session)
+    link.giveUp(first.session)
+    expect(link.session).toBe(second.session)
+    link.giveUp(second.session)
+    expect([link.session, second.session.closed]).toEqual([undefined, true])
+    link.close(closed)
+  })
+
+  it('B69 an idle session is closed, and one that is only made when the link was closed is closed at once', async () => {
+    const clock = virtualClock()
+    const { session } = fakeSession()
+    const link = linkOf(clock, { connect: async () => session })
+    await link.open(1_000)
+    await clock.advance(300_000)
+    expect(session.closed).toBe(true)
+    link.close(closed)
+    const late = fakeSession()
+    let made: () => void = () => {}
+    const other = linkOf(clock, {
+      connect: () =>
+        new Promise(resolve => {
+          made = () => resolve(late.session)
+        }),
+    })
+    other.open(1_000).catch(() => {})
+    await clock.settle()
+    other.close(closed)
+    made()
+    await clock.settle()
+    expect(late.session.closed).toBe(true)
+  })
+
+  it('B69 a link that is in use again when an old failure is forgotten is not thrown away', async () => {
+    const clock = virtualClock()
+    const { session } = fakeSession()
+    const attempts = [() => Promise.reject(refused), async () => session]
+    let unused = 0
+    const link = linkOf(clock, {
+      connect: () => (attempts.shift() as () => Promise<RouterSession>)(),
+      unused: () => unused++,
+    })
+    await expect(link.open(1_000)).rejects.toBe(refused)
+    await clock.advance(1_000)
+    link.online()
+    expect(await link.open(1_000)).toBe(session)
+    await clock.advance(3_000)
+    expect(unused).toBe(0)
+    link.close(closed)
+  })
+
+  it('B68 offline, who subscribes is told of the attempt that has just failed; none is made', async () => {
+    const clock = virtualClock()
+    let attempts = 0
+    const link = linkOf(clock, {
+      isOffline: () => true,
+      hasSubscriptions: () => true,
+      connect: () => {
+        attempts++
+        return Promise.reject(refused)
+      },
+    })
+    await expect(link.open(1_000)).rejects.toBe(refused)
+    await clock.advance(2_500)
+    expect([link.state, link.need(), attempts]).toEqual(['offline', refused, 1])
     link.close(closed)
   })
 })

@@ -258,6 +258,16 @@ describe('B61 results of an old session', () => {
     expect(sessions.ignored).toBe(0)
   })
 
+  it('B62 an answer to SUB that is none is an error, and the queue is not up', async () => {
+    const a = queueOf('a')
+    const [answer] = sessions.subscribe([a])
+    const { sent } = await accept()
+    sent[0]?.resolve({ type: 'PONG' })
+    expect(await answer).toMatchObject({ code: 'SMP_UNEXPECTED' })
+    expect(told).toEqual([['ERR', 'a', 'SMP_UNEXPECTED']])
+    expect(sessions.stateOf(a)).toBe('removed')
+  })
+
   it('B61 the late refusal of a queue that was taken over does not touch its next subscription', async () => {
     const a = queueOf('a')
     void sessions.subscribe([a])
