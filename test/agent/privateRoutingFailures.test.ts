@@ -63,6 +63,26 @@ describe('B49 what is only away is waited for, whatever the fallback', () => {
     expect(world.blocksTo(relay)).toBeUndefined()
   })
 
+  it('B49 of two proxies one does not answer: what it may have delivered is left to the next attempt, which goes through the other', async () => {
+    const other = await world.newRouter()
+    const settings = [storing(home), proxying(proxy), proxying(other)]
+    const { alice, bob, atAlice, atBob } = await world.connected({ proxyFallback: 'prohibit' }, settings)
+    await say(alice, atAlice, 'zero')
+    expect(await hear(bob, atBob, 1)).toEqual(['zero'])
+    const [used, next] = proxiesOf(alice)[0] === proxy.address ? [proxy, other] : [other, proxy]
+    const before = next.current.stats().proxy.forwards
+    for (const link of world.network.links({ from: 'alice', place: used.place })) link.halt('toClient')
+    await say(alice, atAlice, 'one')
+    const timedOut = async () => (await countsAt(alice, relay))['SEND TRANSPORT_TIMEOUT'] !== undefined
+    for (let seconds = 0; seconds < 300 && !(await timedOut()); seconds++) await world.clock.advance(1_000)
+    expect(await timedOut()).toBe(true)
+    expect(next.current.stats().proxy.forwards).toBe(before)
+    await world.until(() => told(alice, 'SENT').length === 2, 'SENT')
+    expect(next.current.stats().proxy.forwards).toBe(before + 1)
+    expect(proxiesOf(alice)).toEqual([used.address, next.address])
+    expect(await hear(bob, atBob, 1)).toEqual(['one'])
+  })
+
   it('B49 the relay is down: messages wait and arrive once, in order, through the proxy', async () => {
     const { alice, bob, atAlice, atBob } = await world.connected()
     await relay.stop()
