@@ -3,7 +3,7 @@ import { defaultConfig } from '../../src/agent/config.js'
 import { StoreError } from '../../src/errors.js'
 import type { Router } from '../../src/router/router.js'
 import { rcvMessages, sndMessages } from '../../src/store/agent/messages.js'
-import { type AgentWorld, agentWorld, type TestAgent } from '../support/agentWorld.js'
+import { type AgentWorld, agentWorld, type TestAgent, textOf } from '../support/agentWorld.js'
 
 let world: AgentWorld
 let router: Router
@@ -47,7 +47,21 @@ describe('cleanup', () => {
     expect((await counts(bob)).received).toBe(1)
   })
 
-  it('B07 keeps a message that nobody has acknowledged, and one that waits for its delivery', async () => {
+  it('B07 keeps a message that waits for its delivery, and takes away what is as old beside it', async () => {
+    await exchange('delivered')
+    const place = `localhost:${new URL(router.address.replace('smp:', 'http:')).port}`
+    world.network.setReachable(place, 'refuses')
+    for (const link of world.network.links({ from: 'alice' })) link.cut()
+    await alice.agent.sendMessage({ connectionId: ids.initiatorId, body: 'waits' })
+    await world.clock.advance(4 * hour)
+    expect((await counts(alice)).sent).toBe(1)
+    world.network.setReachable(place, 'answers')
+    expect(textOf((await bob.next('MSG')).body)).toBe('waits')
+    await world.clock.advance(600_000)
+    expect((await counts(alice)).sent).toBe(0)
+  })
+
+  it('B07 keeps a message that nobody has acknowledged', async () => {
     await alice.agent.sendMessage({ connectionId: ids.initiatorId, body: 'unread' })
     await bob.next('MSG')
     await world.clock.advance(4 * hour)
