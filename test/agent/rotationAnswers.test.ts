@@ -1,5 +1,6 @@
 /** What the routers of both queues answer to the sender in the middle of a rotation. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { systemRandom } from '../../src/crypto/index.js'
 import { rcvQueues, sndQueues } from '../../src/store/agent/connections.js'
 import { deliveries, sndMessages } from '../../src/store/agent/messages.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
@@ -26,8 +27,12 @@ beforeEach(async () => {
   world = await scriptedWorld()
   second = await scriptedRouter({ clock: world.clock, network: world.network, host: 'second' })
   alice = await world.start('alice')
-  // Minutes stand for days of attempts.
-  bob = await world.start('bob', { config: { messageTimeoutMs: 10 * minute, quotaTimeoutMs: 40 * minute } })
+  // Minutes stand for days of attempts. Ids rise, so that the old queue is always the first one of the rows.
+  let ids = 0
+  bob = await world.start('bob', {
+    config: { messageTimeoutMs: 10 * minute, quotaTimeoutMs: 40 * minute },
+    random: length => (length === 18 ? Buffer.alloc(18, 4 * ids++) : systemRandom(length)),
+  })
   ;({ initiatorId: aliceId, joinerId: bobId } = await world.connect(alice, bob))
   const [queue] = await bob.store.find(sndQueues, {})
   oldId = queue?.sndId ?? Buffer.alloc(0)

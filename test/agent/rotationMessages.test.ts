@@ -239,7 +239,7 @@ describe('B72 QKEY', () => {
     await say(keyFor(own, keys, routerOf(world.router)))
     const [unknown, unused] = ['QKEY names a queue that is not there', 'QKEY for a queue that is not used']
     expect(errors().map(({ message }) => message)).toEqual([unknown, unused, unknown, unused])
-    expect(await freshRow()).toMatchObject({ senderKey: null, status: 'new' })
+    expect(await freshRow()).toMatchObject({ senderKey: null, status: 'new', primary: false })
     expect(second.all('KEY')).toEqual([])
     await stillTalks()
   })
