@@ -457,6 +457,28 @@ describe('B44 B48 what the router’s OK means for the other types', () => {
     expect(bob.events.filter(({ type }) => type === 'MSG' || type === 'RSYNC' || type === 'ERR')).toHaveLength(3)
   })
 
+  it.each([0, 100])(
+    'B04 B44 an answer that comes while the agent is suspended, within %d ms, is taken in the foreground: the message goes out once, SENT once',
+    async maxDelayMs => {
+      await connect()
+      answerSends('hold')
+      const before = sends().length
+      const messageId = await send('one')
+      await world.clock.settle()
+      await alice.agent.suspendAgent({ maxDelayMs })
+      await world.clock.advance(1000)
+      answerSends(undefined)
+      world.router.release(sends().at(-1) as SeenCommand)
+      await world.clock.advance(minute)
+      expect(told('SENT')).toEqual([])
+      await alice.agent.foregroundAgent({})
+      expect((await alice.next('SENT', connectionId)).messageId).toBe(messageId)
+      await world.clock.advance(minute)
+      expect(sends()).toHaveLength(before + 1)
+      expect(told('SENT', 'ERR')).toHaveLength(1)
+    },
+  )
+
   it('B44 every type of message is covered by these tests or by those of the handshake', () => {
     const handshake = ['CONN_INFO', 'CONN_INFO_REPLY', 'HELLO']
     const here = ['RATCHET_INFO', 'A_MSG', 'A_RCVD', 'A_QCONT', 'QADD', 'QKEY', 'QUSE', 'QTEST', 'EREADY']

@@ -99,7 +99,7 @@ describe('B12 each queue is secured as its own form says', () => {
     expect(await statusOf(bob)).toEqual({ connection: 'connected', rcv: 'active', snd: 'active' })
   })
 
-  it('B12 the link’s word k=s of clients before version 4 means that the sender secures the queue', async () => {
+  it('B12 B13 the link’s word k=s of clients before version 4 means that the sender secures the queue, and so may send early', async () => {
     const [alice, bob] = [await start('alice'), await start('bob')]
     const { connectionId: aliceId, link } = await alice.agent.createConnection({})
     const request = parseConnectionRequest(link)
@@ -109,6 +109,8 @@ describe('B12 each queue is secured as its own form says', () => {
     expect(old).not.toContain('q%3Dm')
     const { connectionId: bobId } = await bob.agent.joinConnection({ link: old })
     const { confirmationId } = await alice.next('CONF', aliceId)
+    await bob.agent.sendMessage({ connectionId: bobId, body: 'early' })
+    expect(textOf((await alice.next('MSG', aliceId)).body)).toBe('early')
     await alice.agent.allowConnection({ connectionId: aliceId, confirmationId })
     await alice.next('CON', aliceId)
     await bob.next('CON', bobId)

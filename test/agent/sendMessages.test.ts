@@ -356,6 +356,18 @@ describe('B46 repeated and interrupted calls', () => {
     expect(await received(0, 2)).toEqual(['0', 'once'])
   })
 
+  it('B46 items without a key are messages of their own, whatever the keys of others are', async () => {
+    await connect(1)
+    const connectionId = idAt(0)
+    const items = [
+      { connectionId, body: 'a' },
+      { connectionId, body: 'b', idempotencyKey: 'undefined' },
+      { connectionId, body: 'c' },
+    ]
+    expect(await send(items)).toMatchObject([{ messageId: 2 }, { messageId: 3 }, { messageId: 4 }])
+    expect(await received(0, 3)).toEqual(['a', 'b', 'c'])
+  })
+
   it.each(['call', 'answer'] as const)(
     'B46 B21 as a stored call without keys, killed behind the commit of its %s: one message each, one OK with the results',
     async where => {

@@ -144,6 +144,7 @@ export const starred = {
     'rotationAnswers',
     'legacyHandshake',
     'abandonRouter',
+    'sendMessages',
     'deliveryRules',
     'rotation',
     'ratchetSync',
