@@ -72,6 +72,8 @@ describe('B12 each queue is secured as its own form says', () => {
         'SEND',
         ...(kind.reply ? ['KEY', 'SEND', 'SEND'] : []),
       ])
+      // Each of them asks for a notification: the other party must act.
+      for (const { command } of router.all('SEND')) expect(command).toMatchObject({ flags: { notification: true } })
       for (const agent of [alice, bob]) {
         expect(await agent.store.find(commands, {})).toEqual([])
         expect(await agent.store.find(deliveries, {})).toEqual([])
