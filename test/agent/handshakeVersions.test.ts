@@ -48,17 +48,32 @@ describe('B17 confirmations of downgraded parties', () => {
     peer.close()
   })
 
-  it('B17 ★ a joiner that confirms with a version above what was offered, in range since the initiator was updated, can finish', async () => {
-    let alice = await start('alice', { agentVersions: only(6) })
+  it.each([undefined, only(7)])(
+    'B17 ★ a joiner that confirms with a version above what was offered, in range since the initiator was updated, can finish: range now %o',
+    async agentVersions => {
+      let alice = await start('alice', { agentVersions: only(6) })
+      const { connectionId, link } = await alice.agent.createConnection({})
+      alice = await restart(alice, agentVersions === undefined ? {} : { agentVersions })
+      await alice.agent.subscribe({})
+      const peer = await barePeer({ ...world, router: world.router.address, link, agentVersion: 7 })
+      await peer.join()
+      const { confirmationId } = await alice.next('CONF', connectionId)
+      expect(await agreed(alice)).toBe(7)
+      await alice.agent.allowConnection({ connectionId, confirmationId })
+      await alice.next('CON', connectionId)
+      peer.close()
+    },
+  )
+
+  it('B17 ★ a version above what was offered, which the updated initiator does not speak any more, is refused', async () => {
+    let alice = await start('alice', { agentVersions: only(5) })
     const { connectionId, link } = await alice.agent.createConnection({})
-    alice = await restart(alice, {})
+    alice = await restart(alice, { agentVersions: only(7) })
     await alice.agent.subscribe({})
-    const peer = await barePeer({ ...world, router: world.router.address, link, agentVersion: 7 })
+    const peer = await barePeer({ ...world, router: world.router.address, link, agentVersion: 6 })
     await peer.join()
-    const { confirmationId } = await alice.next('CONF', connectionId)
-    expect(await agreed(alice)).toBe(7)
-    await alice.agent.allowConnection({ connectionId, confirmationId })
-    await alice.next('CON', connectionId)
+    expect((await alice.next('ERR', connectionId)).error).toMatchObject({ code: 'AGENT_VERSION', field: connectionId })
+    expect(alice.events.map(({ type }) => type)).not.toContain('CONF')
     peer.close()
   })
 
