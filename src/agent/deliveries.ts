@@ -268,7 +268,7 @@ export class Deliveries {
     }
     const { outcome, warned } = await settleDelivery(this.#context, item, event, attempt)
     if (outcome === 'retryFast' || outcome === 'retrySlow') {
-      if (memory.items[0] === item) this.#keepFirst(memory, { ...item, delivery: { ...item.delivery, warned } })
+      this.#keepFirst(memory, { ...item, delivery: { ...item.delivery, warned } })
       this.#noteFailure(memory, item, error, attemptedAt)
       return outcome
     }

@@ -52,6 +52,9 @@ const requested = async (alice: TestAgent, bob: TestAgent) => {
   const { connectionId: contactId, link } = await alice.agent.createConnection({ mode: 'contact' })
   const { connectionId: bobId } = await bob.agent.joinConnection({ link, info: 'bob' })
   const req = await alice.next('REQ', contactId)
+  // An invitation asks for a notification: the owner must act.
+  for (const { command } of router.all('SEND').slice(-1))
+    expect(command).toMatchObject({ flags: { notification: true } })
   return { contactId, link, bobId, req, invitationId: req.invitationId }
 }
 /** bob allows who has accepted him, and both can talk. */

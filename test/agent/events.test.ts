@@ -435,6 +435,19 @@ describe('one acknowledgement', () => {
     expect(left.map(({ cursor }) => cursor)).toEqual([6, 5, 4, 3, 2, 1, 0].map(back => last - back))
   })
 
+  it('B31 ackEvents up to a cursor that no event has yet says nothing of those that come later', async () => {
+    const before = acks()
+    await alice.agent.ackEvents({ upTo: 1_000_000 })
+    await friend.peer.say('later')
+    const { cursor } = await alice.next('MSG')
+    expect((await read(alice.agent)).map(event => event.cursor)).toEqual([cursor])
+    expect(acks()).toBe(before)
+    await alice.agent.ackEvents({ upTo: 1_000_000 })
+    expect(await read(alice.agent)).toEqual([])
+    await world.clock.settle()
+    expect(acks()).toBe(before + 1)
+  })
+
   it('what does not exist cannot be acknowledged: typed errors name the field', async () => {
     const { connectionId } = friend
     await expect(alice.agent.ackMessage({ connectionId, messageId: 999 })).rejects.toMatchObject({

@@ -89,7 +89,7 @@ const open = async () => {
     network: { online: true },
     privateRouting: { send: async () => ({ response: await router.answer() }) },
   } as unknown as AgentContext)
-  return { clock, add, router, workers }
+  return { clock, store, add, router, workers }
 }
 
 let world: Awaited<ReturnType<typeof open>>
@@ -161,6 +161,47 @@ describe('what the first message of a queue waits for', () => {
     await clock.advance(2 * second)
     expect(workers.waiting(queueId)).toMatchObject({ attempts: 1 })
     expect(workers.waiting(queueId)).not.toHaveProperty('nextAttemptAt')
+  })
+
+  it('B40 a message that was read from the rows before its wake-up came goes out once', async () => {
+    const { clock, add, router, workers } = world
+    await add(2, 'A_MSG')
+    await add(3, 'A_MSG')
+    let sent = 0
+    let release = () => {}
+    router.answer = () => {
+      sent++
+      return new Promise(resolve => (release = resolve))
+    }
+    await start()
+    for (const messageId of [2, 3]) {
+      const [[delivery], [message]] = await Promise.all([
+        world.store.find(deliveries, { where: { messageId } }),
+        world.store.find(sndMessages, { where: { messageId } }),
+      ])
+      if (delivery === undefined || message === undefined) throw new Error('nothing waits')
+      workers.wake(queueId, { delivery, message, body: null })
+    }
+    for (let n = 0; n < 5; n++) {
+      release()
+      await clock.settle()
+    }
+    expect(sent).toBe(2)
+    expect(await world.store.find(deliveries, {})).toEqual([])
+  })
+
+  it('B43 a failure behind a success waits as briefly as the first one', async () => {
+    const { clock, add, router, workers } = world
+    await add(2, 'A_MSG')
+    await add(3, 'A_MSG')
+    router.answer = unreachable
+    await start()
+    await clock.advance(120 * second)
+    let answers = 0
+    router.answer = () => (answers++ === 0 ? Promise.resolve() : unreachable())
+    while (workers.waiting(queueId)?.messageId === 2) await clock.advance(second)
+    const { attempts, lastAttemptAt, nextAttemptAt } = workers.waiting(queueId) ?? {}
+    expect({ attempts, nextAttemptAt }).toEqual({ attempts: 1, nextAttemptAt: (lastAttemptAt ?? 0) + 2 * second })
   })
 
   it('B44 nothing is told of a queue that delivers, of one without messages, and of an unknown one', async () => {
