@@ -8,7 +8,7 @@ import { type Change, patch, remove, type Row } from '../store/index.js'
 import { toBase64 } from './api/base64.js'
 import type { ReceiptResult } from './api/events.js'
 import type { Arrival } from './arrival.js'
-import { versionReceipts, versionRatchetOnConfirmation } from './config.js'
+import { versionReceipts } from './config.js'
 import { decideConnection } from './decideConnection.js'
 import type { DecryptedMessage } from './decryptMessage.js'
 import { checkReceiptInfoLength } from './limits.js'
@@ -82,8 +82,8 @@ export const sendReceipt = (state: UnitState, message: RcvMessageRow, info: Uint
   const synchronized = isSynchronized(connection)
   // A receipt left out would be lost: acknowledging without it, or later with it, is for the application to say (B84).
   if (!synchronized) throw receiptProhibited(connectionId)
-  const early = connection.agentVersion >= versionRatchetOnConfirmation
-  return follow(decideConnection(state, connection, { type: 'message.send', early, synchronized }), {
+  // Not early: whose message is here has confirmed before it.
+  return follow(decideConnection(state, connection, { type: 'message.send', early: false, synchronized }), {
     acceptMessage: () => {
       const receipts = [{ messageId: senderMessageId, hash: internalHash, info }]
       const options = { now: state.now, notify: false }

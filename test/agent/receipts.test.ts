@@ -46,6 +46,8 @@ describe('B38 a receipt that was asked for', () => {
     await connect()
     const messageId = await exchange('one', 'read it')
     const event = await alice.next('RCVD', toBob)
+    // A receipt wakes nobody’s device.
+    expect(world.router.all('SEND').at(-1)?.command).toMatchObject({ flags: { notification: false } })
     expect(event.receipts).toEqual([{ messageId, result: 'ok', info: Buffer.from('read it') }])
     expect(event).toMatchObject({ integrity: { result: 'ok' }, senderMessageId: 2, brokerId: expect.any(String) })
     await bob.agent.sendMessage({ connectionId: bobId, body: 'behind it' })
