@@ -9,7 +9,7 @@ export const starred = {
   acknowledge: ['consumers', 'receipts', 'receiving', 'duplicates', 'events', 'asyncCalls'],
   cleanup: ['cleanup', 'close', 'idempotency'],
   commandRows: ['resuming', 'commands', 'network', 'suspension', 'rotationAnswers'],
-  commandWorkers: ['supervisor', 'commands', 'network', 'close', 'suspension', 'abandonRouter', 'asyncCalls'],
+  commandWorkers: ['supervisor', 'actors', 'commands', 'network', 'close', 'suspension', 'abandonRouter', 'asyncCalls'],
   decryptMessage: ['versions', 'receiving', 'duplicates', 'pqConversation', 'ratchetSync'],
   deliverMessage: [
     'versions',
