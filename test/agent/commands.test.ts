@@ -457,6 +457,26 @@ describe('B51 the commands by name', () => {
   })
 })
 
+describe('B06 commands and suspensions', () => {
+  it('B04 B06 an answer that comes while the agent is suspended is taken in the foreground: the command is not sent again', async () => {
+    const alice = await world.start('alice')
+    const bob = await world.start('bob')
+    const { link } = await bob.agent.createConnection({})
+    world.router.react = ({ command }) => (command.type === 'SKEY' ? 'hold' : undefined)
+    await alice.agent.joinConnection({ link })
+    await world.clock.settle()
+    await alice.agent.suspendAgent({})
+    const [held] = world.router.all('SKEY')
+    if (held === undefined) throw new Error('nothing is secured')
+    world.router.react = () => undefined
+    world.router.release(held)
+    await world.clock.advance(1_000)
+    await alice.agent.foregroundAgent({})
+    await bob.next('CONF')
+    expect(world.router.all('SKEY')).toHaveLength(1)
+  })
+})
+
 describe('B52 allow-secure moves to the router that fails', () => {
   it('B52 ★ it leaves the own queue’s router free, waits at the other one, and completes there, also after a restart', async () => {
     const second = await secondRouter()
