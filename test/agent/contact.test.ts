@@ -488,7 +488,9 @@ describe('B18 accepting', () => {
     expect(await alice.agent.prepareConnectionToAccept({ invitationId, idempotencyKey: 'prepare' })).toEqual(prepared)
     expect(await alice.store.find(connections, { where: prepared })).toMatchObject([{ status: 'new' }])
     const accept = { invitationId, info: 'alice', ...prepared }
-    expect(await alice.agent.acceptContact(accept)).toEqual(prepared)
+    // Its id is the key of the call, and the connection keeps the key that it was prepared under.
+    expect(await alice.agent.acceptContact({ ...accept, idempotencyKey: 'accept' })).toEqual(prepared)
+    expect(await alice.store.find(connections, { where: prepared })).toMatchObject([{ idempotencyKey: 'prepare' }])
     expect(await alice.agent.acceptContact(accept)).toEqual(prepared)
     const misused = { code: 'CMD_PROHIBITED', field: 'connectionId' }
     for (const connectionId of [prepared.connectionId, contactId]) {

@@ -1,5 +1,6 @@
 /** The device goes offline and comes back, and the session mode changes while connections are in use. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { defaultNetworkConfig, Network } from '../../src/agent/network.js'
 import type { Router } from '../../src/router/router.js'
 import type { Dialer } from '../../src/smp/transport/port.js'
 import { commands } from '../../src/store/agent/connections.js'
@@ -347,4 +348,24 @@ describe('B68 the session mode', () => {
     await world.until(() => told(alice, 'SENT').length === sent.length, 'every SENT')
     expect(told(alice, 'MERR', 'ERR')).toEqual([])
   })
+})
+
+it('B68 ★ only coming back is told as online, and only what is new as a change', async () => {
+  const network = new Network({ clock: world.clock, config: defaultNetworkConfig, offlineDelayMs: 2_000 })
+  const heard: string[] = []
+  network.listen({ online: () => heard.push('online'), configured: ({ sessionMode }) => heard.push(sessionMode) })
+  const said = async (online: boolean): Promise<string[]> => {
+    network.setOnline(online)
+    await world.clock.advance(minutes(1))
+    return heard.splice(0)
+  }
+  expect(await said(true)).toEqual([])
+  expect(await said(false)).toEqual([])
+  expect(await said(false)).toEqual([])
+  expect(await said(true)).toEqual(['online'])
+  expect(await said(true)).toEqual([])
+  network.configure({ ...defaultNetworkConfig })
+  expect(heard).toEqual([])
+  network.configure({ ...defaultNetworkConfig, sessionMode: 'entity' })
+  expect(heard).toEqual(['session'])
 })

@@ -87,6 +87,13 @@ describe('users', () => {
     expect(textOf((await alice.next('MSG')).body)).toBe('unseen')
   })
 
+  it('B21 B22 the answer to an asynchronous call is the user’s whose connection it names', async () => {
+    const { userId } = await alice.agent.createUser({})
+    const { aliceId } = await connectAs(userId)
+    await alice.agent.sendMessageAsync({ connectionId: aliceId, body: 'later', correlationId: 'c' })
+    expect(await alice.next('OK')).toMatchObject({ correlationId: 'c', userId, connectionId: aliceId })
+  })
+
   it('B22 a deleted user goes with its connections: DEL_USER comes after the last DEL_CONN, and nothing is left of it', async () => {
     const { userId } = await alice.agent.createUser({ routers: [{ address: router.address }] })
     await connectAs(userId)

@@ -171,7 +171,7 @@ export const starred = {
     'deleteConnection',
   ],
   sndSwitch: ['forgedRotation', 'rotationMessages', 'heldMessages', 'rotationAnswers', 'syncDuringSwitch', 'rotation'],
-  storeCall: ['sendMessages', 'asyncCalls'],
+  storeCall: ['users', 'sendMessages', 'asyncCalls'],
   subscribe: ['users', 'subscribing', 'sessions', 'subscribeMany'],
   subscriptions: ['createdQueues', 'getMessages', 'subscribing', 'sessions', 'network', 'subscribeMany'],
   syncEnded: ['ratchetKeyMessages', 'receiving', 'syncDuringSwitch', 'ratchetSync'],
