@@ -12,8 +12,8 @@ export default {
   ignoreStatic: process.env['MUTATION_IGNORE_STATIC'] === '1',
   concurrency: 2,
   // A machine that does other work too must not make slow tests look like killed mutants.
-  timeoutMS: 15_000,
-  timeoutFactor: 2,
+  timeoutMS: 30_000,
+  timeoutFactor: 4,
   dryRunTimeoutMinutes: 60,
   incremental: true,
   warnings: { slow: false, preprocessorErrors: true, unknownOptions: true, unserializableOptions: true },

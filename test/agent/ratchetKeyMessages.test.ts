@@ -134,12 +134,13 @@ describe('a synchronisation that is under way', () => {
 
 describe('a key of our own', () => {
   it('B80 the key asks for a notification, since the other party must act', async () => {
-  const { connectionId } = await world.befriend(alice)
-  await world.clock.settle()
-  const before = world.router.all('SEND').length
-  await alice.agent.synchronizeRatchet({ connectionId, force: true })
-  await world.clock.settle()
-  expect(world.router.all('SEND').slice(before)).toMatchObject([{ command: { flags: { notification: true } } }])
+    const { connectionId } = await world.befriend(alice)
+    await world.clock.settle()
+    const before = world.router.all('SEND').length
+    await alice.agent.synchronizeRatchet({ connectionId, force: true })
+    await world.clock.settle()
+    expect(world.router.all('SEND').slice(before)).toMatchObject([{ command: { flags: { notification: true } } }])
+  })
 })
 
 describe('EREADY', () => {
