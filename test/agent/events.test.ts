@@ -1,6 +1,7 @@
 /** The event log as applications use it: slow readers, several readers, acknowledgements, restarts, a bound. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { silentLogger } from '../../src/agent/context.js'
+import { ackEvents } from '../../src/agent/acknowledge.js'
+import { type AgentContext, silentLogger } from '../../src/agent/context.js'
 import { type Agent, type AgentEvent, openAgent } from '../../src/agent/index.js'
 import { Publisher } from '../../src/agent/publisher.js'
 import type { Runtime } from '../../src/runtime/runtime.js'
@@ -446,6 +447,22 @@ describe('one acknowledgement', () => {
     expect(await read(alice.agent)).toEqual([])
     await world.clock.settle()
     expect(acks()).toBe(before + 1)
+  })
+
+  it('B31 an event that comes while ackEvents looks for the last ones up to its cursor is not taken for acknowledged', async () => {
+    const done: number[] = []
+    const eventLog = {
+      lastCursor: 5,
+      doneUpTo: () => 0,
+      page: () => {
+        eventLog.lastCursor = 6
+        return Promise.resolve([])
+      },
+      noteDone: (_consumer: string, cursor: number) => void done.push(cursor),
+    }
+    const context = { eventLog } as unknown as AgentContext
+    await ackEvents(context, { consumer: 'default', upTo: 1_000_000 })
+    expect(done).toEqual([5])
   })
 
   it('what does not exist cannot be acknowledged: typed errors name the field', async () => {
