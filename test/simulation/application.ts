@@ -25,6 +25,7 @@ export class Application {
   readonly #asked = new Map<string, (event: Extract<AgentEvent, { type: 'OK' | 'ERR' }>) => void>()
   #asks = 0
   #stalledUntil = 0
+  #healed = false
   #resumeReading: (() => void) | undefined
 
   constructor(process: AgentProcess, world: Clock, ledger: Ledger, pairs: ReadonlyMap<number, Pair>) {
@@ -181,7 +182,9 @@ export class Application {
     this.#world.setTimeout(() => this.#goOn(), ms)
   }
 
-  unstall(): void {
+  /** Nothing is broken any more: it reads on, and what still does not come to its end is begun anew. */
+  heal(): void {
+    this.#healed = true
     this.#stalledUntil = 0
     this.#goOn()
   }
@@ -313,32 +316,49 @@ export class Application {
    */
   synchronize(end: End): void {
     const { connectionId, pair } = end
-    if (connectionId === undefined || end.syncing || end.other.syncing) return
+    if (connectionId === undefined || pair.over || end.syncing || end.other.syncing) return
     end.syncing = true
     end.other.syncing = true
-    // Two keys that cross can leave both sides waiting for each other (B80): what takes too long is forced once more.
-    this.#world.setTimeout(() => {
-      if (!end.syncing || pair.over) return
-      end.syncing = false
-      end.other.syncing = false
-      this.synchronize(end)
-    }, syncPatienceMs)
-    const idempotencyKey = `sync ${this.#asks++}`
+    const ask = this.#asks++
+    pair.lastSync = `${this.name} ${ask}`
+    const idempotencyKey = `sync ${ask}`
     void this.may(`${idempotencyKey} of ${pair.id}`, agent =>
       agent.synchronizeRatchet({ connectionId, force: true, idempotencyKey }),
     )
+    this.#watchSync(end, pair.lastSync)
+  }
+
+  #watchSync(end: End, sync: string): void {
+    this.#world.setTimeout(() => {
+      if (end.pair.lastSync !== sync || (!end.syncing && !end.other.syncing)) return
+      if (this.#healed) this.#forceOnceMore(end)
+      else this.#watchSync(end, sync)
+    }, syncPatienceMs)
+  }
+
+  // Keys that cross or expire can leave both sides waiting for each other (B80).
+  #forceOnceMore(end: End): void {
+    end.pair.forcedAgain = true
+    end.syncing = false
+    end.other.syncing = false
+    this.synchronize(end)
   }
 
   #synced({ state, error }: Extract<AgentEvent, { type: 'RSYNC' }>, end: End | undefined): void {
     if (state === 'ok' && end !== undefined) end.syncing = false
-    if (error !== undefined) this.#blameUnlessOver(end, `RSYNC ${state} ${error.code}`)
+    if (error !== undefined && end?.pair.forcedAgain !== true)
+      this.#blameUnlessOver(end, `RSYNC ${state} ${error.code}`)
   }
 
   #error(event: Extract<AgentEvent, { type: 'ERR' }>, end: End | undefined): void {
     if (event.temporary === true) return
     if (end !== undefined && event.messageType !== undefined) return this.#gaveUp(end, event.messageType)
     // A late QKEY of an aborted switch, an A_QCONT for the queue that a switch has replaced meanwhile: the reference tells both.
-    const { aborted = false, switched = false } = end?.pair ?? {}
+    const { aborted = false, switched = false, forcedAgain = false } = end?.pair ?? {}
+    // A confirmation that is repeated after a lost answer may meet a full queue. If the first one has not come, the two never connect.
+    if (event.error.code === 'CONN_NOT_AVAILABLE' && end?.connected === false) return
+    // What was sent between two synchronisations that crossed, which sends nothing of an application.
+    if (event.error.code === 'CRYPTO_HEADER' && forcedAgain) return
     if (event.error.code === 'AGENT_QUEUE' && (aborted || switched)) return
     this.#blameUnlessOver(end, `ERR ${event.error.code} ${event.error.message}`)
   }
@@ -348,9 +368,7 @@ export class Application {
     const { pair } = end
     if (messageType.startsWith('Q')) pair.switchExpired = true
     else if (messageType === 'RATCHET_INFO') {
-      end.syncing = false
-      end.other.syncing = false
-      this.synchronize(end)
+      this.#forceOnceMore(end)
     } else {
       // The handshake has failed.
       pair.over = true

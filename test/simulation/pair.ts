@@ -48,6 +48,9 @@ export class Pair {
   switched = false
   /** A switch of one of the ends was ended by its application. */
   aborted = false
+  /** The last synchronisation that was forced, and whether one was that did not wait for the end of another. */
+  lastSync = ''
+  forcedAgain = false
   /** A message of a switch was given up, having waited for days. */
   switchExpired = false
 

@@ -66,7 +66,9 @@ export class SimulatedRouter {
     this.#starting = true
     const { name, network, random, quota } = this.#options
     const own = random.branch(`${name} ${this.#starts++}`).bytes
-    this.#identity ??= identityOf(await generateCertificates({ host: name, now: virtualEpoch, random: own }))
+    // Old ones: clocks of agents are set back by days.
+    const now = virtualEpoch - 60 * 24 * 3_600_000
+    this.#identity ??= identityOf(await generateCertificates({ host: name, now, random: own }))
     const effects = new Effects()
     const clock = processClock(this.clock)
     let listener: Listener | undefined

@@ -166,7 +166,7 @@ export class World {
       app.process.forgetPlans()
       for (const { place } of this.routers) this.network.join(app.name, place)
       await app.process.start()
-      app.unstall()
+      app.heal()
       void app.may('foregroundAgent', agent => agent.foregroundAgent({}))
       void app.may('setNetwork', agent => agent.setNetwork({ online: true }))
       app.calls.hurry()
