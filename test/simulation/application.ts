@@ -250,6 +250,9 @@ export class Application {
         if (event.correlationId === undefined) this.#error(event, end)
         else this.#answered(event)
         break
+      case 'DEL_RCVQ':
+        if (event.error !== undefined && end !== undefined) end.pair.leftQueue = true
+        break
       case 'RSYNC':
         this.#synced(event, end)
         break
@@ -355,8 +358,11 @@ export class Application {
     if (end !== undefined && event.messageType !== undefined) return this.#gaveUp(end, event.messageType)
     // A late QKEY of an aborted switch, an A_QCONT for the queue that a switch has replaced meanwhile: the reference tells both.
     const { aborted = false, switched = false, forcedAgain = false } = end?.pair ?? {}
-    // A confirmation that is repeated after a lost answer may meet a full queue. If the first one has not come, the two never connect.
-    if (event.error.code === 'CONN_NOT_AVAILABLE' && end?.connected === false) return
+    // A confirmation that is repeated after a lost answer may meet a full queue, and is refused for good then.
+    if (event.error.code === 'CONN_NOT_AVAILABLE' && end?.connected === false) {
+      end.refused = true
+      return
+    }
     // What was sent between two synchronisations that crossed, which sends nothing of an application.
     if (event.error.code === 'CRYPTO_HEADER' && forcedAgain) return
     if (event.error.code === 'AGENT_QUEUE' && (aborted || switched)) return

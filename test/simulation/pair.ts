@@ -10,6 +10,8 @@ export class End {
   readonly app: Application
   connectionId: string | undefined
   deleted = false
+  /** Its confirmation was refused by the router; an earlier copy of it may have come all the same. */
+  refused = false
   /** A synchronisation of the ratchets was begun, and this end has not told of its end. */
   syncing = false
   /** What is still to be said. */
@@ -48,6 +50,8 @@ export class Pair {
   switched = false
   /** A switch of one of the ends was ended by its application. */
   aborted = false
+  /** A queue could not be deleted at its router (DEL_RCVQ with an error): what is sent to it waits until it expires. */
+  leftQueue = false
   /** The last synchronisation that was forced, and whether one was that did not wait for the end of another. */
   lastSync = ''
   forcedAgain = false
