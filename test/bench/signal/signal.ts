@@ -1,6 +1,5 @@
 /** The Signal channel: sends against libsignal alone, requests for a send, memory of recipients, time to find a dead socket. */
 import { randomUUID } from 'node:crypto'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import {
   IdentityKeyStore,
   IdentityChange,
@@ -18,11 +17,8 @@ import {
 } from '@signalapp/libsignal-client'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { WebSocketServer } from 'ws'
-import { systemClock } from '../../../src/runtime/clock.js'
 import { bundlesOf } from '../../../src/signal/envelopes.js'
-import { defaultSignalConfig, openSignal, type Signal, signalDialer } from '../../../src/signal/index.js'
-import { SignalLink } from '../../../src/signal/net/link.js'
+import { isSignalEvent, openSignal, type Signal } from '../../../src/signal/index.js'
 import { decode, encode } from '../../../src/signal/wire/codec.js'
 import { frameTypes, webSocketMessage } from '../../../src/signal/wire/messages.js'
 import { pad } from '../../../src/signal/wire/padding.js'
@@ -31,7 +27,9 @@ import { put, type Store } from '../../../src/store/index.js'
 import { signalAccounts } from '../../../src/store/signal/account.js'
 import { signalSyncItems } from '../../../src/store/signal/messages.js'
 import { type Effort, type Figure, figureOf, repeated, round } from '../measure.js'
+import { deadSocketConfig, findDeadSocket } from './deadSocket.js'
 import { benchService, type BenchService } from './service.js'
+import { within } from './within.js'
 
 export interface SignalResults {
   /** libsignal alone: messages for 4 devices, encrypted and sealed, in one thread. */
@@ -69,18 +67,28 @@ export const runSignal = async (
     ['postgres', postgres],
   ] as const) {
     if (open === undefined) continue
-    progress(`signal: sends, ${store}`)
+    progress(`signal: sends, ${store}: sessions with ${recipients} people`)
     const world = await openWorld(await open())
-    const perSecond = await repeated(effort.repeats, () => sendsPerSecond(world, messages))
+    let run = 0
+    const perSecond = await repeated(effort.repeats, () => {
+      progress(`signal: sends, ${store}, ${++run} of ${effort.repeats}: ${messages} messages`)
+      return sendsPerSecond(world, messages)
+    })
     sends.push({ store, perSecond, ofCeiling: round(perSecond.median / ceiling.median) })
     requestsPerSend ??= await requestsOfSend(world)
     await world.signal.close()
   }
-  progress('signal: memory of 1,000 recipients')
-  const bytesPerRecipient = await memoryOfRecipients(quick ? 100 : 1_000, postgres ?? (async () => openMemoryStore()))
-  progress('signal: dead sockets')
+  const people = quick ? 100 : 1_000
+  progress(`signal: memory of ${people} recipients`)
+  const bytesPerRecipient = await memoryOfRecipients(people, postgres ?? (async () => openMemoryStore()))
+  const sockets = quick ? 2 : 8
+  const { keepaliveMs, probeDeadlineMs } = deadSocketConfig
+  progress(`signal: ${sockets} dead sockets, found after ${keepaliveMs} + ${probeDeadlineMs} ms at the latest`)
+  // Spread over the time between two keepalives: the network breaks at any moment of it.
   const deadSocketMs = figureOf(
-    await Promise.all(Array.from({ length: quick ? 2 : 8 }, (_, index) => deadSocket(index * 350))),
+    await Promise.all(
+      Array.from({ length: sockets }, (_, index) => findDeadSocket(((index + 0.5) * keepaliveMs) / sockets)),
+    ),
   )
   return {
     ceilingPerSecond: ceiling,
@@ -88,7 +96,7 @@ export const runSignal = async (
     requestsPerSend: requestsPerSend ?? { message: 0, transcript: 0, keys: 0 },
     bytesPerRecipient,
     deadSocketMs,
-    deadSocketBoundMs: deadConfig.keepaliveMs + deadConfig.probeDeadlineMs,
+    deadSocketBoundMs: keepaliveMs + probeDeadlineMs,
   }
 }
 
@@ -112,19 +120,27 @@ const openWorld = async (store: Store, people = recipients): Promise<World> => {
     dialer: service.dialer,
   })
   let done = 0
+  let failure: unknown
   let wake = (): void => {}
   void (async () => {
     for await (const event of signal.events()) {
-      if ((event.type as string) === 'SENT') done += 1
+      if (isSignalEvent(event) && event.type === 'SENT') done += 1
+      if (isSignalEvent(event) && event.type === 'MERR') failure ??= new Error(`a message failed: ${event.error.code}`)
       await signal.ackEvents({ cursor: event.cursor })
       wake()
     }
-  })().catch(() => {})
-  while (signal.health().state !== 'healthy') await new Promise(resolve => setTimeout(resolve, 5))
+  })().catch((error: unknown) => {
+    failure ??= error
+    wake()
+  })
+  await until('the channel is not healthy', () => signal.health().state === 'healthy')
   let expected = 0
   const sent = async (count: number): Promise<void> => {
     expected += count
-    while (done < expected) await new Promise<void>(resolve => (wake = resolve))
+    while (done < expected) {
+      if (failure !== undefined) throw failure
+      await within(stallMs, 'no message is sent', new Promise<void>(resolve => (wake = resolve)))
+    }
   }
   const world = { signal, service, people: [], store, sent }
   await acquaint(world, people)
@@ -198,8 +214,24 @@ const collectGarbage = (): void => {
 }
 
 const transcriptsOut = async (store: Store): Promise<void> => {
-  while ((await store.count(signalSyncItems)) > 0) await new Promise(resolve => setTimeout(resolve, 20))
+  let waiting = await store.count(signalSyncItems)
+  while (waiting > 0) {
+    const before = waiting
+    await until('transcripts wait', async () => (waiting = await store.count(signalSyncItems)) < before)
+  }
 }
+
+/** Looks until something is so; a benchmark that stands still fails. */
+const until = async (why: string, isSo: () => boolean | Promise<boolean>): Promise<void> => {
+  const since = performance.now()
+  while (!(await isSo())) {
+    if (performance.now() - since > stallMs) throw new Error(`${why} after ${stallMs / 1_000} s`)
+    await new Promise(resolve => setTimeout(resolve, 20))
+  }
+}
+
+/** Past this nothing goes on any more, however busy the machine is. */
+const stallMs = 120_000
 
 const memoryOfRecipients = async (count: number, open: () => Promise<Store>): Promise<number> => {
   const used = (): number => {
@@ -303,70 +335,5 @@ class Identities extends IdentityKeyStore {
   }
   async getIdentity(name: ProtocolAddress): Promise<PublicKey | null> {
     return this.#keys.get(name.name()) ?? null
-  }
-}
-
-const deadConfig = { ...defaultSignalConfig, keepaliveMs: 3_000, probeDeadlineMs: 1_200 }
-
-/** How long a socket whose network swallows everything, from some moment on, is taken for alive. */
-const deadSocket = async (offsetMs: number): Promise<number> => {
-  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
-  server.on('connection', socket => {
-    socket.on('message', (data: Buffer) => {
-      const { request } = decode(webSocketMessage, data)
-      const response = { id: request?.id, status: 200, message: 'OK', headers: [] }
-      socket.send(encode(webSocketMessage, { type: frameTypes.response, response }))
-    })
-  })
-  await new Promise(resolve => server.once('listening', resolve))
-  const hole = await blackhole((server.address() as AddressInfo).port)
-  const dialer = signalDialer({ url: `http://127.0.0.1:${hole.port}` })
-  const link = new SignalLink({
-    socket: 'unidentified',
-    clock: systemClock,
-    ...deadConfig,
-    dial: signal => dialer.dial({ socket: 'unidentified', path: '/' }, signal),
-    onRequest: request => request.respond(200),
-    onState: () => {},
-  })
-  link.start()
-  await link.ensureAlive(Number.POSITIVE_INFINITY, 5_000)
-  await new Promise(resolve => setTimeout(resolve, offsetMs))
-  hole.open()
-  const since = performance.now()
-  while (link.isOpen) await new Promise(resolve => setTimeout(resolve, 5))
-  const found = performance.now() - since
-  link.stop()
-  hole.close()
-  server.close()
-  return found
-}
-
-const blackhole = async (port: number): Promise<{ readonly port: number; open(): void; close(): void }> => {
-  const sockets = new Set<Socket>()
-  let open = false
-  const server = createServer(client => {
-    const upstream = connect(port, '127.0.0.1')
-    for (const [from, to] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      sockets.add(from)
-      from.on('data', bytes => {
-        if (!open) to.write(bytes)
-      })
-      from.on('error', () => {})
-    }
-  })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  return {
-    port: (server.address() as AddressInfo).port,
-    open: () => {
-      open = true
-    },
-    close: () => {
-      for (const socket of sockets) socket.destroy()
-      server.close()
-    },
   }
 }

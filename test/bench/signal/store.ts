@@ -1,4 +1,4 @@
-/** A schema of Postgres for the Signal suite, dropped at the end. */
+/** Schemas of Postgres for the Signal suite, a new one for each part, dropped at the end. */
 import { randomBytes } from 'node:crypto'
 import { openStore } from '../../../src/store/open.js'
 import type { Store } from '../../../src/store/index.js'
@@ -7,13 +7,17 @@ export const signalStore = async (
   databaseUrl: string,
 ): Promise<{ readonly open: () => Promise<Store>; readonly drop: () => Promise<void> }> => {
   const { default: pg } = await import('pg')
-  const schema = `bench_signal_${randomBytes(6).toString('hex')}`
+  const schemas: string[] = []
   return {
-    open: () => openStore({ databaseUrl, schema, scope: 'agent', also: ['signal'] }),
+    open: () => {
+      const schema = `bench_signal_${randomBytes(6).toString('hex')}`
+      schemas.push(schema)
+      return openStore({ databaseUrl, schema, scope: 'agent', also: ['signal'] })
+    },
     drop: async () => {
       const client = new pg.Client({ connectionString: databaseUrl })
       await client.connect()
-      await client.query(`DROP SCHEMA IF EXISTS "${schema}" CASCADE`)
+      for (const schema of schemas) await client.query(`DROP SCHEMA IF EXISTS "${schema}" CASCADE`)
       await client.end()
     },
   }
