@@ -123,13 +123,11 @@ const loadPreKeys = async (
   return { preKeys, usedLastResort: new Set(used.length > 0 ? [hash.toString('hex')] : []) }
 }
 
-const loadReceipt = async (
-  read: Read,
-  { recipientId, lastMessageId: messageId }: RecipientRow,
-): Promise<OpenReceipt | undefined> => {
-  const [outbox] = await read(signalOutbox, { where: { recipientId, messageId } })
+const loadReceipt = async (read: Read, { recipientId }: RecipientRow): Promise<OpenReceipt | undefined> => {
+  const newest = { orderBy: ['messageId'], descending: true, limit: 1 } as const
+  const [outbox] = await read(signalOutbox, { where: { recipientId }, ...newest })
   if (outbox === undefined || outbox.encrypted !== null) return undefined
-  const [message] = await read(signalMessages, { where: { recipientId, messageId } })
+  const [message] = await read(signalMessages, { where: { recipientId, messageId: outbox.messageId } })
   return message === undefined ? undefined : { outbox, message }
 }
 

@@ -39,6 +39,18 @@ export const readRecipients = async (read: Read, userId: number, ids: RecipientI
   return [...byId.values()].sort((a, b) => a.createdAt - b.createdAt || (a.recipientId < b.recipientId ? -1 : 1))
 }
 
+/** The ids of all rows that were found to be one of these, those themselves first: where messages of one person are. */
+export const withMerged = async (read: Read, rows: readonly RecipientRow[]): Promise<string[]> => {
+  const ids = rows.map(row => row.recipientId)
+  for (let from = 0; from < ids.length; ) {
+    const into = ids.slice(from)
+    from = ids.length
+    const merged = await read(signalRecipients, { where: { mergedInto: { in: into } } })
+    ids.push(...merged.map(row => row.recipientId).filter(id => !ids.includes(id)))
+  }
+  return ids
+}
+
 /** The rows changed in between: the unit must be run again with the locks that it turned out to need. */
 export class RecipientsMoved extends CallError {
   constructor() {
@@ -123,11 +135,14 @@ export const resolveRecipient = (
 const fits = (row: RecipientRow, { aci }: RecipientIds): boolean =>
   row.aci === null || aci === undefined || row.aci === aci
 
-/** The other row loses what belongs to the chosen one; a row that has nothing left is the same person. */
+/**
+ * The other row loses what belongs to the chosen one. One that nothing can be sent to any more was the same person, under another
+ * number perhaps: what waits there goes to the chosen one.
+ */
 const giveUp = (row: RecipientRow, ids: RecipientIds, into: string): Change[] => {
   const left = kinds.filter(kind => row[kind] !== null && row[kind] !== ids[kind])
   const set = Object.fromEntries(kinds.filter(kind => !left.includes(kind)).map(kind => [kind, null]))
-  const merged = left.length === 0 || (row.aci === null && ids.aci !== undefined)
+  const merged = left.every(kind => kind === 'e164') || (row.aci === null && ids.aci !== undefined)
   const cleared = merged ? { aci: null, pni: null, e164: null, mergedInto: into } : set
   return [patch(signalRecipients, { recipientId: row.recipientId }, cleared)]
 }

@@ -19,8 +19,10 @@ import {
   readRecipients,
   type RecipientIds,
   type RecipientRow,
+  RecipientsMoved,
   resolveRecipient,
   serviceIdOfRecipient,
+  withMerged,
   withRecipient,
 } from './recipients.js'
 import { syncItem } from './settleSend.js'
@@ -50,11 +52,16 @@ export const receiveRetryReceipt = async (
   // One for another device of this account goes to all of them.
   if (request === undefined || request.deviceId !== requireAccount(context).deviceId) return
   const peer = peerOf(context, arrival.source)
-  await withRecipient(context, ids, (candidates, fresh) =>
-    context.runtime.run({
+  await withRecipient(context, ids, async (candidates, fresh) => {
+    // The message may have been sent to what its recipient was then.
+    const { store } = context
+    const read: Read = (table, query) => store.find(table, query)
+    const earlier = await withMerged(read, await readRecipients(read, context.userId, ids))
+    const locks = [...new Set([peer, ...candidates, ...earlier])]
+    return context.runtime.run({
       name: 'signal.retryRequested',
       internal: true,
-      locks: [peer, ...candidates],
+      locks,
       load: async read => {
         const [known, rows] = await Promise.all([
           read(signalSeen, { where: { hash: arrival.hash } }),
@@ -64,6 +71,7 @@ export const receiveRetryReceipt = async (
       },
       compute: (state, { known, rows, message, row }): Outcome<void> => {
         if (known) return { result: undefined }
+        if (message !== undefined && !locks.includes(message.recipientId)) throw new RecipientsMoved()
         const { recipient, changes, events } = resolveRecipient(context, state, rows, ids, candidates, fresh)
         const answer = answerRequest(context, state, arrival, request, { recipient, message, row })
         const { hash, deviceId } = arrival
@@ -82,8 +90,8 @@ export const receiveRetryReceipt = async (
           wakes: answer.wakes ?? [],
         }
       },
-    }),
-  )
+    })
+  })
 }
 
 /**
@@ -160,7 +168,7 @@ const readLog = async (
   { timestamp }: RetryRequest,
   rows: readonly RecipientRow[],
 ): Promise<Logged> => {
-  const recipientIds = rows.map(row => row.recipientId)
+  const recipientIds = await withMerged(read, rows)
   const [message] = await read(signalMessages, {
     where: { userId, timestamp, recipientId: { in: recipientIds } },
     limit: 1,

@@ -12,6 +12,7 @@ import {
   type RecipientIds,
   type RecipientRow,
   resolveRecipient,
+  withMerged,
   withRecipient,
 } from './recipients.js'
 import type { AttachmentPointer } from './wire/messages.js'
@@ -80,9 +81,10 @@ const accept = (
     locks: candidates,
     load: async read => {
       const rows = await readRecipients(read, userId, ids)
-      const recipientId = rows[0]?.recipientId
-      if (idempotencyKey === undefined || recipientId === undefined) return { rows, known: undefined }
-      const [known] = await read(signalMessages, { where: { recipientId, idempotencyKey } })
+      if (idempotencyKey === undefined || rows.length === 0) return { rows, known: undefined }
+      // It was accepted under what its recipient was then.
+      const recipientIds = await withMerged(read, rows)
+      const [known] = await read(signalMessages, { where: { recipientId: { in: recipientIds }, idempotencyKey } })
       return { rows, known }
     },
     compute: (state, { rows, known }): Outcome<Accepted> => {

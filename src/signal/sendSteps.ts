@@ -2,7 +2,7 @@ import type { SignalAnswer, SignalKeys, SignalPath } from '../../machines/signal
 import type { Outcome } from '../runtime/unit.js'
 import { patch } from '../store/index.js'
 import { signalRecipients } from '../store/signal/account.js'
-import { signalOutbox } from '../store/signal/messages.js'
+import { signalMessages, signalOutbox } from '../store/signal/messages.js'
 import { requireAccount, type SignalContext, signalEvent } from './context.js'
 import { answerOf, contentHints, type DetailedAnswer, fitsFrame, messageList, seal, unanswered } from './envelopes.js'
 import { signalTransportError } from './net/port.js'
@@ -72,14 +72,19 @@ export const encrypt = async (context: SignalContext, head: SendHead): Promise<'
 
 const encryptUnit = (context: SignalContext, head: SendHead): Promise<Encrypted | 'gone'> => {
   const { recipientId, messageId } = head.row
-  const { target, message, recipient } = head
+  const { target, recipient } = head
   return context.runtime.run({
     name: 'signal.encrypt',
     internal: true,
     locks: [recipientId, target.peer],
-    load: read => read(signalOutbox, { where: { recipientId, messageId } }),
-    compute: async (state, [row]): Promise<Outcome<Encrypted | 'gone'>> => {
-      if (row === undefined || message.content === null) return { result: 'gone' }
+    // A receipt may have been added to since this worker has looked.
+    load: read =>
+      Promise.all([
+        read(signalOutbox, { where: { recipientId, messageId } }),
+        read(signalMessages, { where: { recipientId, messageId } }),
+      ]),
+    compute: async (state, [[row], [message]]): Promise<Outcome<Encrypted | 'gone'>> => {
+      if (row === undefined || message === undefined || message.content === null) return { result: 'gone' }
       const account = requireAccount(context)
       const stored = ciphertextsOf(row.encrypted)
       const content =

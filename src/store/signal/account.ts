@@ -68,6 +68,7 @@ export const signalRecipients = defineTable(
       ['userId', 'pni'],
       ['userId', 'e164'],
     ],
+    indexes: [['mergedInto']],
     aggregate: 'recipientId',
     aggregatePrefix: recipientPrefix,
   },
