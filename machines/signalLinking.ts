@@ -29,13 +29,13 @@ export const signalLinkingMachine = setup({
   },
   actors: {
     /** Opens the provisioning socket. */
-    connect: fromPromise<void, { deviceName: string }>(stub('connect')),
+    connect: fromPromise<void>(stub('connect')),
     /** Stores the account with keys of its own, before the server hears of them. */
     storeAccount: fromPromise<void, { deviceName: string }>(stub('storeAccount')),
     /** Tells the server of the device; where that fails the code is spent: a new link is needed. */
-    register: fromPromise<void, { deviceName: string }>(stub('register')),
+    register: fromPromise<void>(stub('register')),
     /** Uploads prekeys for ACI and PNI. */
-    uploadKeys: fromPromise<void, { deviceName: string }>(stub('uploadKeys')),
+    uploadKeys: fromPromise<void>(stub('uploadKeys')),
   },
   actions: { showLink: stub('showLink'), closeSocket: stub('closeSocket'), forgetAccount: stub('forgetAccount') },
 }).createMachine({
@@ -57,7 +57,6 @@ export const signalLinkingMachine = setup({
       },
       invoke: {
         src: 'connect',
-        input: ({ context }) => ({ deviceName: context.deviceName }),
         onDone: 'addressing',
         onError: 'failed',
       },
@@ -116,7 +115,6 @@ export const signalLinkingMachine = setup({
       },
       invoke: {
         src: 'register',
-        input: ({ context }) => ({ deviceName: context.deviceName }),
         onDone: 'uploading',
         onError: { target: 'failed', actions: ['forgetAccount'] },
       },
@@ -135,7 +133,6 @@ export const signalLinkingMachine = setup({
       },
       invoke: {
         src: 'uploadKeys',
-        input: ({ context }) => ({ deviceName: context.deviceName }),
         onDone: 'linked',
         // The upkeep of the running channel uploads them.
         onError: 'linked',

@@ -57,8 +57,8 @@ export const signalSocketMachine = setup({
     meta: StateMeta
   },
   actors: {
-    connect: fromPromise<SignalConnectOutcome, { socket: string }>(stub('connect')),
-    probe: fromPromise<SignalProbeOutcome, { socket: string }>(stub('probe')),
+    connect: fromPromise<SignalConnectOutcome>(stub('connect')),
+    probe: fromPromise<SignalProbeOutcome>(stub('probe')),
   },
   actions: {
     /** Ends the session that is there, and what waits for it. */
@@ -94,7 +94,6 @@ export const signalSocketMachine = setup({
       },
       invoke: {
         src: 'connect',
-        input: ({ context }) => ({ socket: context.socket }),
         onDone: [
           { guard: { type: 'isOpen', params: ({ event }) => event.output }, target: 'open', actions: ['resetDelay'] },
           { guard: { type: 'isRefused', params: ({ event }) => event.output }, target: 'closed.refused' },
@@ -124,7 +123,6 @@ export const signalSocketMachine = setup({
           },
           invoke: {
             src: 'probe',
-            input: ({ context }) => ({ socket: context.socket }),
             onDone: [
               { guard: { type: 'isAlive', params: ({ event }) => event.output }, target: 'quiet' },
               { target: '#signalSocket.backingOff', actions: ['dropSession'] },

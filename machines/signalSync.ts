@@ -28,7 +28,7 @@ export type SignalSyncEvent =
  */
 export const signalSyncMachine = setup({
   types: {} as { context: SignalSyncContext; events: SignalSyncEvent; input: SignalSyncInput; meta: StateMeta },
-  actors: { syncNext: fromPromise<SignalSyncOutcome, { accountId: string }>(stub('syncNext')) },
+  actors: { syncNext: fromPromise<SignalSyncOutcome>(stub('syncNext')) },
   delays: { retry: ({ context }) => context.delay },
   guards: {
     isEmpty: (_, outcome: SignalSyncOutcome) => outcome === 'empty',
@@ -56,7 +56,6 @@ export const signalSyncMachine = setup({
       },
       invoke: {
         src: 'syncNext',
-        input: ({ context }) => ({ accountId: context.accountId }),
         onDone: [
           { guard: { type: 'isEmpty', params: ({ event }) => event.output }, target: 'idle' },
           { guard: { type: 'isRetry', params: ({ event }) => event.output }, target: 'waiting' },

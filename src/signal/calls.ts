@@ -35,11 +35,11 @@ export const signalCalls = (
   running: () => Running,
   server: SignalServer,
 ): SignalCalls => ({
-  link: async ({ deviceName = 'duologue', ...options }) => {
+  link: oneAtATime(async ({ deviceName = 'duologue', ...options }) => {
     const account = await linkDevice(context(), { deviceName, ...options })
     await running().resumeWork()
     return publicAccount(account)
-  },
+  }),
   account: () => {
     const { account } = context()
     return account === undefined || account.deviceId === null ? undefined : publicAccount(account)
@@ -90,6 +90,24 @@ export const signalCalls = (
   suspend: () => running().suspend('application'),
   resume: () => running().resume('application'),
 })
+
+/** Two links at once would each store an account, and the second take the keys of the first away. */
+const oneAtATime = (link: SignalCalls['link']): SignalCalls['link'] => {
+  let underWay = false
+  return async options => {
+    if (underWay)
+      throw new CallError('SIGNAL_LINKING', 'a link is shown already', {
+        field: 'link',
+        hint: 'scan that one, or break it off first',
+      })
+    underWay = true
+    try {
+      return await link(options)
+    } finally {
+      underWay = false
+    }
+  }
+}
 
 const challengeAnswered = async (context: SignalContext): Promise<void> => {
   const { store, runtime, userId } = context

@@ -150,6 +150,7 @@ export class Running implements RunningChannel {
         found: available => health.degraded('CERTIFICATE', !available),
       }),
       sendTrace: sendTrace(this.#clock, host.trace),
+      uploads: new Map(),
       account: undefined,
       nextTimestamp: () => 0,
       upkeep: () => this.#upkeep,

@@ -9,6 +9,7 @@ import type { SignalConfig } from './config.js'
 import type { Health } from './health.js'
 import type { SignalLink } from './net/link.js'
 import type { SignalDialer } from './net/port.js'
+import type { MadeKeys, OwnIdentity } from './preKeys.js'
 import type { SendTrace } from './sendTrace.js'
 
 export type AccountRow = Row<typeof signalAccounts>
@@ -31,6 +32,8 @@ export interface SignalContext extends ChannelHost {
   readonly health: Health
   readonly certificates: Certificates
   readonly sendTrace: SendTrace
+  /** Prekeys that are stored, and whose upload the server has not answered. */
+  readonly uploads: Map<OwnIdentity, MadeKeys>
   /** The account as it was last stored; undefined before it is linked. */
   account: AccountRow | undefined
   /** A time that no other message of the account has: what it is called everywhere (S12). */

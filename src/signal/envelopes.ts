@@ -129,6 +129,9 @@ export const answerOf = (response: SignalResponse, config: SignalConfig): Detail
       }
     case 429:
       return { type: 'limited', status, waitMs: retryAfterMs(response, config) ?? config.limitedWaitMs }
+    case 508:
+      // The server has rejected it, and wants no repetition.
+      return { type: 'invalid', status }
     default:
       // What is no refusal may be an answer of something between here and the server: it says nothing of the message.
       return { type: status >= 400 && status < 500 && !passing.has(status) ? 'invalid' : 'serverError', status }

@@ -51,6 +51,7 @@ export const storeAccount = async (
     createdAt: now,
   }
   await forgetSessions(context)
+  context.uploads.clear()
   await runtime.run({
     name: 'signal.link',
     locks: [accountId],

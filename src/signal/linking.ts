@@ -47,6 +47,7 @@ class Linking {
   #keys: LinkKeys | undefined
   #failure: DuologueError | undefined
   #forgetting: Promise<void> | undefined
+  #ended = false
 
   constructor(context: SignalContext, options: LinkOptions) {
     this.#context = context
@@ -65,6 +66,7 @@ class Linking {
     signal?.addEventListener('abort', cancel, { once: true })
     this.#traceStates(actor)
     actor.start()
+    if (signal?.aborted === true) cancel()
     try {
       const end = await waitFor(actor, ({ value }) => value === 'linked' || value === 'failed')
       await this.#forgetting
@@ -75,6 +77,7 @@ class Linking {
       actor.stop()
       clock.clearTimeout(timer)
       signal?.removeEventListener('abort', cancel)
+      this.#ended = true
       this.#closeSocket()
     }
   }
@@ -94,14 +97,14 @@ class Linking {
     const context = this.#context
     return signalLinkingMachine.provide({
       actors: {
-        connect: fromPromise<void, { deviceName: string }>(() => this.#attempt(() => this.#connect(send))),
+        connect: fromPromise<void>(() => this.#attempt(() => this.#connect(send))),
         storeAccount: fromPromise<void, { deviceName: string }>(({ input }) =>
           this.#attempt(async () => {
             this.#keys = await storeAccount(context, this.#provision as Provision, input.deviceName)
           }),
         ),
-        register: fromPromise<void, { deviceName: string }>(() => this.#attempt(() => this.#register())),
-        uploadKeys: fromPromise<void, { deviceName: string }>(async () => {
+        register: fromPromise<void>(() => this.#attempt(() => this.#register())),
+        uploadKeys: fromPromise<void>(async () => {
           const { links, config } = context
           links.identified.start()
           links.unidentified.start()
@@ -109,13 +112,23 @@ class Linking {
         }),
       },
       actions: {
-        showLink: () => this.#options.onLink(this.#key.link(this.#address)),
+        showLink: () => this.#showLink(send),
         closeSocket: () => this.#closeSocket(),
         forgetAccount: () => {
           this.#forgetting = forgetAccount(context)
         },
       },
     })
+  }
+
+  // What is thrown in an action would end the process.
+  #showLink(send: (event: SignalLinkingEvent) => void): void {
+    try {
+      this.#options.onLink(this.#key.link(this.#address))
+    } catch (cause) {
+      this.#failure = new CallError('SIGNAL_LINK_FAILED', 'the link could not be shown', { field: 'onLink', cause })
+      send({ type: 'provision.refused' })
+    }
   }
 
   /** Notes why it failed, for whoever called. */
@@ -129,11 +142,9 @@ class Linking {
   }
 
   async #connect(send: (event: SignalLinkingEvent) => void): Promise<void> {
-    const session = new SignalSession(
-      await this.#dial('provisioning', '/v1/websocket/provisioning/'),
-      this.#context.clock,
-      'provisioning',
-    )
+    const channel = await this.#dial('provisioning', '/v1/websocket/provisioning/')
+    if (this.#ended) return channel.destroy()
+    const session = new SignalSession(channel, this.#context.clock, 'provisioning')
     this.#session = session
     session.onClose = () => {
       this.#failure ??= linkClosed()

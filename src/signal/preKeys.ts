@@ -99,13 +99,16 @@ export const upkeepPreKeys = async (context: SignalContext): Promise<'done' | 'u
 }
 
 const upkeepOne = async (context: SignalContext, own: OwnIdentity, rotate: boolean): Promise<void> => {
-  const { links, config } = context
+  const { links, config, uploads } = context
   const identity = identityKeyOf(requireAccount(context), own)
   if (identity === null) return
   const counts = jsonOf(expectOk(await links.identified.request({ verb: 'GET', path: `/v2/keys?identity=${own}` })))
   const low = [counts['count'], counts['pqCount']].some(count => Number(count ?? 0) < config.preKeysLow)
   if (!low && !rotate) return
-  const made = await storeKeys(context, own, identity, { oneTime: config.preKeysBatch, rotate })
+  const made =
+    (await unanswered(context, own, rotate)) ??
+    (await storeKeys(context, own, identity, { oneTime: config.preKeysBatch, rotate }))
+  uploads.set(own, made)
   const json = {
     preKeys: made.ec.map(key => key.upload),
     pqPreKeys: made.kyber.map(key => key.upload),
@@ -113,6 +116,22 @@ const upkeepOne = async (context: SignalContext, own: OwnIdentity, rotate: boole
     ...(made.lastResort === undefined ? {} : { pqLastResortPreKey: made.lastResort.upload }),
   }
   expectOk(await links.identified.request({ verb: 'PUT', path: `/v2/keys?identity=${own}`, json }))
+  uploads.delete(own)
+}
+
+/** Keys of an upload that the server has not answered, while nobody has used one: each attempt with new ones would fill the store. */
+const unanswered = async (
+  { store, accountId, uploads }: SignalContext,
+  own: OwnIdentity,
+  rotate: boolean,
+): Promise<MadeKeys | undefined> => {
+  const made = uploads.get(own)
+  if (made === undefined || (rotate && made.signed === undefined)) return undefined
+  const keys = [made.signed, made.lastResort, ...made.ec, ...made.kyber].filter(key => key !== undefined)
+  const stored = await store.find(signalPreKeys, {
+    where: { accountId, own, keyId: { in: keys.map(({ keyId }) => keyId) } },
+  })
+  return stored.length === keys.length ? made : undefined
 }
 
 // Keys go when newer ones have stood at the server for long enough: messages that wait there may still name them.

@@ -40,7 +40,7 @@ export class Syncs {
   constructor(context: SignalContext) {
     this.#context = context
     const machine = signalSyncMachine.provide({
-      actors: { syncNext: fromPromise<SignalSyncOutcome, { accountId: string }>(() => this.#syncNext()) },
+      actors: { syncNext: fromPromise<SignalSyncOutcome>(() => this.#syncNext()) },
     }) as typeof signalSyncMachine
     this.#workers = new Workers({
       machine,

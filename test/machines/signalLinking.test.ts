@@ -16,10 +16,13 @@ const start = () => {
   const acted: string[] = []
   const machine = signalLinkingMachine.provide({
     actors: {
-      connect: fromPromise<void, { deviceName: string }>(() => connecting.run()),
-      storeAccount: fromPromise<void, { deviceName: string }>(() => storing.run()),
-      register: fromPromise<void, { deviceName: string }>(() => registering.run()),
-      uploadKeys: fromPromise<void, { deviceName: string }>(() => uploading.run()),
+      connect: fromPromise<void>(() => connecting.run()),
+      storeAccount: fromPromise<void, { deviceName: string }>(({ input }) => {
+        acted.push(`store ${input.deviceName}`)
+        return storing.run()
+      }),
+      register: fromPromise<void>(() => registering.run()),
+      uploadKeys: fromPromise<void>(() => uploading.run()),
     },
     actions: {
       showLink: () => void acted.push('showLink'),
@@ -49,12 +52,16 @@ describe('signalLinking', () => {
   })
 
   it('S01 a link that is not scanned, refused or broken off leaves nothing behind', async () => {
-    for (const end of ['linking.cancel', 'socket.lost', 'provision.refused'] as const) {
-      const { send, state, connecting, storing } = start()
+    for (const [end, closed] of [
+      ['linking.cancel', ['closeSocket']],
+      ['socket.lost', []],
+      ['provision.refused', ['closeSocket']],
+    ] as const) {
+      const { send, state, connecting, storing, acted } = start()
       await connecting.end()
       send({ type: 'address.received' })
       send({ type: end })
-      expect([state(), storing.calls()]).toEqual(['failed', 0])
+      expect([state(), storing.calls(), acted], end).toEqual(['failed', 0, ['showLink', ...closed]])
     }
     const { send, state, connecting, storing, registering, acted } = start()
     await connecting.end()
@@ -111,7 +118,15 @@ describe('signalLinking', () => {
     await linked.registering.end()
     expect(linked.state()).toBe('uploading')
     await linked.uploading.end()
-    expect([linked.state(), linked.acted]).toEqual(['linked', ['showLink', 'closeSocket']])
+    expect([linked.state(), linked.acted]).toEqual(['linked', ['showLink', 'closeSocket', 'store d']])
+  })
+})
+
+describe('signalLinking by itself', () => {
+  it('S01 does nothing of its own: whoever forgets to provide a part is told its name', () => {
+    const { actors, actions } = signalLinkingMachine.implementations
+    expect(Object.keys(actors).sort()).toEqual(['connect', 'register', 'storeAccount', 'uploadKeys'])
+    for (const [name, action] of Object.entries(actions)) expect(action as () => void, name).toThrow(name)
   })
 })
 

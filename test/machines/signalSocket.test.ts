@@ -12,8 +12,8 @@ const start = () => {
   let dropped = 0
   const machine = signalSocketMachine.provide({
     actors: {
-      connect: fromPromise<SignalConnectOutcome, { socket: string }>(() => connecting.run()),
-      probe: fromPromise<SignalProbeOutcome, { socket: string }>(() => probing.run()),
+      connect: fromPromise<SignalConnectOutcome>(() => connecting.run()),
+      probe: fromPromise<SignalProbeOutcome>(() => probing.run()),
     },
     actions: { dropSession: () => void dropped++ },
   })

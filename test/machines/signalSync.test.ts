@@ -9,7 +9,7 @@ const start = () => {
   const clock = virtualClock(0)
   const work = controlledWork<SignalSyncOutcome>(clock)
   const machine = signalSyncMachine.provide({
-    actors: { syncNext: fromPromise<SignalSyncOutcome, { accountId: string }>(() => work.run()) },
+    actors: { syncNext: fromPromise<SignalSyncOutcome>(() => work.run()) },
   })
   return { ...startWorker(machine, { accountId: 'a', retry: { initial: 2_000, max: 8_000 } }, clock), work }
 }
@@ -26,7 +26,12 @@ describe('signalSync', () => {
       await clock.next()
       expect(clock.now() - before).toBe(delay)
     }
+    // One that got through: the next one that fails waits for the shortest time again.
     await work.end('synced')
+    await work.end('retry')
+    const before = clock.now()
+    await clock.next()
+    expect(clock.now() - before).toBe(2_000)
     await work.end('empty')
     expect(state()).toBe('idle')
     expect(clock.pendingTimers).toBe(0)

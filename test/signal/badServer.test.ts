@@ -80,7 +80,7 @@ describe('answers to a message', () => {
     expect(told('MERR')).toEqual([])
   })
 
-  it.each([400, 403, 418])('S08 %d is a refusal: permanent, with its status', async status => {
+  it.each([400, 403, 418, 508])('S08 %d is a refusal: permanent, with its status', async status => {
     world = await memoryWorld()
     const bob = world.person()
     world.service.script = ({ path }) => (path.startsWith('/v1/messages/') ? { status } : undefined)

@@ -1,6 +1,9 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { defaultSignalConfig } from '../../src/signal/config.js'
 import { SignalLink } from '../../src/signal/net/link.js'
+import { signalDialer } from '../../src/signal/net/webSocket.js'
 import { virtualClock } from '../../src/testing/virtualClock.js'
 import { scriptedServer } from '../support/signal/frames.js'
 
@@ -73,6 +76,23 @@ describe('a socket', () => {
     await clock.advance(3_600 * second)
     expect(link.state).toBe('closed.refused')
     expect(server.dials).toBe(1)
+  })
+
+  it('S02 a 403 refuses credentials where there are any; without, it is a server that cannot be reached now', async () => {
+    const server = createServer()
+    server.on('upgrade', (_, socket) => socket.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n'))
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const dialer = signalDialer({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` })
+    const { signal } = new AbortController()
+    const facts = { status: 403 }
+    await expect(
+      dialer.dial({ socket: 'identified', path: '/', authorization: 'Basic x' }, signal),
+    ).rejects.toMatchObject({ code: 'SIGNAL_REFUSED', facts })
+    await expect(dialer.dial({ socket: 'unidentified', path: '/' }, signal)).rejects.toMatchObject({
+      code: 'SIGNAL_UNREACHABLE',
+      facts,
+    })
+    server.close()
   })
 
   it('S03 a keepalive every 30 s; nothing else is sent on a quiet socket', async () => {

@@ -5,6 +5,7 @@ import { encode } from '../../src/signal/wire/codec.js'
 import { provisioningAddress } from '../../src/signal/wire/messages.js'
 import { insert, remove } from '../../src/store/index.js'
 import { openMemoryStore } from '../../src/store/memory.js'
+import { signalPreKeys } from '../../src/store/signal/account.js'
 import { signalMessages, signalOutbox, signalSyncItems } from '../../src/store/signal/messages.js'
 import { type MemoryWorld, memoryWorld } from '../support/signal/memoryWorld.js'
 import type { Reply } from '../support/signal/service.js'
@@ -168,6 +169,32 @@ describe('the account', () => {
   })
 })
 
+describe('prekeys', () => {
+  it('S01 an upload that is never answered is repeated with the same keys, however often', async () => {
+    world = await memoryWorld({ config: { preKeysCheckMs: minute } })
+    const before = await world.store.count(signalPreKeys)
+    world.service.preKeys.delete('aci')
+    const uploads: string[] = []
+    world.service.script = ({ verb, path, json }) => {
+      if (verb !== 'PUT' || !path.startsWith('/v2/keys')) return undefined
+      uploads.push(JSON.stringify(json))
+      return 'silence'
+    }
+    await world.clock.advance(30 * minute)
+    expect(uploads.length).toBeGreaterThan(5)
+    expect(new Set(uploads).size).toBe(1)
+    // Four of both kinds.
+    expect(await world.store.count(signalPreKeys)).toBe(before + 8)
+    world.service.script = undefined
+    await world.clock.advance(2 * minute)
+    expect(JSON.stringify(world.service.preKeys.get('aci'))).toBe(uploads[0])
+    // What was answered is not uploaded again.
+    world.service.preKeys.delete('aci')
+    await world.clock.advance(2 * minute)
+    expect(JSON.stringify(world.service.preKeys.get('aci'))).not.toBe(uploads[0])
+  })
+})
+
 describe('repetitions for retry receipts', () => {
   it('S13 one that comes before the answer to the message is not forgotten: the device gets it again', async () => {
     world = await memoryWorld()
@@ -305,6 +332,63 @@ describe('linking', () => {
     fault()
     await world.clock.advance(minute)
     expect(await linking).toMatchObject({ code: 'SIGNAL_LINK_FAILED', hint: 'ask for a new link and scan it at once' })
+    await signal.close()
+  })
+
+  it('S01 one link at a time: a second one would take away the keys of the first', async () => {
+    world = await memoryWorld()
+    const signal = await unlinked()
+    const abort = new AbortController()
+    const linking = signal.link({ onLink: () => {}, signal: abort.signal }).catch((error: unknown) => error)
+    await expect(signal.link({ onLink: () => {} })).rejects.toMatchObject({ code: 'SIGNAL_LINKING' })
+    abort.abort()
+    expect(await linking).toMatchObject({ code: 'SIGNAL_LINK_FAILED' })
+    // And then another one.
+    await expect(signal.link({ onLink: () => {}, signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'SIGNAL_LINK_FAILED',
+    })
+    await signal.close()
+  })
+
+  it('S01 a link that cannot be shown fails its call, and nothing else', async () => {
+    world = await memoryWorld()
+    const signal = await unlinked()
+    const onLink = (): never => {
+      throw new Error('no screen')
+    }
+    const linking = signal.link({ onLink }).catch((error: unknown) => error)
+    await world.clock.settle()
+    void world.service.push('/v1/address', address, 'provisioning')
+    expect(await linking).toMatchObject({ code: 'SIGNAL_LINK_FAILED', cause: new Error('no screen') })
+    await signal.close()
+  })
+
+  it('S01 a link that is broken off while it connects leaves no socket behind', async () => {
+    world = await memoryWorld()
+    let connect = (): void => {}
+    let ended = 0
+    const signal = await openSignal({
+      server: { url: 'https://memory', trustRoots: [world.service.trustRoot] },
+      dialer: {
+        ...world.service.dialer,
+        dial: async (target, signal) => {
+          await new Promise<void>(resolve => (connect = resolve))
+          const channel = await world.service.dialer.dial(target, signal)
+          return { ...channel, destroy: () => (ended++, channel.destroy()) }
+        },
+      },
+      store: { open: openMemoryStore() },
+      clock: world.clock,
+    })
+    const abort = new AbortController()
+    const linking = signal.link({ onLink: () => {}, signal: abort.signal }).catch((error: unknown) => error)
+    await world.clock.settle()
+    abort.abort()
+    expect(await linking).toMatchObject({ code: 'SIGNAL_LINK_FAILED' })
+    connect()
+    await world.clock.advance(minute)
+    expect(ended).toBe(1)
+    expect(world.service.asked.filter(({ path }) => path.endsWith('/provisioning'))).toEqual([])
     await signal.close()
   })
 

@@ -165,8 +165,8 @@ export class SignalLink {
   #machine() {
     return signalSocketMachine.provide({
       actors: {
-        connect: fromPromise<SignalConnectOutcome, { socket: string }>(({ signal }) => this.#connect(signal)),
-        probe: fromPromise<SignalProbeOutcome, { socket: string }>(() => this.#probe()),
+        connect: fromPromise<SignalConnectOutcome>(({ signal }) => this.#connect(signal)),
+        probe: fromPromise<SignalProbeOutcome>(() => this.#probe()),
       },
       actions: {
         dropSession: () => {

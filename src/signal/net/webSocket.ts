@@ -49,7 +49,8 @@ const dial = (url: string, ca: string | undefined, target: DialTarget, signal: A
     signal.addEventListener('abort', onAbort, { once: true })
     webSocket.once('unexpected-response', (_request, { statusCode = 0 }) =>
       fail(
-        statusCode === 403 || statusCode === 401
+        // Without credentials there are none to refuse: something stands between, and may be gone the next time.
+        target.authorization !== undefined && (statusCode === 403 || statusCode === 401)
           ? signalTransportError('SIGNAL_REFUSED', 'the server does not accept this device', {
               field: target.socket,
               facts: { status: statusCode },
