@@ -1,5 +1,5 @@
 import { PublicKey } from '@signalapp/libsignal-client'
-import { asDuologueError, CallError, type DuologueError } from '../errors.js'
+import { asDuologueError, CallError, ConfigError, type DuologueError } from '../errors.js'
 import type { Channel, ChannelHost, RunningChannel } from '../runtime/channel.js'
 import { type OwnedClock, ownedClock } from '../runtime/ownedClock.js'
 import type { TimerHandle } from '../runtime/clock.js'
@@ -75,6 +75,18 @@ export const signalChannel = (options: SignalChannelOptions): SignalChannel => {
   }
 }
 
+const trustRoot = (text: string): PublicKey => {
+  try {
+    return PublicKey.deserialize(native(Buffer.from(text, 'base64')))
+  } catch (cause) {
+    throw new ConfigError('CONFIG_SERVER', 'a key that signs sender certificates is none', {
+      field: 'trustRoots',
+      hint: 'it is a public key in base64, 33 bytes',
+      cause,
+    })
+  }
+}
+
 const notOpen = (): CallError =>
   new CallError('AGENT_CLOSED', 'the channel is not open', { field: 'signal', hint: 'open its agent first' })
 
@@ -106,7 +118,7 @@ export class Running implements RunningChannel {
     this.#clock = ownedClock(host.clock)
     const config = { ...defaultSignalConfig, ...options.config }
     const dialer = options.dialer ?? signalDialer(server)
-    const trustRoots = server.trustRoots.map(root => PublicKey.deserialize(native(Buffer.from(root, 'base64'))))
+    const trustRoots = server.trustRoots.map(trustRoot)
     const failed = (error: unknown): void =>
       host.log.error({ code: asDuologueError(error).code }, 'an event could not be stored')
     const health = new Health({ userId, runtime: host.runtime, failed })

@@ -62,11 +62,15 @@ class Linking {
       { input: { deviceName } },
     )
     const cancel = (): void => actor.send({ type: 'linking.cancel' })
+    const breakOff = (): void => {
+      this.#failure ??= brokenOff()
+      cancel()
+    }
     const timer = clock.setTimeout(cancel, scanMs)
-    signal?.addEventListener('abort', cancel, { once: true })
+    signal?.addEventListener('abort', breakOff, { once: true })
     this.#traceStates(actor)
     actor.start()
-    if (signal?.aborted === true) cancel()
+    if (signal?.aborted === true) breakOff()
     try {
       const end = await waitFor(actor, ({ value }) => value === 'linked' || value === 'failed')
       await this.#forgetting
@@ -76,7 +80,7 @@ class Linking {
     } finally {
       actor.stop()
       clock.clearTimeout(timer)
-      signal?.removeEventListener('abort', cancel)
+      signal?.removeEventListener('abort', breakOff)
       this.#ended = true
       this.#closeSocket()
     }
@@ -220,6 +224,12 @@ const notScanned = (): CallError =>
   new CallError('SIGNAL_LINK_FAILED', 'the device was not linked', {
     field: 'link',
     hint: 'ask for a new link and scan it within ten minutes',
+  })
+
+const brokenOff = (): CallError =>
+  new CallError('SIGNAL_LINK_FAILED', 'the link was broken off', {
+    field: 'link',
+    hint: 'a new attempt needs a new link',
   })
 
 const linkClosed = (): CallError =>

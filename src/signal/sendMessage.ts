@@ -40,7 +40,7 @@ export interface Accepted {
 export const sendMessage = async (context: SignalContext, options: SendOptions): Promise<Accepted> => {
   const { to, text, attachments = [], reaction } = options
   const account = requireAccount(context)
-  if (text === undefined && attachments.length === 0 && reaction === undefined)
+  if ((text ?? '') === '' && attachments.length === 0 && reaction === undefined)
     throw new CallError('SIGNAL_EMPTY', 'a message has a text, attachments or a reaction', { field: 'text' })
   if (to === account.aci || to === account.pni || to === account.e164) throw toSelf()
   const ids = await idsToSendTo(context, to)

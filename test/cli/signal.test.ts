@@ -91,6 +91,27 @@ describe('duologue signal', { timeout: 240_000 }, () => {
     }
   })
 
+  it('S17 a server that is none, or is not trusted, is named with what to do about it', async () => {
+    const garbage = join(directory, 'garbage.pem')
+    await writeFile(garbage, 'no certificate')
+    const at = (url: string) => ['--server', url]
+    const here = `https://127.0.0.1:${mock.port}`
+    for (const [options, error] of [
+      [at('foo'), { code: 'CONFIG_SERVER', field: 'server', hint: expect.stringContaining('https://') }],
+      [[...at(here), '--trust-root', 'xx'], { code: 'CONFIG_SERVER', field: 'trustRoots' }],
+      [[...at(here), '--ca', garbage], { code: 'CONFIG_SERVER', field: 'ca' }],
+      [at(here), { code: 'SIGNAL_UNREACHABLE', hint: expect.stringContaining('ca') }],
+      [
+        at('https://127.0.0.1:1'),
+        { code: 'SIGNAL_UNREACHABLE', facts: { reason: 'ECONNREFUSED', url: 'https://127.0.0.1:1' } },
+      ],
+    ] as const) {
+      const linked = await runCli(['signal', 'link', ...database(), ...options, '--json'])
+      expect(linked.code, options.join(' ')).toBe(1)
+      expect(lines(linked.stderr), options.join(' ')).toMatchObject([{ error }])
+    }
+  })
+
   it('S17 monitor without an account, and send without a service, fail with a code and a hint', async () => {
     const monitor = await runCli(['signal', 'monitor', ...database(), ...server(), '--json'])
     expect(monitor.code).toBe(1)
@@ -115,6 +136,7 @@ describe('duologue signal', { timeout: 240_000 }, () => {
     expect(linked).toMatchObject({ code: 0 })
     expect(linked.stdout).toMatch(/[▀▄█]{10}/)
     expect(linked.stdout).toContain(`Linked as device 2 of ${botPrimary.e164}.`)
+    expect(linked.stdout).toContain('duologue signal monitor')
   })
 
   it('S17 send goes through the running service: exit code 0 when the server has the message, 1 when it fails', async () => {

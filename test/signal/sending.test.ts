@@ -400,57 +400,6 @@ describe('what is stored when', () => {
   })
 })
 
-describe('the trace of a send', () => {
-  it('S16 tells every step under the correlation id: devices, way, sockets, answers, fallback', async () => {
-    const bob = await acquaint(1)
-    await linkAnother(bob.primary.aci)
-    await world.mock.setRules({ path: pathOf(bob), identified: false, times: 1, drop: true })
-    const { correlationId, messageId } = await bot.signal.send({
-      to: bob.primary.aci,
-      text: 'traced',
-      correlationId: 'corr-1',
-    })
-    expect(correlationId).toBe('corr-1')
-    await bot.next('SENT', event => event.correlationId === correlationId)
-    const traced = () => bot.trace.filter(({ traceId, machine }) => traceId === 'corr-1' && machine === 'signalSend')
-    // The transcript is an item of its own, which may be done before or after SENT is read.
-    await eventually('the transcript is traced', () => traced().some(({ event }) => event === 'sync'))
-    const steps = traced().filter(({ event }) => event !== 'sync')
-    expect(steps.map(({ event }) => event)).toEqual([
-      'queued',
-      'probed',
-      'path',
-      'encrypted',
-      'request',
-      'answer',
-      'fallback',
-      'request',
-      'answer',
-      'devices',
-      'keys',
-      'encrypted',
-      'request',
-      'answer',
-      'settled',
-    ])
-    expect(steps.every(({ facts }) => facts?.['messageId'] === messageId)).toBe(true)
-    const facts = (event: string) => steps.filter(step => step.event === event).map(step => step.facts)
-    expect(facts('path')[0]).toMatchObject({ path: 'sealed' })
-    expect(facts('probed')[0]).toMatchObject({
-      identified: expect.stringMatching(/^open/),
-      unidentified: expect.stringMatching(/^open/),
-    })
-    expect(facts('answer')).toMatchObject([
-      { sealed: true, type: 'unanswered', error: 'SIGNAL_TIMEOUT' },
-      { sealed: false, type: 'mismatched', status: 409, missing: [3] },
-      { sealed: false, type: 'accepted', status: 200 },
-    ])
-    expect(facts('encrypted').at(-1)).toMatchObject({ devices: [1, 2, 3], made: 1 })
-    // Nothing of the message, no key.
-    expect(JSON.stringify(steps)).not.toMatch(/traced|profileKey/)
-  })
-})
-
 describe('calls', () => {
   it('S18 wrong calls are refused with a code and the field', async () => {
     const aci = bot.account.aci
@@ -459,6 +408,9 @@ describe('calls', () => {
       code: 'SIGNAL_RECIPIENT_UNKNOWN',
     })
     await expect(bot.signal.send({ to: '11111111-2222-4333-8444-555555555555' })).rejects.toMatchObject({
+      code: 'SIGNAL_EMPTY',
+    })
+    await expect(bot.signal.send({ to: '11111111-2222-4333-8444-555555555555', text: '' })).rejects.toMatchObject({
       code: 'SIGNAL_EMPTY',
     })
     await expect(bot.signal.send({ to: '', text: 'x' })).rejects.toMatchObject({ code: 'CMD_PARAMS', field: 'to' })

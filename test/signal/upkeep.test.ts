@@ -1,4 +1,6 @@
 /** What only time, or an unusual moment, decides, on a virtual clock: retries, certificates, attributes, logging out, repetitions. */
+import { randomUUID } from 'node:crypto'
+import { PrivateKey } from '@signalapp/libsignal-client'
 import { afterEach, describe, expect, it } from 'vitest'
 import { openSignal, type SignalEvent } from '../../src/signal/index.js'
 import { encode } from '../../src/signal/wire/codec.js'
@@ -7,6 +9,7 @@ import { insert, remove } from '../../src/store/index.js'
 import { openMemoryStore } from '../../src/store/memory.js'
 import { signalPreKeys } from '../../src/store/signal/account.js'
 import { signalMessages, signalOutbox, signalSyncItems } from '../../src/store/signal/messages.js'
+import { MemoryPerson } from '../support/signal/memoryPerson.js'
 import { type MemoryWorld, memoryWorld } from '../support/signal/memoryWorld.js'
 import type { Reply } from '../support/signal/service.js'
 
@@ -56,6 +59,67 @@ describe('an attempt that failed', () => {
     )
     expect(states('signalSync')).toEqual(expect.arrayContaining(['syncing', 'idle']))
     expect(states('signalSocket')).toEqual(expect.arrayContaining(['connecting', 'open.quiet']))
+  })
+})
+
+describe('the trace of a send', () => {
+  it('S16 tells every step under the correlation id: devices, way, sockets, answers, fallback', async () => {
+    world = await memoryWorld()
+    const identity = PrivateKey.generate()
+    const aci = randomUUID()
+    const devices = (...ids: number[]) => world.service.people.set(aci, new MemoryPerson(aci, ids, identity))
+    devices(1, 2)
+    await world.signal.setRecipient({ aci, profileKey })
+    await world.signal.send({ to: aci, text: 'hello' })
+    await isTold('SENT')
+    devices(1, 2, 3)
+    let dropped = false
+    world.service.script = ({ path, socket }) => {
+      if (path !== `/v1/messages/${aci}` || socket !== 'unidentified' || dropped) return undefined
+      dropped = true
+      return 'silence'
+    }
+    const correlationId = 'corr-1'
+    const { messageId } = await world.signal.send({ to: aci, text: 'traced', correlationId })
+    await world.until('it is sent, and not answered', () => dropped)
+    await world.clock.advance(15 * second)
+    await isTold('SENT', 2)
+    const traced = () => world.trace.filter(({ traceId, machine }) => traceId === 'corr-1' && machine === 'signalSend')
+    // The transcript is an item of its own, which may be done before or after SENT is read.
+    await world.until('the transcript is traced', () => traced().some(({ event }) => event === 'sync'))
+    const steps = traced().filter(({ event }) => event !== 'sync')
+    expect(steps.map(({ event }) => event)).toEqual([
+      'queued',
+      'probed',
+      'path',
+      'encrypted',
+      'request',
+      'answer',
+      'fallback',
+      'request',
+      'answer',
+      'devices',
+      'keys',
+      'encrypted',
+      'request',
+      'answer',
+      'settled',
+    ])
+    expect(steps.every(({ facts }) => facts?.['messageId'] === messageId)).toBe(true)
+    const facts = (event: string) => steps.filter(step => step.event === event).map(step => step.facts)
+    expect(facts('path')[0]).toMatchObject({ path: 'sealed' })
+    expect(facts('probed')[0]).toMatchObject({
+      identified: expect.stringMatching(/^open/),
+      unidentified: expect.stringMatching(/^open/),
+    })
+    expect(facts('answer')).toMatchObject([
+      { sealed: true, type: 'unanswered', error: 'SIGNAL_TIMEOUT' },
+      { sealed: false, type: 'mismatched', status: 409, missing: [3] },
+      { sealed: false, type: 'accepted', status: 200 },
+    ])
+    expect(facts('encrypted').at(-1)).toMatchObject({ devices: [1, 2, 3], made: 1 })
+    // Nothing of the message, no key.
+    expect(JSON.stringify(steps)).not.toMatch(/traced|profileKey/)
   })
 })
 
@@ -342,7 +406,7 @@ describe('linking', () => {
     const linking = signal.link({ onLink: () => {}, signal: abort.signal }).catch((error: unknown) => error)
     await expect(signal.link({ onLink: () => {} })).rejects.toMatchObject({ code: 'SIGNAL_LINKING' })
     abort.abort()
-    expect(await linking).toMatchObject({ code: 'SIGNAL_LINK_FAILED' })
+    expect(await linking).toMatchObject({ code: 'SIGNAL_LINK_FAILED', message: 'the link was broken off' })
     // And then another one.
     await expect(signal.link({ onLink: () => {}, signal: AbortSignal.abort() })).rejects.toMatchObject({
       code: 'SIGNAL_LINK_FAILED',

@@ -26,13 +26,15 @@ export const linkCommand = (): Command =>
             if (flags.json === true) process.stdout.write(`${JSON.stringify({ link })}\n`)
             else
               process.stdout.write(
-                `${renderUnicodeCompact(link)}\n\n${link}\n\nScan it with the primary device: Settings, Linked devices.\n`,
+                `${renderUnicodeCompact(link)}\n\n${link}\n\nScan it with the primary device: Settings, Linked devices. It is good for ten minutes; Ctrl-C ends the wait.\n`,
               )
           },
         })
         const { aci, e164, deviceId } = account
         process.stdout.write(
-          flags.json === true ? `${JSON.stringify(account)}\n` : `Linked as device ${deviceId} of ${e164 ?? aci}.\n`,
+          flags.json === true
+            ? `${JSON.stringify(account)}\n`
+            : `Linked as device ${deviceId} of ${e164 ?? aci}.\nNext: duologue signal monitor, with the same options, is its service; duologue signal send goes through it.\n`,
         )
       } finally {
         await signal.close()

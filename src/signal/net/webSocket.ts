@@ -1,6 +1,8 @@
+import { X509Certificate } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { WebSocket } from 'ws'
+import { ConfigError, type TransportError } from '../../errors.js'
 import {
   type DialTarget,
   type FrameChannel,
@@ -24,11 +26,49 @@ const maxBody = 110 * 1_048_576
 /** Bytes that may wait in the socket before a sender is told that it does not move. */
 const maxWaiting = 8 * 1_048_576
 
-/** The real network: WebSocket over TLS, and HTTPS for attachments. */
-export const signalDialer = ({ url, ca }: SignalServerAddress): SignalDialer => ({
-  dial: (target, signal) => dial(url, ca, target, signal),
-  http: (request, signal) => http(ca, request, signal),
-})
+/** The real network: WebSocket over TLS, and HTTPS for attachments. Throws ConfigError CONFIG_SERVER. */
+export const signalDialer = ({ url, ca }: SignalServerAddress): SignalDialer => {
+  checkAddress(url, ca)
+  return {
+    dial: (target, signal) => dial(url, ca, target, signal),
+    http: (request, signal) => http(ca, request, signal),
+  }
+}
+
+const checkAddress = (url: string, ca: string | undefined): void => {
+  if (!/^https?:$/.test(URL.canParse(url) ? new URL(url).protocol : ''))
+    throw new ConfigError('CONFIG_SERVER', 'the address of the server is none', {
+      field: 'server',
+      hint: 'give it as https://chat.signal.org',
+    })
+  // Node takes a text without certificates for none at all, and trusts nobody then.
+  if (ca !== undefined && !isCertificate(ca))
+    throw new ConfigError('CONFIG_SERVER', 'the certificate authority of the server is none', {
+      field: 'ca',
+      hint: 'it is a certificate in PEM',
+    })
+}
+
+const isCertificate = (text: string): boolean => {
+  try {
+    return new X509Certificate(text).subject !== undefined
+  } catch {
+    return false
+  }
+}
+
+/** Why nothing was reached, as Node names it. */
+const unreachable = (url: string, field: string, cause: Error): TransportError => {
+  const reason = 'code' in cause ? String(cause.code) : cause.message
+  return signalTransportError('SIGNAL_UNREACHABLE', 'the server cannot be reached', {
+    field,
+    facts: { url, reason },
+    cause,
+    ...(/CERT|SIGN|ISSUER/.test(reason)
+      ? { hint: 'its certificate is not trusted: give the certificate authority of the server (ca)' }
+      : {}),
+  })
+}
 
 const dial = (url: string, ca: string | undefined, target: DialTarget, signal: AbortSignal): Promise<FrameChannel> =>
   new Promise((resolve, reject) => {
@@ -62,9 +102,7 @@ const dial = (url: string, ca: string | undefined, target: DialTarget, signal: A
             }),
       ),
     )
-    webSocket.once('error', cause =>
-      fail(signalTransportError('SIGNAL_UNREACHABLE', 'the server cannot be reached', { field: target.socket, cause })),
-    )
+    webSocket.once('error', cause => fail(unreachable(url, target.socket, cause)))
     webSocket.once('open', () => {
       signal.removeEventListener('abort', onAbort)
       resolve(frameChannel(webSocket, target))
