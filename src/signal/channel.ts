@@ -98,6 +98,7 @@ export class Running implements RunningChannel {
   readonly #syncs: Syncs
   readonly #inbox: Inbox
   #upkeepTimer: TimerHandle | undefined
+  readonly #closing = new AbortController()
   readonly #suspendedBy = new Set<'agent' | 'application'>()
   #attributesTaken = false
   #upkeepDueAt = 0
@@ -163,6 +164,7 @@ export class Running implements RunningChannel {
       }),
       sendTrace: sendTrace(this.#clock, host.trace),
       uploads: new Map(),
+      closing: this.#closing.signal,
       account: undefined,
       nextTimestamp: () => 0,
       upkeep: () => this.#upkeep,
@@ -217,6 +219,7 @@ export class Running implements RunningChannel {
 
   async close(): Promise<void> {
     this.#closed = true
+    this.#closing.abort()
     this.#sends.close()
     this.#syncs.close()
     this.context.links.identified.stop()

@@ -38,6 +38,8 @@ export interface SignalContext extends ChannelHost {
   account: AccountRow | undefined
   /** A time that no other message of the account has: what it is called everywhere (S12). */
   nextTimestamp: () => number
+  /** Aborted when the channel closes: whoever waits for somebody outside gives up. */
+  readonly closing: AbortSignal
   /** Waits for the upkeep that is due: attributes, prekeys. */
   readonly upkeep: () => Promise<void>
 }

@@ -65,7 +65,7 @@ const changeDevices = (
     compute: state => {
       const rows = state.rows(recipientDevices, peer)
       const known = new Map(rows.map(row => [row.deviceId, row.registrationId]))
-      const devices = change([...known.keys()]).map(deviceId => ({
+      const devices = change(knownDevices(rows)).map(deviceId => ({
         deviceId,
         registrationId: known.get(deviceId) ?? null,
       }))

@@ -58,6 +58,13 @@ const message = (
   const profile = profileKeyChange(recipient, data.profileKey)
   if (!isForApplication(data)) return { changes: profile, events: [], wakes: [] }
   const { recipientId, userId } = recipient
+  // Told as a message of its sender it would be answered to its sender alone.
+  if (data.groupV2 !== undefined)
+    return {
+      changes: profile,
+      events: [signalEvent(context, recipientId, 'DROPPED', { code: 'SIGNAL_GROUP' })],
+      wakes: [],
+    }
   const { timestamp, serverTimestamp, source, deviceId, sealed, own } = arrival
   const receipts = context.config.deliveryReceipts
     ? deliveryReceipt(context, state, recipient, timestamp, openReceipt)

@@ -23,6 +23,12 @@ export const storeAccount = async (
 ): Promise<LinkKeys> => {
   const { runtime, accountId, userId, random, clock } = context
   const { aciIdentityKey, pniIdentityKey, profileKey, pni: ownPni, aci: ownAci, e164 } = provision
+  // What waits here would go out in the name of somebody else.
+  if (wasLinked(context.account) && context.account.aci !== ownAci)
+    throw new CallError('SIGNAL_OTHER_ACCOUNT', 'this user was linked to another Signal account', {
+      field: 'userId',
+      hint: 'link it to that account again, or take another user or database',
+    })
   const now = clock.now()
   const batch = { oneTime: 0, rotate: true }
   const aci = await makeKeys(context, 'aci', aciIdentityKey, { firstKeyId: 1, now }, batch)
@@ -121,8 +127,11 @@ const refused = (status: number): CallError =>
     hint: status === 411 ? 'the account has too many linked devices' : 'ask for a new link and scan it again',
   })
 
-/** Nothing is kept of a link that failed. */
-export const forgetAccount = async (context: SignalContext): Promise<void> => {
+const wasLinked = (account: AccountRow | undefined): account is AccountRow =>
+  account !== undefined && account.deviceId !== null
+
+/** Nothing is kept of a link that failed: the account is what it was before. */
+export const forgetAccount = async (context: SignalContext, before: AccountRow | undefined): Promise<void> => {
   const { runtime, accountId } = context
   await runtime
     .run({
@@ -131,7 +140,10 @@ export const forgetAccount = async (context: SignalContext): Promise<void> => {
       locks: [accountId],
       compute: () => ({
         result: undefined,
-        changes: [removeWhere(signalPreKeys, { accountId }), removeWhere(signalAccounts, { accountId })],
+        changes: [
+          removeWhere(signalPreKeys, { accountId }),
+          wasLinked(before) ? put(signalAccounts, before) : removeWhere(signalAccounts, { accountId }),
+        ],
       }),
     })
     .catch(() => {})

@@ -25,7 +25,7 @@ const scanMs = 10 * 60_000
 
 /**
  * Links this user as a new device of a Signal account (S01). Resolves when the device is linked. Throws CallError
- * `SIGNAL_LINKED_ALREADY`, `SIGNAL_LINK_FAILED` with the reason, TransportError.
+ * `SIGNAL_LINKED_ALREADY`, `SIGNAL_OTHER_ACCOUNT`, `SIGNAL_LINK_FAILED` with the reason, TransportError.
  */
 export const linkDevice = async (context: SignalContext, options: LinkOptions): Promise<AccountRow> => {
   if (context.account?.status === 'linked')
@@ -45,6 +45,7 @@ class Linking {
   #address = ''
   #provision: Provision | undefined
   #keys: LinkKeys | undefined
+  readonly #before: AccountRow | undefined
   #failure: DuologueError | undefined
   #forgetting: Promise<void> | undefined
   #ended = false
@@ -52,11 +53,13 @@ class Linking {
   constructor(context: SignalContext, options: LinkOptions) {
     this.#context = context
     this.#options = options
+    this.#before = context.account
   }
 
   async run(): Promise<AccountRow> {
-    const { clock } = this.#context
-    const { deviceName, signal } = this.#options
+    const { clock, closing } = this.#context
+    const { deviceName, signal = closing } = this.#options
+    const broken = AbortSignal.any([signal, closing])
     const actor = createActor(
       this.#machine(event => actor.send(event)),
       { input: { deviceName } },
@@ -67,20 +70,20 @@ class Linking {
       cancel()
     }
     const timer = clock.setTimeout(cancel, scanMs)
-    signal?.addEventListener('abort', breakOff, { once: true })
+    broken.addEventListener('abort', breakOff, { once: true })
     this.#traceStates(actor)
     actor.start()
-    if (signal?.aborted === true) breakOff()
+    if (broken.aborted) breakOff()
     try {
       const end = await waitFor(actor, ({ value }) => value === 'linked' || value === 'failed')
       await this.#forgetting
-      const account = await refreshAccount(this.#context)
-      if (end.value === 'linked' && account !== undefined) return account
-      throw this.#failure ?? notScanned()
+      const account = end.value === 'linked' ? await refreshAccount(this.#context) : undefined
+      if (account === undefined) throw this.#failure ?? notScanned()
+      return account
     } finally {
       actor.stop()
       clock.clearTimeout(timer)
-      signal?.removeEventListener('abort', breakOff)
+      broken.removeEventListener('abort', breakOff)
       this.#ended = true
       this.#closeSocket()
     }
@@ -119,7 +122,7 @@ class Linking {
         showLink: () => this.#showLink(send),
         closeSocket: () => this.#closeSocket(),
         forgetAccount: () => {
-          this.#forgetting = forgetAccount(context)
+          this.#forgetting = forgetAccount(context, this.#before)
         },
       },
     })

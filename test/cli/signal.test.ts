@@ -261,5 +261,11 @@ describe('duologue signal', { timeout: 240_000 }, () => {
     })
     expect(code).toBe(1)
     service = undefined
+    // It does not stand there doing nothing when it is started again.
+    const again = await runCli(['signal', 'monitor', ...database(), ...server(), '--json'])
+    expect(again.code).toBe(1)
+    expect(lines(again.stderr)).toMatchObject([
+      { error: { code: 'SIGNAL_LOGGED_OUT', hint: 'link it again: duologue signal link' } },
+    ])
   })
 })

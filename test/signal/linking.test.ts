@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openSignal } from '../../src/signal/index.js'
 import { signalAccounts, signalPreKeys } from '../../src/store/signal/account.js'
+import { put } from '../../src/store/index.js'
 import { openMemoryStore } from '../../src/store/memory.js'
 import type { RawDevice } from '../support/signal/rawDevice.js'
 import { type Bot, eventually, quickConfig, signalWorld, type SignalWorld } from '../support/signal/world.js'
@@ -85,6 +86,31 @@ describe('linking', () => {
     expect(await store.find(signalAccounts, {})).toEqual([])
     expect(await store.count(signalPreKeys)).toBe(0)
     await world.mock.setRules()
+    await signal.close()
+  })
+
+  it('S01 S15 a device that was logged out is linked again to its own account only; a link that fails changes nothing', async () => {
+    const store = openMemoryStore()
+    const [row] = await bot.store.find(signalAccounts, {})
+    if (row === undefined) throw new Error('the bot has no account')
+    const loggedOut = { ...row, status: 'loggedOut' }
+    await store.commit([put(signalAccounts, loggedOut)])
+    const signal = await openSignal({
+      server: server(),
+      dialer: world.dialer,
+      store: { open: store },
+      config: quickConfig,
+    })
+    const linkTo = (aci: string) =>
+      signal.link({ onLink: link => void world.mock.call('provision', { aci, link }).catch(() => {}) })
+    // What waits would go out in the name of somebody else.
+    const other = await world.mock.createPrimary('Other')
+    await expect(linkTo(other.aci)).rejects.toMatchObject({ code: 'SIGNAL_OTHER_ACCOUNT' })
+    await world.mock.setRules({ path: '/v1/devices/link', answer: { status: 411 } })
+    await expect(linkTo(world.botPrimary.aci)).rejects.toMatchObject({ code: 'SIGNAL_LINK_FAILED' })
+    await world.mock.setRules()
+    expect(await store.find(signalAccounts, {})).toEqual([loggedOut])
+    expect(signal.account()).toMatchObject({ aci: row.aci, status: 'loggedOut' })
     await signal.close()
   })
 

@@ -31,6 +31,20 @@ const hold = (which: (asked: Asked) => boolean) => {
   }
 }
 
+describe('what the channel has not', () => {
+  it('S18 a message in a group is not told as one to this account: whoever answers it would answer its sender alone', async () => {
+    world = await memoryWorld()
+    const bob = world.person()
+    const content = { dataMessage: { body: 'to all', timestamp: 1, groupV2: { revision: 3 } } }
+    world.service.queue(await bob.device(1).envelope(world.service, world.account, content, 1))
+    await isTold('DROPPED')
+    await world.until('it is acknowledged', () => world.service.queued === 0)
+    expect(told('DROPPED')).toMatchObject([{ code: 'SIGNAL_GROUP', connectionId: expect.stringMatching(/^signal:/) }])
+    expect(told('MSG')).toEqual([])
+    expect(await world.store.count(signalOutbox)).toBe(0)
+  })
+})
+
 /** A service id that is not yet known to be that of the person with the ACI. */
 const personByNumber = () => {
   const pni = `PNI:${randomUUID()}`

@@ -73,6 +73,8 @@ describe('the cache of devices', () => {
   it('S06 get, set, add and remove, with the primary where nothing is cached', async () => {
     const aci = '11111111-2222-4333-8444-555555555555'
     expect(await bot.signal.getDevices({ aci })).toEqual([1])
+    await bot.signal.addDevice({ aci, deviceId: 5 })
+    expect(await bot.signal.getDevices({ aci })).toEqual([1, 5])
     await bot.signal.setDevices({ aci, deviceIds: [1, 4, 2] })
     expect(await bot.signal.getDevices({ aci })).toEqual([1, 2, 4])
     await bot.signal.addDevice({ aci, deviceId: 3 })

@@ -427,6 +427,17 @@ describe('linking', () => {
     await signal.close()
   })
 
+  it('S01 a channel that is closed breaks its link off, and leaves no socket behind', async () => {
+    world = await memoryWorld()
+    const signal = await unlinked()
+    const linking = signal.link({ onLink: () => {} }).catch((error: unknown) => error)
+    await world.clock.settle()
+    await world.service.push('/v1/address', address, 'provisioning')
+    await signal.close()
+    expect(await linking).toMatchObject({ code: 'SIGNAL_LINK_FAILED', message: 'the link was broken off' })
+    await expect(world.service.push('/v1/address', address, 'provisioning')).rejects.toThrow('no provisioning socket')
+  })
+
   it('S01 a link that is broken off while it connects leaves no socket behind', async () => {
     world = await memoryWorld()
     let connect = (): void => {}

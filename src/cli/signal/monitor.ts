@@ -47,8 +47,10 @@ export const monitorCommand = (): Command =>
     })
 
 const serve = async (signal: Signal, path: string, consumer: string, stop: AbortSignal): Promise<void> => {
-  if (signal.account() === undefined)
+  const account = signal.account()
+  if (account === undefined)
     throw new CallError('SIGNAL_NOT_LINKED', 'no account is linked', { field: 'db', hint: 'duologue signal link' })
+  if (account.status !== 'linked') throw loggedOut()
   const control = await serveControl(signal, path)
   try {
     for await (const one of signal.events({ consumer, signal: stop })) {
@@ -56,15 +58,19 @@ const serve = async (signal: Signal, path: string, consumer: string, stop: Abort
       control.heard(event)
       if (!process.stdout.write(`${JSON.stringify(toJson(event))}\n`)) await drained()
       await signal.ackEvents({ consumer, cursor: event.cursor })
-      if (event.type === 'HEALTH' && event.state === 'loggedOut')
-        throw new CallError('SIGNAL_LOGGED_OUT', 'the server does not know this device any more', {
-          field: 'account',
-          hint: 'link it again: duologue signal link',
-        })
+      // An event of before it was linked again says nothing of now.
+      if (event.type === 'HEALTH' && event.state === 'loggedOut' && signal.health().state === 'loggedOut')
+        throw loggedOut()
     }
   } finally {
     await control.close()
   }
 }
+
+const loggedOut = (): CallError =>
+  new CallError('SIGNAL_LOGGED_OUT', 'the server does not know this device any more', {
+    field: 'account',
+    hint: 'link it again: duologue signal link',
+  })
 
 const drained = (): Promise<void> => new Promise(resolve => process.stdout.once('drain', () => resolve()))

@@ -81,6 +81,8 @@ const reaction = schema('Reaction', {
   targetSentTimestamp: one(5, 'uint64'),
   targetAuthorAciBinary: one(6, 'bytes'),
 })
+/** Only that it is there counts: the channel has no groups. */
+const group = schema('GroupContextV2', { revision: one(2, 'uint32') })
 export const dataMessage = schema('DataMessage', {
   body: one(1, 'string'),
   attachments: many(2, attachmentPointer),
@@ -89,6 +91,7 @@ export const dataMessage = schema('DataMessage', {
   timestamp: one(7, 'uint64'),
   quote: one(8, quote),
   requiredProtocolVersion: one(12, 'uint32'),
+  groupV2: one(15, group),
   reaction: one(16, reaction),
 })
 export type DataMessage = MessageOf<typeof dataMessage>
