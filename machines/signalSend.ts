@@ -222,7 +222,7 @@ export const signalSendMachine = setup({
         src: 'takeNext',
         input: ({ context }) => ({ recipientId: context.recipientId }),
         onDone: [
-          { guard: { type: 'isEmpty', params: ({ event }) => event.output }, target: 'idle', actions: ['begin'] },
+          { guard: { type: 'isEmpty', params: ({ event }) => event.output }, target: 'idle' },
           {
             guard: { type: 'isWait', params: ({ event }) => event.output },
             target: 'waiting.told',
@@ -417,6 +417,7 @@ export const signalSendMachine = setup({
           'send.suspended': 'suspended already',
         },
       },
+      entry: ['begin'],
       on: { 'send.resumed': 'choosing', 'send.suspended': {} },
     },
     idle: {

@@ -7,7 +7,7 @@ import {
   signalSendMachine,
   type SignalVerdict,
 } from '../../machines/signalSend.js'
-import { InternalError } from '../errors.js'
+import { asDuologueError, InternalError } from '../errors.js'
 import { Workers } from '../runtime/workers.js'
 import { signalOutbox } from '../store/signal/messages.js'
 import { workerTrace } from '../agent/actors.js'
@@ -28,30 +28,32 @@ export class Sends {
     const { sendRetry: retry, maxRounds } = context.config
     const machine = signalSendMachine.provide({
       actors: {
-        takeNext: fromPromise<SignalHead, { recipientId: string }>(({ input }) => this.#takeNext(input.recipientId)),
+        takeNext: fromPromise<SignalHead, { recipientId: string }>(({ input }) =>
+          this.#step('takeNext', this.#takeNext(input.recipientId)),
+        ),
         choosePath: fromPromise<SignalPath, { recipientId: string; identifiedOnly: boolean }>(({ input }) =>
-          choosePath(context, this.#head(input.recipientId), input.identifiedOnly),
+          this.#step('choosePath', choosePath(context, this.#head(input.recipientId), input.identifiedOnly)),
         ),
         fetchKeys: fromPromise<SignalKeys, { recipientId: string }>(({ input }) =>
-          fetchKeys(context, this.#head(input.recipientId)),
+          this.#step('fetchKeys', fetchKeys(context, this.#head(input.recipientId))),
         ),
         encrypt: fromPromise<'encrypted' | 'needsKeys' | 'gone', { recipientId: string }>(({ input }) =>
-          encrypt(context, this.#head(input.recipientId)),
+          this.#step('encrypt', encrypt(context, this.#head(input.recipientId))),
         ),
         sendSealed: fromPromise<SignalAnswer, { recipientId: string }>(({ input }) =>
-          transmit(context, this.#head(input.recipientId), true),
+          this.#step('sendSealed', transmit(context, this.#head(input.recipientId), true)),
         ),
         sendIdentified: fromPromise<SignalAnswer, { recipientId: string }>(({ input }) =>
-          transmit(context, this.#head(input.recipientId), false),
+          this.#step('sendIdentified', transmit(context, this.#head(input.recipientId), false)),
         ),
         update: fromPromise<void, { recipientId: string; change: 'mismatched' | 'stale' | 'sealedRefused' }>(
-          ({ input }) => storeAnswer(context, this.#head(input.recipientId), input.change),
+          ({ input }) => this.#step('update', storeAnswer(context, this.#head(input.recipientId), input.change)),
         ),
         note: fromPromise<void, { recipientId: string; reason: string; waitMs: number }>(({ input }) =>
-          noteWait(context, this.#head(input.recipientId), input.reason, input.waitMs),
+          this.#step('note', noteWait(context, this.#head(input.recipientId), input.reason, input.waitMs)),
         ),
         settle: fromPromise<void, { recipientId: string; verdict: SignalVerdict }>(({ input }) =>
-          this.#settle(input.recipientId, input.verdict),
+          this.#step('settle', this.#settle(input.recipientId, input.verdict)),
         ),
       },
     }) as typeof signalSendMachine
@@ -99,6 +101,17 @@ export class Sends {
   close(): void {
     this.#closed = true
     this.#workers.stop()
+  }
+
+  // The machine tries again, whatever it was: what is wrong in here must be told by somebody.
+  async #step<T>(step: string, work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } catch (error) {
+      const { code } = asDuologueError(error)
+      if (!this.#closed) this.#context.log.warn({ machine: 'signalSend', step, code }, 'a step of a send has failed')
+      throw error
+    }
   }
 
   #head(recipientId: string): SendHead {

@@ -1,6 +1,7 @@
 import type { PreKeyBundle } from '@signalapp/libsignal-client'
 import { fromPromise } from 'xstate'
 import { signalSyncMachine, type SignalSyncOutcome } from '../../machines/signalSync.js'
+import { asDuologueError } from '../errors.js'
 import type { Outcome } from '../runtime/unit.js'
 import { workerTrace } from '../agent/actors.js'
 import { Workers } from '../runtime/workers.js'
@@ -40,7 +41,7 @@ export class Syncs {
   constructor(context: SignalContext) {
     this.#context = context
     const machine = signalSyncMachine.provide({
-      actors: { syncNext: fromPromise<SignalSyncOutcome>(() => this.#syncNext()) },
+      actors: { syncNext: fromPromise<SignalSyncOutcome>(() => this.#attemptNext()) },
     }) as typeof signalSyncMachine
     this.#workers = new Workers({
       machine,
@@ -69,6 +70,17 @@ export class Syncs {
   close(): void {
     this.#closed = true
     this.#workers.stop()
+  }
+
+  // The machine tries again, whatever it was: what is wrong in here must be told by somebody.
+  async #attemptNext(): Promise<SignalSyncOutcome> {
+    try {
+      return await this.#syncNext()
+    } catch (error) {
+      const facts = { machine: 'signalSync', step: 'syncNext', code: asDuologueError(error).code }
+      if (!this.#closed) this.#context.log.warn(facts, 'a transcript could not be sent')
+      throw error
+    }
   }
 
   async #syncNext(): Promise<SignalSyncOutcome> {

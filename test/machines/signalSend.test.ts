@@ -348,6 +348,13 @@ const onItsWay = async (path: 'sealed' | 'identified') => {
   return machine
 }
 
+/** An identified attempt is answered with 409; its keys are there. */
+const round = async (work: ReturnType<typeof controlled>['work']): Promise<void> => {
+  await work.sendIdentified.end({ type: 'mismatched' })
+  await work.update.end(undefined)
+  await work.fetchKeys.end({ type: 'ready' })
+}
+
 describe('signalSend, step by step', () => {
   it('S16 each step is given the recipient, and what else it needs', async () => {
     const { work, inputs, state, clock } = await onItsWay('sealed')
@@ -494,27 +501,112 @@ describe('signalSend, step by step', () => {
     expect(inputs.at(-1)).toEqual(['choosePath', { recipientId: 'r', identifiedOnly: false }])
   })
 
-  it('S07 rounds are counted for one message: the next one has five of its own', async () => {
-    const { work, state } = await onItsWay('identified')
-    const round = async (): Promise<void> => {
-      await work.sendIdentified.end({ type: 'mismatched' })
-      if (state() !== 'updating.mismatched') return
-      await work.update.end(undefined)
+  it.each<[string, (machine: Awaited<ReturnType<typeof onItsWay>>) => Promise<void>]>([
+    [
+      'the message after it',
+      async ({ work }) => {
+        await work.sendIdentified.end({ type: 'accepted' })
+        await work.settle.end(undefined)
+      },
+    ],
+    [
+      'an attempt after a wait that the server has named',
+      async ({ work, clock }) => {
+        await work.sendIdentified.end({ type: 'limited', waitMs: 5_000 })
+        await work.note.end(undefined)
+        await clock.advance(5_000)
+      },
+    ],
+    [
+      'an attempt after the server could not be reached',
+      async ({ work, clock }) => {
+        await work.sendIdentified.end({ type: 'serverError' })
+        await clock.advance(2_000)
+      },
+    ],
+    [
+      'whatever is at the head after a suspension',
+      async ({ send, work }) => {
+        send({ type: 'send.suspended' })
+        // What comes meanwhile is found in the rows.
+        await work.sendIdentified.end({ type: 'accepted' })
+        send({ type: 'send.resumed' })
+      },
+    ],
+    [
+      'the message after one that is gone',
+      async ({ work }) => {
+        await round(work)
+        await work.encrypt.end('gone')
+      },
+    ],
+  ])(
+    'S05 S07 four answers 409 and a fallback are those of one attempt: %s has five and begins sealed',
+    async (what, ends) => {
+      const machine = await onItsWay('identified')
+      const { work, state, inputs } = machine
+      // A message that is gone has had one of its rounds already.
+      for (let count = what.includes('gone') ? 1 : 0; count < 4; count++) {
+        await round(work)
+        await work.encrypt.end('encrypted')
+      }
+      expect(state()).toBe('sending.identified')
+      await ends(machine)
+      await work.takeNext.end({ type: 'message' })
+      expect(inputs.at(-1)).toEqual(['choosePath', { recipientId: 'r', identifiedOnly: false }])
+      await work.choosePath.end('identified')
       await work.fetchKeys.end({ type: 'ready' })
       await work.encrypt.end('encrypted')
+      for (let count = 0; count < 4; count++) {
+        await round(work)
+        await work.encrypt.end('encrypted')
+      }
+      expect(state()).toBe('sending.identified')
+      await work.sendIdentified.end({ type: 'mismatched' })
+      expect(state()).toBe('settling.unsettled')
+    },
+  )
+
+  it.each([
+    ['tooLarge', 'settling.tooLarge'],
+    ['invalid', 'settling.invalid'],
+    ['serverError', 'waiting.unreached'],
+  ] as const)('S07 S08 %s in the last round is what it is, not one 409 too many', async (type, state) => {
+    const machine = await onItsWay('identified')
+    for (let count = 0; count < 4; count++) {
+      await round(machine.work)
+      await machine.work.encrypt.end('encrypted')
     }
-    for (let count = 0; count < 4; count++) await round()
+    await machine.work.sendIdentified.end({ type })
+    expect(machine.state()).toBe(state)
+  })
+
+  it.each<[string, (work: Awaited<ReturnType<typeof onItsWay>>['work']) => Promise<void>]>([
+    [
+      'was refused',
+      async work => {
+        await work.sendSealed.end({ type: 'unauthorized' })
+        await work.update.end(undefined)
+      },
+    ],
+    ['was not answered', work => work.sendSealed.end({ type: 'unanswered' })],
+    ['failed by itself', work => work.sendSealed.fail()],
+  ])('S05 S07 a sealed attempt that %s: the message stays identified when its devices change', async (_, fails) => {
+    const { work, state } = await onItsWay('sealed')
+    await fails(work)
     expect(state()).toBe('sending.identified')
-    await work.sendIdentified.end({ type: 'accepted' })
-    await work.settle.end(undefined)
+    await round(work)
+    await work.encrypt.end('encrypted')
+    expect(state()).toBe('sending.identified')
+  })
+
+  it('S05 S06 keys that are missing are fetched on the identified way as well, before anything is sent', async () => {
+    const { work, state } = controlled()
     await work.takeNext.end({ type: 'message' })
     await work.choosePath.end('identified')
     await work.fetchKeys.end({ type: 'ready' })
-    await work.encrypt.end('encrypted')
-    for (let count = 0; count < 4; count++) await round()
-    expect(state()).toBe('sending.identified')
-    await round()
-    expect(state()).toBe('settling.unsettled')
+    await work.encrypt.end('needsKeys')
+    expect([state(), work.sendIdentified.calls()]).toEqual(['keying', 0])
   })
 
   it('S12 no way: it waits, and delays grow from attempt to attempt until one ends a message', async () => {

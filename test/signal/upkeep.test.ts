@@ -5,9 +5,9 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { openSignal, type SignalEvent } from '../../src/signal/index.js'
 import { encode } from '../../src/signal/wire/codec.js'
 import { provisioningAddress } from '../../src/signal/wire/messages.js'
-import { insert, remove } from '../../src/store/index.js'
+import { insert, put, remove } from '../../src/store/index.js'
 import { openMemoryStore } from '../../src/store/memory.js'
-import { signalPreKeys } from '../../src/store/signal/account.js'
+import { signalPreKeys, signalSessions } from '../../src/store/signal/account.js'
 import { signalMessages, signalOutbox, signalSyncItems } from '../../src/store/signal/messages.js'
 import { MemoryPerson } from '../support/signal/memoryPerson.js'
 import { type MemoryWorld, memoryWorld } from '../support/signal/memoryWorld.js'
@@ -45,6 +45,32 @@ describe('an attempt that failed', () => {
       since = world.clock.now()
     }
     expect(waits).toEqual([2, 4, 8, 16, 32, 64, 120, 120])
+  })
+
+  it('S12 S16 whose cause is in here, not at the server, is logged with its step: nothing else would tell', async () => {
+    world = await memoryWorld()
+    const bob = world.person()
+    await world.signal.send({ to: bob.aci, text: 'hi' })
+    await isTold('SENT')
+    await world.until('the transcript is out', async () => (await world.store.count(signalSyncItems)) === 0)
+    const sessions = await world.store.find(signalSessions, {})
+    expect(sessions).toHaveLength(2)
+    world.kill()
+    await world.store.commit(sessions.map(row => put(signalSessions, { ...row, record: Buffer.from('none') })))
+    await world.start()
+    await world.signal.send({ to: bob.aci, text: 'again' })
+    const steps = (machine: string) => world.warned.filter(facts => 'machine' in facts && facts.machine === machine)
+    await world.until('it is logged', () => steps('signalSend').length > 0)
+    expect(steps('signalSend')).toEqual([{ machine: 'signalSend', step: 'encrypt', code: 'INTERNAL' }])
+    // The same for a transcript.
+    world.kill()
+    const session = sessions.find(({ peer }) => peer.includes(bob.aci))
+    if (session === undefined) throw new Error('there is no session with the recipient')
+    await world.store.commit([put(signalSessions, session)])
+    await world.start()
+    await isTold('SENT', 2)
+    await world.until('it is logged', () => steps('signalSync').length > 0)
+    expect(steps('signalSync')).toEqual([{ machine: 'signalSync', step: 'syncNext', code: 'INTERNAL' }])
   })
 
   it('S16 every transition of the workers is a line of the trace', async () => {

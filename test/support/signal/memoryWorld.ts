@@ -20,6 +20,8 @@ export interface MemoryWorld {
   /** What the running channel has told, since it began to run. */
   readonly events: SignalEvent[]
   readonly trace: TraceRecord[]
+  /** What was logged as a warning or an error. */
+  readonly warned: object[]
   readonly signal: Signal
   readonly store: MemoryStore
   person(devices?: number): MemoryPerson
@@ -51,6 +53,9 @@ export const memoryWorld = async (
   let signal: Signal | undefined
   const events: SignalEvent[] = []
   const trace: TraceRecord[] = []
+  const warned: object[] = []
+  const quiet = (): void => {}
+  const note = (facts: object): void => void warned.push(facts)
   let generation = 0
 
   const world: MemoryWorld = {
@@ -60,6 +65,7 @@ export const memoryWorld = async (
     own: primary,
     events,
     trace,
+    warned,
     get signal() {
       if (signal === undefined) throw new Error('the channel does not run')
       return signal
@@ -96,6 +102,7 @@ export const memoryWorld = async (
         store: { open: store },
         clock,
         trace: record => trace.push(record),
+        logger: { debug: quiet, info: quiet, warn: note, error: note },
         config: { preKeysBatch: 4, ...options.config },
       })
       signal = running
