@@ -375,7 +375,7 @@ export const signalSendMachine = setup({
         sent: settle('sent', 'Accepted: SENT, and a transcript for the own devices.', ['S07', 'S10', 'S11']),
         unregistered: settle('unregistered', '404: the recipient is not registered any more.', ['S07']),
         tooLarge: settle('tooLarge', '413: the server does not take a message of this size.', ['S08']),
-        invalid: settle('invalid', '422: the server does not take the message.', ['S08']),
+        invalid: settle('invalid', '422, 508 or another refusal: the server does not take the message.', ['S08']),
         forbidden: settle('forbidden', '401 to an identified message: not authorized.', ['S15']),
         expired: settle('expired', 'It has waited for longer than a message may.', ['S12']),
         unsettled: settle('unsettled', 'Devices kept changing for too many rounds.', ['S07']),

@@ -77,11 +77,11 @@ const encryptUnit = (context: SignalContext, head: SendHead): Promise<Encrypted 
     name: 'signal.encrypt',
     internal: true,
     locks: [recipientId, target.peer],
-    // A receipt may have been added to since this worker has looked.
     load: read =>
       Promise.all([
         read(signalOutbox, { where: { recipientId, messageId } }),
-        read(signalMessages, { where: { recipientId, messageId } }),
+        // A receipt may have been added to since this worker has looked.
+        head.message.kind === 'receipt' ? read(signalMessages, { where: { recipientId, messageId } }) : [head.message],
       ]),
     compute: async (state, [[row], [message]]): Promise<Outcome<Encrypted | 'gone'>> => {
       if (row === undefined || message === undefined || message.content === null) return { result: 'gone' }

@@ -7,7 +7,7 @@ import { stateName } from '../../src/runtime/decide.js'
 import { answerOf, unanswered } from '../../src/signal/envelopes.js'
 import { signalTransportError } from '../../src/signal/net/port.js'
 
-const statuses = [200, 401, 404, 409, 410, 413, 422, 428, 429, 500]
+const statuses = [200, 401, 404, 409, 410, 413, 422, 428, 429, 500, 508]
 
 /** Answers by what stands for them in the first column. */
 const answers = (): Array<readonly [string, SignalAnswer]> => [
