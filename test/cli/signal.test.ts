@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { forScreen } from '../../src/cli/signal/link.js'
 import { cliPath, type Ran, runCli } from '../support/cli.js'
 import { type MockSignal, type Primary, startMock } from '../support/signal/mock.js'
 import { RawDevice } from '../support/signal/rawDevice.js'
@@ -137,6 +138,11 @@ describe('duologue signal', { timeout: 240_000 }, () => {
     expect(linked.stdout).toMatch(/[▀▄█]{10}/)
     expect(linked.stdout).toContain(`Linked as device 2 of ${botPrimary.e164}.`)
     expect(linked.stdout).toContain('duologue signal monitor')
+  })
+
+  it('S17 the code is white on black on a terminal, and plain text elsewhere', () => {
+    expect(forScreen('█▀\n▄ ', true)).toBe('\u001B[40;97m█▀\u001B[0m\n\u001B[40;97m▄ \u001B[0m')
+    expect(forScreen('█▀\n▄ ', false)).toBe('█▀\n▄ ')
   })
 
   it('S17 send goes through the running service: exit code 0 when the server has the message, 1 when it fails', async () => {

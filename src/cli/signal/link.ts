@@ -26,7 +26,7 @@ export const linkCommand = (): Command =>
             if (flags.json === true) process.stdout.write(`${JSON.stringify({ link })}\n`)
             else
               process.stdout.write(
-                `${renderUnicodeCompact(link)}\n\n${link}\n\nScan it with the primary device: Settings, Linked devices. It is good for ten minutes; Ctrl-C ends the wait.\n`,
+                `${forScreen(renderUnicodeCompact(link, { border: 2 }), process.stdout.isTTY)}\n\n${link}\n\nScan it with the primary device: Settings, Linked devices. It is good for ten minutes; Ctrl-C ends the wait.\n`,
               )
           },
         })
@@ -41,3 +41,7 @@ export const linkCommand = (): Command =>
         stop.release()
       }
     })
+
+/** A code whose blocks are its light modules: on a terminal it must be white on black, whatever colours that has otherwise. */
+export const forScreen = (code: string, isTerminal: boolean): string =>
+  isTerminal ? code.replace(/^.+$/gm, line => `\u001B[40;97m${line}\u001B[0m`) : code
