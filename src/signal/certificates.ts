@@ -1,6 +1,7 @@
 import { type PublicKey, SenderCertificate } from '@signalapp/libsignal-client'
 import type { Bytes } from '../encoding/index.js'
-import type { Clock } from '../runtime/clock.js'
+import { asDuologueError } from '../errors.js'
+import type { Clock, TimerHandle } from '../runtime/clock.js'
 import { native } from './crypto/bytes.js'
 import type { SignalConfig } from './config.js'
 import { jsonOf, type SignalRequest, type SignalResponse } from './net/session.js'
@@ -30,7 +31,9 @@ export class Certificates {
   readonly #options: CertificatesOptions
   #held: Held | undefined
   #fetching: Promise<void> | undefined
-  #askAgainAt = 0
+  /** Set from a failure until it is asked for again. */
+  #askAgain: TimerHandle | undefined
+  #wanting = false
 
   constructor(options: CertificatesOptions) {
     this.#options = options
@@ -41,7 +44,7 @@ export class Certificates {
     const now = this.#options.clock.now()
     if (this.#held?.deviceId !== this.#options.device()) this.#held = undefined
     if (this.#held !== undefined && now < this.#held.renewAt) return this.#held.bytes
-    if (now >= this.#askAgainAt)
+    if (this.#askAgain === undefined)
       this.#fetching ??= this.#fetch().finally(() => {
         this.#fetching = undefined
       })
@@ -58,12 +61,23 @@ export class Certificates {
       const { certificate } = jsonOf(response)
       if (response.status !== 200 || typeof certificate !== 'string') throw new Error('no certificate')
       this.#held = this.#usable(Buffer.from(certificate, 'base64'), clock.now())
+      this.#wanting = false
       found(true)
-    } catch {
-      // Meanwhile messages go identified; not each of them asks.
-      this.#askAgainAt = clock.now() + askAgainMs
+    } catch (error) {
+      // A socket that is not open says nothing of certificates: whoever needs one waits for the socket.
+      if (asDuologueError(error).code === 'SIGNAL_CLOSED' && !this.#wanting) return
+      this.#wanting = true
+      this.#askLater()
       found(false)
     }
+  }
+
+  // Meanwhile messages go identified, and not each of them asks. It is asked for again even if there are none: health is wrong till then.
+  #askLater(): void {
+    this.#askAgain = this.#options.clock.setTimeout(() => {
+      this.#askAgain = undefined
+      void this.current()
+    }, askAgainMs)
   }
 
   // Receivers drop what comes under a certificate that they do not believe, without a word: better none than such a one.

@@ -107,17 +107,6 @@ describe('H1 a dead socket that the service does not know of yet', () => {
       world[socket].mode = 'pass'
     }
   })
-
-  it('S04 H1 both sockets are probed before a send, each by its own keepalive', async () => {
-    await quiet()
-    await world.mock.clearRequests()
-    const { messageId } = await say('probed')
-    await sentOf(messageId)
-    const seen = await world.mock.requests()
-    const send = seen.findIndex(({ path }) => path.startsWith('/v1/messages/'))
-    const probes = seen.slice(0, send).filter(({ path }) => path === '/v1/keepalive')
-    expect(probes.map(({ identified }) => identified).sort()).toEqual([false, true])
-  })
 })
 
 describe('H2 accepted by the server, never received by a device', () => {

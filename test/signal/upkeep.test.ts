@@ -26,6 +26,24 @@ const isTold = (type: SignalEvent['type'], times = 1) =>
   world.until(`${times} × ${type}`, () => told(type).length >= times)
 const profileKey = Buffer.alloc(32, 1)
 
+describe('before a send', () => {
+  it('S04 H1 both sockets are probed where nothing was received for 5 s, each by its own keepalive, and not otherwise', async () => {
+    world = await memoryWorld()
+    const bob = world.person()
+    const probed = async (count: number) => {
+      const before = world.service.asked.length
+      await world.signal.send({ to: bob.aci, text: 'hi' })
+      await isTold('SENT', count)
+      const asked = world.service.asked.slice(before)
+      const sent = asked.findIndex(({ path }) => path === `/v1/messages/${bob.aci}`)
+      return asked.slice(0, sent).flatMap(({ path, socket }) => (path === '/v1/keepalive' ? [socket] : []))
+    }
+    await world.clock.advance(6 * second)
+    expect((await probed(1)).sort()).toEqual(['identified', 'unidentified'])
+    expect(await probed(2)).toEqual([])
+  })
+})
+
 describe('an attempt that failed', () => {
   it('S12 is repeated after 2 s, 4 s … 2 min: keepalives that are answered do not hurry it', async () => {
     world = await memoryWorld()
@@ -186,6 +204,47 @@ describe('the sender certificate', () => {
   const certified = (options: Parameters<MemoryWorld['service']['certificate']>[0]): Reply => ({
     status: 200,
     json: { certificate: world.service.certificate(options) },
+  })
+
+  it('S15 that could not be had is asked for again by itself: health does not wait for somebody to send', async () => {
+    world = await memoryWorld()
+    const bob = world.person()
+    await world.signal.setRecipient({ aci: bob.aci, profileKey })
+    answer(() => ({ status: 500 }))
+    await world.signal.send({ to: bob.aci, text: 'hi' })
+    await isTold('SENT')
+    expect(world.signal.health().reasons).toEqual(['CERTIFICATE'])
+    await world.clock.advance(minute)
+    expect(certificates()).toBe(3)
+    world.service.script = undefined
+    await world.clock.advance(minute)
+    expect(world.signal.health().state).toBe('healthy')
+    const asked = certificates()
+    await world.clock.advance(10 * minute)
+    expect(certificates()).toBe(asked)
+  })
+
+  it('S05 S15 is not wanting only because the socket that it is asked for over is still connecting', async () => {
+    world = await memoryWorld()
+    const bob = world.person()
+    await world.signal.setRecipient({ aci: bob.aci, profileKey })
+    world.kill()
+    const { dial } = world.service.dialer
+    let connect = (): void => {}
+    Object.assign(world.service.dialer, {
+      dial: async (...[target, signal]: Parameters<typeof dial>) => {
+        if (target.socket === 'identified') await new Promise<void>(resolve => (connect = resolve))
+        return dial(target, signal)
+      },
+    })
+    await world.start()
+    await world.signal.send({ to: bob.aci, text: 'at once' })
+    await world.clock.advance(second)
+    expect(world.signal.health().sockets).toEqual({ identified: 'connecting', unidentified: 'open.quiet' })
+    connect()
+    await isTold('SENT')
+    expect(told('SENT')).toMatchObject([{ sealed: true }])
+    expect(told('HEALTH').filter(({ reasons }) => reasons.includes('CERTIFICATE'))).toEqual([])
   })
 
   it('S05 is renewed before it runs out; until then the old one is good', async () => {

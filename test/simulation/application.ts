@@ -242,6 +242,7 @@ export class Application {
       case 'MERR':
       case 'MERRS':
         if (end !== undefined && event.messageType === undefined) this.#failed(event, end)
+        else if (end !== undefined) end.pair.ownFailed = true
         break
       case 'OK':
         this.#answered(event)
@@ -302,7 +303,7 @@ export class Application {
     }
     if (this.#ledger.delivered(pair.id, side, text, messageId) && integrity.result !== 'ok') {
       const anyFailed = this.#ledger.direction(pair.id, side).failed.size > 0
-      if (!anyFailed && !pair.over) this.#ledger.blame(`${text}: ${JSON.stringify(integrity)}`)
+      if (!anyFailed && !pair.ownFailed && !pair.over) this.#ledger.blame(`${text}: ${JSON.stringify(integrity)}`)
     }
   }
 
@@ -372,6 +373,7 @@ export class Application {
   // A message of the agents' own has waited for days: a careful application begins anew what cannot go on by itself.
   #gaveUp(end: End, messageType: string): void {
     const { pair } = end
+    pair.ownFailed = true
     if (messageType.startsWith('Q')) pair.switchExpired = true
     else if (messageType === 'RATCHET_INFO') {
       this.#forceOnceMore(end)

@@ -52,6 +52,8 @@ export class Pair {
   aborted = false
   /** A queue could not be deleted at its router (DEL_RCVQ with an error): what is sent to it waits until it expires. */
   leftQueue = false
+  /** A message of the agents' own, such as a receipt, was given up: its number is missing at the other side. */
+  ownFailed = false
   /** The last synchronisation that was forced, and whether one was that did not wait for the end of another. */
   lastSync = ''
   forcedAgain = false
