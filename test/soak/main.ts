@@ -29,6 +29,7 @@ const weekShrinkMs = 600_000
 const first = Number(values.seed ?? Date.now() % 1_000_000_000)
 const deadline = performance.now() + Number(values.minutes) * 60_000
 const kinds = ['simulation', ...suites]
+let runs = 0
 
 const tell = (facts: Readonly<Record<string, unknown>>): void => {
   if (values.json) console.log(JSON.stringify(facts))
@@ -43,6 +44,7 @@ const tell = (facts: Readonly<Record<string, unknown>>): void => {
 /** Plays one plan; false when something is wrong. */
 const play = async (name: string, plan: Plan, shrinkMs?: number): Promise<boolean> => {
   const began = performance.now()
+  runs++
   const { wrong, delivered } = await run(plan)
   tell({ run: name, delivered, ms: Math.round(performance.now() - began), wrong: wrong.length })
   if (wrong.length === 0) return true
@@ -66,6 +68,7 @@ const simulate = async (seed: number): Promise<boolean> => {
 
 const test = async (suite: Suite, seed: number): Promise<boolean> => {
   const began = performance.now()
+  runs++
   const ok = await runSuite(suite, seed)
   tell({ run: `${suite} ${seed}`, ms: Math.round(performance.now() - began), wrong: ok ? 0 : 1 })
   return ok
@@ -82,7 +85,7 @@ const soak = async (): Promise<boolean> => {
       if (!ok) return false
     }
   }
-  tell({ from: first, to: seed - 1 })
+  tell({ seed: first, runs, wrong: 0 })
   return true
 }
 
