@@ -172,6 +172,8 @@ export interface RatchetKeyOptions {
   /** ms since 1970. */
   readonly now: number
   readonly idempotencyKey?: string | undefined
+  /** What must be queued ahead of it. */
+  readonly before: Effects
 }
 
 /**
@@ -182,7 +184,7 @@ export const enqueueRatchetKey = (
   connection: ConnectionRow,
   [queue, ...siblings]: readonly [SndQueueRow, ...SndQueueRow[]],
   e2e: E2eParams,
-  { agentVersion, now, idempotencyKey }: RatchetKeyOptions,
+  { agentVersion, now, idempotencyKey, before }: RatchetKeyOptions,
 ): Required<Effects> => {
   const info = encodeAgentMessage({ type: 'ratchetInfo', info: Buffer.alloc(0) })
   const { changes, wake, messageId } = enqueued(connection, queue, {
@@ -204,7 +206,11 @@ export const enqueueRatchetKey = (
     insert(deliveries, { queueId, messageId, connectionId, warned: null, sent: false, createdAt: now }),
   )
   const woken = siblings.map(({ queueId }): Wake => ({ worker: 'delivery', key: queueId }))
-  return { changes: [...changes, ...copies], events: [], wakes: [wake, ...woken] }
+  return {
+    changes: [...(before.changes ?? []), ...changes, ...copies],
+    events: [],
+    wakes: [...(before.wakes ?? []), wake, ...woken],
+  }
 }
 
 const ratchetOf = (connection: ConnectionRow) => {

@@ -67,13 +67,8 @@ export const receiveRatchetKey = async (arrival: Arrival): Promise<Step> => {
   const versions = { current: e2e.version, maxSupported: context.config.e2eVersions.max }
   const effects = follow(decision, {
     replyKey: () => {
-      const options = { agentVersion: context.config.agentVersions.max, now: state.now }
-      const { changes, events, wakes } = on(enqueueRatchetKey(row, ratchetKeyQueues(state, row), own.params, options))
-      return {
-        changes: [...(beforeKey.changes ?? []), ...(changes ?? [])],
-        events: events ?? [],
-        wakes: [...(beforeKey.wakes ?? []), ...(wakes ?? [])],
-      }
+      const options = { agentVersion: context.config.agentVersions.max, now: state.now, before: beforeKey }
+      return on(enqueueRatchetKey(row, ratchetKeyQueues(state, row), own.params, options))
     },
     useStoredKeys: () => ({}),
     createReceivingRatchet: () => {

@@ -48,13 +48,10 @@ export const synchronizeRatchet = (
       const effects = follow(decision, {
         sendKey: () => {
           const queues = ratchetKeyQueues(state, connection)
-          const options = { agentVersion: config.agentVersions.max, now: state.now, idempotencyKey }
+          const options = { agentVersion: config.agentVersions.max, now: state.now, idempotencyKey, before: beforeKey }
           const { changes, wakes } = enqueueRatchetKey({ ...connection, pqSupport }, queues, params, options)
           const stored = patchConnection(connection, { x3dhKeys: encodeE2ePrivateKeys(privateKeys) })
-          return {
-            changes: [...(beforeKey.changes ?? []), stored, ...changes],
-            wakes: [...(beforeKey.wakes ?? []), ...wakes],
-          }
+          return { changes: [stored, ...changes], wakes }
         },
         notifySync: () => ({ events: [syncEvent(connection, decision.to)] }),
         ...refusal(connectionId),

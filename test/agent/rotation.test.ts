@@ -51,6 +51,15 @@ const startSwitch = (side: TestAgent = alice, to: Router = second) =>
 
 const say = (side: TestAgent, body: string) => side.agent.sendMessage({ connectionId: connectionOf(side), body })
 
+/** Everything of a switch but the deletion of the old queue: its router cannot be reached from QUSE on. */
+const switchWithOldRouterAway = async (): Promise<void> => {
+  await startSwitch()
+  await world.until(() => switches(alice, 'rcv').includes('secured'), 'QUSE')
+  world.network.setReachable(place(first), 'refuses')
+  for (const link of world.network.links({ from: 'alice' })) if (link.place === place(first)) link.cut()
+  await world.until(() => switches(bob, 'snd').includes('completed'), 'QTEST')
+}
+
 const completed = async (): Promise<void> => {
   await world.until(
     () => switches(alice, 'rcv').at(-1) === 'completed' && switches(bob, 'snd').at(-1) === 'completed',
@@ -148,11 +157,7 @@ describe('queue rotation', () => {
   })
 
   it('B74 the switch completes when the router has no such queue any more, and waits while it cannot be reached', async () => {
-    await startSwitch()
-    await world.until(() => switches(alice, 'rcv').includes('secured'), 'QUSE')
-    world.network.setReachable(place(first), 'refuses')
-    for (const link of world.network.links({ from: 'alice' })) if (link.place === place(first)) link.cut()
-    await world.until(() => switches(bob, 'snd').includes('completed'), 'QTEST')
+    await switchWithOldRouterAway()
     await world.clock.advance(600_000)
     expect(switches(alice, 'rcv')).not.toContain('completed')
     world.network.setReachable(place(first), 'answers')
@@ -160,11 +165,7 @@ describe('queue rotation', () => {
   })
 
   it('B74 an old queue that waits for its deletion is subscribed no more, also after a restart: nothing fails when its router is back', async () => {
-    await startSwitch()
-    await world.until(() => switches(alice, 'rcv').includes('secured'), 'QUSE')
-    world.network.setReachable(place(first), 'refuses')
-    for (const link of world.network.links({ from: 'alice' })) if (link.place === place(first)) link.cut()
-    await world.until(() => switches(bob, 'snd').includes('completed'), 'QTEST')
+    await switchWithOldRouterAway()
     await world.clock.advance(60_000)
     const subscriptions = async () => {
       const { rcvQueues: queues } = await alice.agent.inspectConnection({ connectionId: ids.initiatorId })
@@ -266,11 +267,7 @@ describe('queue rotation', () => {
   })
 
   it('B77 a dead old router is given up: the switch completes', async () => {
-    await startSwitch()
-    await world.until(() => switches(alice, 'rcv').includes('secured'), 'QUSE')
-    world.network.setReachable(place(first), 'refuses')
-    for (const link of world.network.links({ from: 'alice' })) if (link.place === place(first)) link.cut()
-    await world.until(() => switches(bob, 'snd').includes('completed'), 'QTEST')
+    await switchWithOldRouterAway()
     await world.clock.advance(60_000)
     await alice.agent.abandonRouter({ address: first.address })
     await completed()
