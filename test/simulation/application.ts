@@ -230,8 +230,7 @@ export class Application {
         break
       case 'CON':
         this.#noteCon(event)
-        for (const pair of this.#pairs.values())
-          for (const one of [pair.a, pair.b]) if (one.app === this) this.speak(one)
+        for (const { ends } of this.#pairs.values()) for (const one of ends) if (one.app === this) this.speak(one)
         break
       case 'MSG':
         this.#hear(event)
@@ -414,8 +413,8 @@ export class Application {
   }
 
   #endOf({ connectionId }: AgentEvent): End | undefined {
-    for (const { a, b } of this.#pairs.values())
-      for (const end of [a, b]) if (end.app === this && end.connectionId === connectionId) return end
+    for (const { ends } of this.#pairs.values())
+      for (const end of ends) if (end.app === this && end.connectionId === connectionId) return end
     return undefined
   }
 }

@@ -70,6 +70,15 @@ export class Pair {
     this.b = new End(this, 'b', b)
   }
 
+  get ends(): readonly End[] {
+    return [this.a, this.b]
+  }
+
+  /** A router has refused a confirmation for good, and the two have not connected by an earlier copy of it. */
+  get neverMet(): boolean {
+    return this.ends.some(end => end.refused && !end.connected)
+  }
+
   /** A known defect (docs/RELIABILITY.md): what the silent queue has may come behind what the other one has, or go with that queue. */
   get mayOvertake(): boolean {
     return this.switched && this.deadSession

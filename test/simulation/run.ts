@@ -74,10 +74,9 @@ const play = async (world: World): Promise<void> => {
   await until(plan.healAt)
   await world.heal()
   if (!(await converges(world, 'after the last fault'))) return
-  for (const pair of world.pairs.values())
-    if ([pair.a, pair.b].some(end => end.refused && !end.connected)) pair.over = true
+  for (const pair of world.pairs.values()) if (pair.neverMet) pair.over = true
   for (const pair of world.pairs.values()) {
-    for (const end of pair.over ? [] : [pair.a, pair.b]) end.app.say(end, 1, 'one')
+    for (const end of pair.over ? [] : pair.ends) end.app.say(end, 1, 'one')
   }
   if (!(await converges(world, 'after a last message each way'))) return
   for (const pair of world.pairs.values())
@@ -139,17 +138,17 @@ const stillWaiting = async (world: World): Promise<string[]> => {
 const toLeftQueues = ({ pairs }: World): string[] =>
   [...pairs.values()]
     .filter(({ leftQueue }) => leftQueue)
-    .flatMap(({ a, b }) => [a.connectionId ?? '', b.connectionId ?? ''])
+    .flatMap(({ ends }) => ends.map(({ connectionId }) => connectionId ?? ''))
 
 const livingOf = ({ pairs }: World, name: string): string[] =>
   [...pairs.values()]
     .filter(({ over }) => !over)
-    .flatMap(({ a, b }) => [a, b])
+    .flatMap(({ ends }) => ends)
     .flatMap(({ app, connectionId }) => (app.name === name && connectionId !== undefined ? [connectionId] : []))
 
 /** The end of a pair that a connection is. */
 const endOf = ({ pairs }: World, connectionId: string): End | undefined =>
-  [...pairs.values()].flatMap(({ a, b }) => [a, b]).find(end => end.connectionId === connectionId)
+  [...pairs.values()].flatMap(({ ends }) => ends).find(end => end.connectionId === connectionId)
 
 const nameOf = (end: End | undefined): string => (end === undefined ? 'nobody' : `${end.pair.id}.${end.side}`)
 
@@ -159,11 +158,9 @@ const mayStaySwitching = ({ pair }: End, table: typeof rcvQueues | typeof sndQue
   pair.switchExpired || (pair.aborted && table === sndQueues)
 
 const waitingOf = ({ ledger }: World, pair: Pair): string[] => {
-  if (pair.over) return []
-  const ends = [pair.a, pair.b]
-  if (ends.some(end => end.refused && !end.connected)) return []
+  if (pair.over || pair.neverMet) return []
   const found: string[] = []
-  for (const end of ends) {
+  for (const end of pair.ends) {
     const name = `${pair.id}.${end.side}`
     if (!end.connected) found.push(`${name} is not connected`)
     if (end.wanted.length > 0) found.push(`${name} has ${end.wanted.length} messages to send`)
@@ -179,7 +176,7 @@ const floor: ReadonlySet<string> = new Set(['users', 'user_routers', 'statistics
 const cleanUp = async (world: World): Promise<void> => {
   const { clock, ledger, plan } = world
   for (const pair of world.pairs.values()) {
-    for (const end of [pair.a, pair.b]) void end.app.delete(end, pair.id % 2 === 0 && !pair.leftQueue)
+    for (const end of pair.ends) void end.app.delete(end, pair.id % 2 === 0 && !pair.leftQueue)
     const { addressId } = pair
     if (addressId !== undefined)
       void pair.a.app.may('delete address', agent => agent.deleteConnection({ connectionId: addressId }))
