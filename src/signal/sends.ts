@@ -7,7 +7,7 @@ import {
   signalSendMachine,
   type SignalVerdict,
 } from '../../machines/signalSend.js'
-import { asDuologueError, InternalError } from '../errors.js'
+import { InternalError } from '../errors.js'
 import { Workers } from '../runtime/workers.js'
 import { signalOutbox } from '../store/signal/messages.js'
 import { workerTrace } from '../agent/actors.js'
@@ -15,6 +15,7 @@ import type { SignalContext } from './context.js'
 import { type SendHead, takeHead, traceSend } from './sendHead.js'
 import { choosePath, encrypt, fetchKeys, storeAnswer, transmit } from './sendSteps.js'
 import { noteWait, settleSend } from './settleSend.js'
+import { toldFailure } from './toldFailure.js'
 
 /** The workers that send: one signalSend machine for each recipient that has something waiting. */
 export class Sends {
@@ -103,15 +104,9 @@ export class Sends {
     this.#workers.stop()
   }
 
-  // The machine tries again, whatever it was: what is wrong in here must be told by somebody.
-  async #step<T>(step: string, work: Promise<T>): Promise<T> {
-    try {
-      return await work
-    } catch (error) {
-      const { code } = asDuologueError(error)
-      if (!this.#closed) this.#context.log.warn({ machine: 'signalSend', step, code }, 'a step of a send has failed')
-      throw error
-    }
+  #step<T>(step: string, work: Promise<T>): Promise<T> {
+    const how = { text: 'a step of a send has failed', isClosed: () => this.#closed }
+    return toldFailure(this.#context, work, { machine: 'signalSend', step }, how)
   }
 
   #head(recipientId: string): SendHead {

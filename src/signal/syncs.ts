@@ -1,7 +1,6 @@
 import type { PreKeyBundle } from '@signalapp/libsignal-client'
 import { fromPromise } from 'xstate'
 import { signalSyncMachine, type SignalSyncOutcome } from '../../machines/signalSync.js'
-import { asDuologueError } from '../errors.js'
 import type { Outcome } from '../runtime/unit.js'
 import { workerTrace } from '../agent/actors.js'
 import { Workers } from '../runtime/workers.js'
@@ -19,6 +18,7 @@ import {
   type Target,
   targetOf,
 } from './target.js'
+import { toldFailure } from './toldFailure.js'
 import { encode } from './wire/codec.js'
 import { type EncryptedMessage, encryptedMessages } from './wire/messages.js'
 import { pad } from './wire/padding.js'
@@ -72,15 +72,9 @@ export class Syncs {
     this.#workers.stop()
   }
 
-  // The machine tries again, whatever it was: what is wrong in here must be told by somebody.
-  async #attemptNext(): Promise<SignalSyncOutcome> {
-    try {
-      return await this.#syncNext()
-    } catch (error) {
-      const facts = { machine: 'signalSync', step: 'syncNext', code: asDuologueError(error).code }
-      if (!this.#closed) this.#context.log.warn(facts, 'a transcript could not be sent')
-      throw error
-    }
+  #attemptNext(): Promise<SignalSyncOutcome> {
+    const how = { text: 'a transcript could not be sent', isClosed: () => this.#closed }
+    return toldFailure(this.#context, this.#syncNext(), { machine: 'signalSync', step: 'syncNext' }, how)
   }
 
   async #syncNext(): Promise<SignalSyncOutcome> {
