@@ -21,6 +21,8 @@ export interface OutputOptions {
   readonly coding: BlockCoding
   readonly maxBytes: number
   readonly now: () => number
+  /** The socket takes nothing more: `blockedSince` is set. */
+  readonly onBlocked: () => void
   /** The client has read so much that more may be sent. */
   readonly onRoom: () => void
 }
@@ -28,7 +30,8 @@ export interface OutputOptions {
 const noBytes = new Uint8Array(0)
 const tooLarge: Response = { type: 'ERR', error: { type: 'LARGE_MSG' } }
 
-export const createOutput = ({ channel, version, coding, maxBytes, now, onRoom }: OutputOptions): Output => {
+export const createOutput = (options: OutputOptions): Output => {
+  const { channel, version, coding, maxBytes, now, onBlocked, onRoom } = options
   let transmissions: Parts[] = []
   let blocks: Parts[] = []
   let waitingBytes = 0
@@ -70,6 +73,7 @@ export const createOutput = ({ channel, version, coding, maxBytes, now, onRoom }
 
   const waitForSocket = (): void => {
     blockedSince = now()
+    onBlocked()
     void channel.drained().then(() => {
       blockedSince = undefined
       if (channel.closed) return

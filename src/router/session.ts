@@ -74,6 +74,7 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
   let turnBegan = 0
   let answered: (() => void) | undefined
   let lastBlockAt = clock.elapsed()
+  let stallTimer: TimerHandle | undefined
   let timer: TimerHandle = clock.setTimeout(handshakeTimeout, limits.handshakeSeconds * 1000)
 
   function handshakeTimeout(): void {
@@ -98,17 +99,20 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
     close,
   }
 
-  /** Looks after silence and stalled sockets, a few times per limit. */
-  const watch = (): void => {
-    const now = clock.elapsed()
+  const watchSilence = (): void => {
+    const left = lastBlockAt + limits.idleSeconds * 1000 - clock.elapsed()
+    if (left <= 0) return close(timeout('the client was silent too long'))
+    timer = clock.setTimeout(watchSilence, left)
+  }
+
+  /** From the moment on in which the socket takes nothing more; most clients never come to that. */
+  const watchStall = (): void => {
+    stallTimer = undefined
     const blockedSince = output?.blockedSince
-    const idleMs = limits.idleSeconds * 1000
-    if (now - lastBlockAt >= idleMs) return close(timeout('the client was silent too long'))
-    if (blockedSince !== undefined && now - blockedSince >= limits.stalledSeconds * 1000) {
-      return close(timeout('the client does not read'))
-    }
-    const stallCheckMs = (limits.stalledSeconds * 1000) / 2
-    timer = clock.setTimeout(watch, Math.max(1, Math.min(stallCheckMs, lastBlockAt + idleMs - now)))
+    if (blockedSince === undefined || channel.closed) return
+    const left = blockedSince + limits.stalledSeconds * 1000 - clock.elapsed()
+    if (left <= 0) return close(timeout('the client does not read'))
+    stallTimer = clock.setTimeout(watchStall, left)
   }
 
   const timeout = (message: string): TransportError =>
@@ -125,8 +129,12 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
       answered?.()
     }
     const maxBytes = limits.outputBytesPerSession
-    output = createOutput({ channel, version, coding, maxBytes, now: () => clock.elapsed(), onRoom })
-    watch()
+    const onBlocked = (): void => {
+      // One that waits already looks for itself at what is blocked then.
+      if (stallTimer === undefined) watchStall()
+    }
+    output = createOutput({ channel, version, coding, maxBytes, now: () => clock.elapsed(), onBlocked, onRoom })
+    watchSilence()
   }
 
   const work = async (): Promise<void> => {
@@ -275,6 +283,7 @@ export const startSession = (channel: BlockChannel, context: SessionContext): Se
   })
   channel.onClose(() => {
     clock.clearTimeout(timer)
+    if (stallTimer !== undefined) clock.clearTimeout(stallTimer)
     inbox = []
     answered?.()
     context.onClose(session)
