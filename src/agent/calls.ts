@@ -49,7 +49,7 @@ type Handlers = {
 }
 
 /** Waits of readers that follow the log, in ms: how long one read may take until it looks again. */
-const followMs = 30_000
+const followMs = 600_000
 
 const listConnections: Handlers['listConnections'] = async ({ store, sessions }, { userId, after, limit }) => {
   const rows = await store.find(connections, {
