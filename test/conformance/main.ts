@@ -23,7 +23,7 @@ const shortTable = (rows: readonly ConformanceRow[]): string =>
     )
     .join('\n')
 
-const rows = conformance(await lastRun(), root)
+const rows = conformance(await lastRun())
 if (process.argv.includes('--json')) {
   const told = rows.map(({ id, title, owner, tests, state }) => ({ id, title, owner, tests, state }))
   console.log(JSON.stringify({ rows: told }))

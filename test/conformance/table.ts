@@ -31,10 +31,11 @@ export interface ConformanceRow {
 export const rowsOf = (title: string): string[] => /^(?:[BS]\d\d ?)+/.exec(title)?.[0].trim().split(' ') ?? []
 
 /** The conformance of a test run: every row of the list, with the tests that name it. */
-export const conformance = (report: TestReport, root: string): ConformanceRow[] => {
+export const conformance = (report: TestReport): ConformanceRow[] => {
   const named = new Map<string, Array<{ test: string; passed: boolean }>>()
   for (const { name, assertionResults } of report.testResults) {
-    const file = name.startsWith(root) ? name.slice(root.length).replace(/^\//, '') : name
+    // The run may have been that of another checkout.
+    const file = name.slice(name.lastIndexOf('/test/') + 1)
     for (const { ancestorTitles, title, status } of assertionResults) {
       for (const id of new Set([...ancestorTitles, title].flatMap(rowsOf))) {
         const tests = named.get(id) ?? []
