@@ -20,7 +20,7 @@ export type Received =
   /** The application acknowledges it. */
   | { readonly type: 'keep'; readonly messageId: number }
   /** A message of a rotation that comes before others which the other queue still has: it is looked at again later. */
-  | { readonly type: 'hold' }
+  | { readonly type: 'hold'; readonly number: number | undefined }
   /** An invitation: look whether it came before. */
   | { readonly type: 'invitation'; readonly request: InvitationRequest; readonly info: Bytes }
   /** The ratchet says that it was received before: look which one it was. */

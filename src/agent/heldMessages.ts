@@ -7,28 +7,36 @@ export interface HeldMessagesOptions {
   readonly silenceMs: number
   /** How long a queue that cannot be read is waited for, in ms. */
   readonly patienceMs: number
-  /** What the other queues of the connection do: one of their messages is with the application, they are read, or they cannot be read. */
-  readonly others: (message: DeliveredMessage) => 'busy' | 'read' | 'away'
+  /** What the other queue of the rotation has, if none of its messages is held. Never rejects. */
+  readonly others: (message: DeliveredMessage, held: ReadonlySet<string>) => Promise<OthersState>
   /** Looks at the message again; `force`: those before it are not waited for any longer. */
   readonly again: (message: DeliveredMessage, force: boolean) => void
 }
 
+/**
+ * `busy`: nothing is read now, or one of its messages is with the application. `unread`: it has more, or its router does not tell.
+ * `empty`: its router has answered that there is nothing more.
+ */
+export type OthersState = 'busy' | 'unread' | 'empty'
+
 interface Held {
   readonly message: DeliveredMessage
-  readonly since: number
+  /** The sender’s number of it; a ratchet key has none, and comes behind all that has one. */
+  readonly number: number
   timer: TimerHandle
 }
 
 /**
  * Messages that came on one queue of a rotation before others that the other queue still has (B78): at most one for each queue, since none
  * is acknowledged. Each is looked at again whenever another message of its connection was processed; when the other queue has
- * nothing more, it is taken as it is, and its integrity tells what is missing.
+ * nothing more, it is taken as it is, and its integrity tells what is missing. A session that is dead and not known to be looks like a silent
+ * queue: only the router can tell that a queue is empty.
  */
 export class HeldMessages {
   readonly #options: HeldMessagesOptions
   /** By connection, then by queue. */
   readonly #held = new Map<string, Map<string, Held>>()
-  /** Since when a queue’s message has been held, across looks. */
+  /** Since when a queue’s message has waited for others that may not come, across looks. */
   readonly #since = new Map<string, number>()
 
   constructor(options: HeldMessagesOptions) {
@@ -39,14 +47,14 @@ export class HeldMessages {
     return this.#held.size
   }
 
-  hold(message: DeliveredMessage): void {
+  /** `number`: the sender’s number of the message, if it has one. */
+  hold(message: DeliveredMessage, number = Number.POSITIVE_INFINITY): void {
     const { connectionId, queueId } = message.queue
-    const { clock } = this.#options
     this.#release(connectionId, queueId)
-    const since = this.#since.get(queueId) ?? clock.elapsed()
-    this.#since.set(queueId, since)
+    if (!this.#since.has(queueId)) this.#since.set(queueId, this.#options.clock.elapsed())
     const queues = this.#held.get(connectionId) ?? new Map<string, Held>()
-    queues.set(queueId, { message, since, timer: this.#arm(message, since) })
+    const held: Held = { message, number, timer: this.#arm(() => held) }
+    queues.set(queueId, held)
     this.#held.set(connectionId, queues)
   }
 
@@ -68,20 +76,32 @@ export class HeldMessages {
     for (const connectionId of this.#held.keys()) this.forget(connectionId)
   }
 
-  #arm(message: DeliveredMessage, since: number): TimerHandle {
-    const { clock, silenceMs, patienceMs, others, again } = this.#options
-    return clock.setTimeout(() => {
-      const { connectionId, queueId } = message.queue
-      const held = this.#held.get(connectionId)?.get(queueId)
-      if (held?.message !== message) return
-      const state = others(message)
-      if (state === 'busy' || (state === 'away' && clock.elapsed() - since < patienceMs)) {
-        held.timer = this.#arm(message, since)
-        return
-      }
-      this.#release(connectionId, queueId)
-      again(message, true)
-    }, silenceMs)
+  #arm(held: () => Held): TimerHandle {
+    return this.#options.clock.setTimeout(() => void this.#look(held()), this.#options.silenceMs)
+  }
+
+  async #look(held: Held): Promise<void> {
+    const { message } = held
+    const { connectionId, queueId } = message.queue
+    const force = await this.#isTaken(held)
+    // Looked at, forgotten or delivered again meanwhile.
+    if (this.#held.get(connectionId)?.get(queueId) !== held) return
+    if (!force) {
+      held.timer = this.#arm(() => held)
+      return
+    }
+    this.#release(connectionId, queueId)
+    this.#options.again(message, true)
+  }
+
+  async #isTaken({ message, number }: Held): Promise<boolean> {
+    const { clock, patienceMs, others } = this.#options
+    const { connectionId, queueId } = message.queue
+    const queues = this.#held.get(connectionId) ?? new Map<string, Held>()
+    for (const other of queues.values()) if (other.number < number) return false
+    const state = await others(message, new Set(queues.keys()))
+    if (state === 'busy') this.#since.set(queueId, clock.elapsed())
+    return state === 'empty' || clock.elapsed() - (this.#since.get(queueId) ?? 0) >= patienceMs
   }
 
   #take(connectionId: string): Held[] {

@@ -6,7 +6,8 @@ import type { KeptMessage } from './arrival.js'
 import { storedCommand } from './commandRows.js'
 import type { AgentContext } from './context.js'
 import { receive } from './receive.js'
-import { HeldMessages } from './heldMessages.js'
+import { HeldMessages, type OthersState } from './heldMessages.js'
+import { messagesAtRouter, otherOfRotation } from './drainQueue.js'
 import { findRcvQueue } from './rows.js'
 import type { DeliveredMessage, SubscribedQueue } from './sessions.js'
 
@@ -71,6 +72,12 @@ export class Inbox {
     if (!this.#closed) this.#kept.set(keptKey(message.queue.connectionId, messageId), unacknowledged(message))
   }
 
+  /** Whether a message of a queue waits for the application’s acknowledgement. */
+  keeps(queueId: string): boolean {
+    for (const { queue } of this.#kept.values()) if (queue.queueId === queueId) return true
+    return false
+  }
+
   /** The application has acknowledged a message, in a commit: the router may deliver the next one. */
   acknowledge(connectionId: string, messageId: number): void {
     const key = keptKey(connectionId, messageId)
@@ -130,7 +137,7 @@ export class Inbox {
     try {
       const received = await receive(this.#context, message, force)
       if (received.type === 'hold') {
-        this.#heldMessages().hold(message)
+        this.#heldMessages().hold(message, received.number)
         return
       }
       if (received.type === 'acknowledge') this.#sendAck(unacknowledged(message), 0)
@@ -150,17 +157,29 @@ export class Inbox {
       clock,
       silenceMs: config.drainSilenceMs,
       patienceMs: config.drainPatienceMs,
-      others: message => this.#othersOf(message),
+      others: (message, held) => this.#othersOf(message, held),
       again: (message, force) => this.accept(message, force),
     })
     return this.#held
   }
 
-  #othersOf({ queue }: DeliveredMessage): 'busy' | 'read' | 'away' {
-    const { connectionId } = queue
+  async #othersOf({ queue }: DeliveredMessage, held: ReadonlySet<string>): Promise<OthersState> {
+    const { operations, network, log } = this.#context
+    const { connectionId, queueId } = queue
+    if (operations.isStopped('receiving') || !network.online) return 'busy'
     // Its own queue has none: a router delivers the next message after the ACK.
     for (const { queue: other } of this.#kept.values()) if (other.connectionId === connectionId) return 'busy'
-    return this.#context.sessions.readsOthers(queue) ? 'read' : 'away'
+    try {
+      const other = await otherOfRotation(this.#context, queue)
+      if (other === undefined || held.has(other.queueId)) return 'empty'
+      return (await messagesAtRouter(this.#context, other)) === 0 ? 'empty' : 'unread'
+    } catch (error) {
+      log.debug(
+        { code: asDuologueError(error).code, connectionId, queueId },
+        'the other queue does not tell what it has',
+      )
+      return 'unread'
+    }
   }
 
   #processLater(message: DeliveredMessage): void {

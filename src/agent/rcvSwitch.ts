@@ -114,7 +114,7 @@ export const decideRcvSwitch = (
           patch(rcvQueues, { queueId: old.queueId }, { primary: false }),
           ...changes,
         ],
-        wakes: [...wakes, droppedWake(old)],
+        wakes,
       }
     },
     removeOld: () => ({

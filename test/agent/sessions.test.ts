@@ -619,22 +619,6 @@ describe('what waits is bounded, and what is over is gone', () => {
     expect(session.closed).toBe(true)
   })
 
-  it('B78 a queue is read while another queue of its connection is active, at whichever router', async () => {
-    const [a, other] = [
-      queueOf('a'),
-      { ...queueOf('a', 'smp://other'), queueId: 'queue-other', rcvId: Buffer.alloc(24, 5) },
-    ]
-    await subscribed(a, queueOf('b'))
-    expect([sessions.readsOthers(a), sessions.readsOthers(other)]).toEqual([false, true])
-    void sessions.subscribe([other])
-    const session = await accept()
-    expect(sessions.readsOthers(a)).toBe(false)
-    await confirm(session)
-    expect(sessions.readsOthers(a)).toBe(true)
-    sessions.remove(other)
-    expect(sessions.readsOthers(a)).toBe(false)
-  })
-
   it('B22 the sessions of a user that receives no more end, those of others stay', async () => {
     const mine = await subscribed(queueOf('a'))
     const others = await subscribed(queueOf('b', 'smp://router', 2))

@@ -39,8 +39,10 @@ export const starred = {
     'sendMessages',
     'deliveryRules',
   ],
-  heldMessages: ['heldMessages', 'rotationAnswers', 'rotationMessages'],
+  drainQueue: ['drainedRotation', 'rotation'],
+  heldMessages: ['heldMessages', 'rotationAnswers', 'rotationMessages', 'drainedRotation'],
   inbox: [
+    'drainedRotation',
     'inbox',
     'quota',
     'rotationMessages',
@@ -135,7 +137,14 @@ export const starred = {
     'contact',
     'deleteConnection',
   ],
-  runSwitchStep: ['rotationMessages', 'rotationAnswers', 'abandonRouter', 'syncDuringSwitch', 'rotation'],
+  runSwitchStep: [
+    'drainedRotation',
+    'rotationMessages',
+    'rotationAnswers',
+    'abandonRouter',
+    'syncDuringSwitch',
+    'rotation',
+  ],
   sendMessage: [
     'versions',
     'handshakeVersions',

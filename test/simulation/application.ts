@@ -302,8 +302,7 @@ export class Application {
     }
     if (this.#ledger.delivered(pair.id, side, text, messageId) && integrity.result !== 'ok') {
       const anyFailed = this.#ledger.direction(pair.id, side).failed.size > 0
-      if (!anyFailed && !pair.ownFailed && !pair.mayOvertake && !pair.over)
-        this.#ledger.blame(`${text}: ${JSON.stringify(integrity)}`)
+      if (!anyFailed && !pair.ownFailed && !pair.over) this.#ledger.blame(`${text}: ${JSON.stringify(integrity)}`)
     }
   }
 

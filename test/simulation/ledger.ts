@@ -113,18 +113,14 @@ export class Ledger {
     return open
   }
 
-  /** What must hold of a way when all is over. `lossy`: one of its ends was deleted, or the two never met. `unordered`: see Pair.mayOvertake. */
-  check(
-    pair: number,
-    side: Side,
-    { lossy, unordered }: { readonly lossy: boolean; readonly unordered: boolean },
-  ): void {
+  /** What must hold of a way when all is over. `lossy`: one of its ends was deleted, or the two never met. */
+  check(pair: number, side: Side, { lossy }: { readonly lossy: boolean }): void {
     const { messages, delivered, sent, failed } = this.direction(pair, side)
     let last = 0
     for (const body of delivered) {
       // Without a number its answer was lost with the connection.
       const number = messages.get(body)?.acceptedAs ?? last
-      if (number < last && !unordered) this.blame(`${body} (number ${number}) came after number ${last}`)
+      if (number < last) this.blame(`${body} (number ${number}) came after number ${last}`)
       last = number
     }
     for (const { body, acceptedAs, calledAt, deliveredAs } of messages.values()) {

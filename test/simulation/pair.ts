@@ -54,8 +54,6 @@ export class Pair {
   leftQueue = false
   /** A message of the agents' own, such as a receipt, was given up: its number is missing at the other side. */
   ownFailed = false
-  /** A session of one of the ends was dead without its knowing: a queue of a switch that is read by it looks silent (B78). */
-  deadSession = false
   /** The last synchronisation that was forced, and whether one was that did not wait for the end of another. */
   lastSync = ''
   forcedAgain = false
@@ -77,11 +75,6 @@ export class Pair {
   /** A router has refused a confirmation for good, and the two have not connected by an earlier copy of it. */
   get neverMet(): boolean {
     return this.ends.some(end => end.refused && !end.connected)
-  }
-
-  /** A known defect (docs/RELIABILITY.md): what the silent queue has may come behind what the other one has, or go with that queue. */
-  get mayOvertake(): boolean {
-    return this.switched && this.deadSession
   }
 
   end(side: Side): End {

@@ -140,8 +140,6 @@ export class World {
       case 'halt':
       case 'halfOpen':
         if (process === undefined || router === undefined) return
-        for (const pair of step.do === 'cut' ? [] : this.pairs.values())
-          if (pair.ends.some(({ app }) => app.process === process)) pair.deadSession = true
         for (const link of this.network.memory.links({ from: process.name, place: router.place })) {
           if (step.do === 'cut') link.cut()
           else link.halt(step.do === 'halfOpen' ? step.direction : 'both')

@@ -209,6 +209,11 @@ export const scriptedRouter = async (options: ScriptedRouterOptions): Promise<Sc
         queue.messages.shift()
         queue.delivered = false
         return { answer: ok, afterwards: () => deliver(queue) }
+      case 'QUE': {
+        const { messages, senderKey } = queue
+        const status = { qiSnd: senderKey !== undefined, qiNtf: false, qiSize: messages.length }
+        return { answer: { type: 'INFO', status } }
+      }
       case 'DEL':
         queues.splice(queues.indexOf(queue), 1)
         return { answer: ok }
