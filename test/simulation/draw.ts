@@ -7,14 +7,14 @@ const minute = 60 * second
 const hour = 60 * minute
 const day = 24 * hour
 
-/** A short one: some agents, some tens of steps, from seconds to a few days. */
+/** A short one: some agents, some tens of steps, from seconds to a few days; of those that take days fewer agents, so that it is played in 2 s. */
 export const shortPlan = (seed: number): Plan => {
   const random = seeded(`short ${seed}`)
-  const agents = random.int(2, 4)
-  const routers = random.int(1, 3)
   const span = random.pick([20 * second, 20 * second, 3 * minute, 3 * minute, hour, hour, hour, 12 * hour, 3 * day])
+  const agents = span > day ? 2 : random.int(2, 4)
+  const routers = random.int(1, 3)
   const healAt = 30 * second + span
-  const world: World = { random, agents, routers, pairs: random.int(1, 3), span }
+  const world: World = { random, agents, routers, pairs: span > day ? random.int(1, 2) : random.int(1, 3), span }
   const steps: Step[] = [
     ...meetings(world),
     ...Array.from({ length: random.int(5, 25) }, () => ({ at: moment(world), ...anAction(world) })),

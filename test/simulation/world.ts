@@ -65,7 +65,8 @@ export class World {
           random: seeded(`${seed}/${name}`),
           disk: disk(name),
           routers,
-          config: { cleanupIntervalMs },
+          // Over days an agent need not look after itself every five minutes.
+          config: { cleanupIntervalMs, idleSessionMs: cleanupIntervalMs },
           ...(trace === undefined ? {} : { trace: record => trace(name, record) }),
         },
         agent => application.started(agent),
