@@ -30,12 +30,9 @@ export const switchConnection = (
         replaces: old.queueId,
       }
       const synchronized = isSynchronized(connection)
-      const effects = decideRcvSwitch(
-        context,
-        state,
-        { connection, old, fresh },
-        { type: 'switch.start', synchronized },
-      )
+      // The last one may have its new queue in use already, and its old one still to be deleted.
+      const rotation = rcvSwitchOf(state, connection) ?? { connection, old, fresh }
+      const effects = decideRcvSwitch(context, state, rotation, { type: 'switch.start', synchronized })
       return { result: { router: place }, ...effects }
     },
   })

@@ -164,6 +164,21 @@ describe('queue rotation', () => {
     await completed()
   })
 
+  it('B70 B77 none is started while the old queue of the last one waits for its deletion, which would be forgotten', async () => {
+    const third = await world.startRouter()
+    await switchWithOldRouterAway()
+    await world.clock.advance(60_000)
+    await expect(startSwitch(alice, third)).rejects.toMatchObject({ code: 'CMD_PROHIBITED' })
+    world.network.setReachable(place(first), 'answers')
+    await completed()
+    await startSwitch(alice, third)
+    await world.until(
+      () => switches(alice, 'rcv').filter(phase => phase === 'completed').length === 2,
+      'the second one',
+    )
+    expect(await rcvRows(alice)).toMatchObject([{ router: third.address, primary: true, switchStatus: null }])
+  })
+
   it('B74 an old queue that waits for its deletion is not subscribed anew after a restart: nothing fails when its router is back', async () => {
     await switchWithOldRouterAway()
     await world.clock.advance(60_000)
