@@ -178,7 +178,7 @@ export const rcvQueueSwitchMachine = setup({
       },
     },
     receivedMessage: {
-      description: 'Everything that was on the old queue is here; it is being deleted at its router.',
+      description: 'The new queue is in use; the old one is read to its end, and then deleted at its router.',
       meta: {
         spec: ['B33', 'B70', 'B74', 'B77'],
         ignores: {

@@ -173,14 +173,17 @@ export class CommandWorkers {
     const before = this.#failing.get(key)
     const known = before?.commandId === command.commandId ? before : undefined
     const attempts = (known?.attempts ?? 0) + 1
-    if (!isTemporaryOrHostError(error) || (command.type === 'deleteQueue' && attempts >= config.deleteAttempts)) {
+    if (
+      !(isTemporaryOrHostError(error) || isUnread(cause)) ||
+      (command.type === 'deleteQueue' && attempts >= config.deleteAttempts)
+    ) {
       this.#failing.delete(key)
       return giveUpCommand(this.#context, command, error)
     }
-    const tell = known?.told !== true && isToldAt(command, error, attempts)
+    const tell = known?.told !== true && isToldAt(command, cause, attempts)
     const failing = { commandId: command.commandId, attempts, told: known?.told === true || tell, error: cause }
     this.#failing.set(key, { ...failing, at: clock.now() })
-    if (attempts === 1 && !isQuiet(command)) this.#warn(command, cause.code)
+    if (attempts === 1 && !isQuiet(command, cause)) this.#warn(command, cause.code)
     const outcome = tell ? await tellKeepsTrying(this.#context, command, error) : 'retry'
     return outcome === 'retry' && !this.#context.network.online ? 'offline' : outcome
   }
@@ -193,12 +196,16 @@ export class CommandWorkers {
 /** The router is another one than its address names, or pretends to be: more attempts tell nothing new. */
 const provesNothing = new Set(['TRANSPORT_IDENTITY', 'TRANSPORT_CERTIFICATE'])
 
-// The deletion of a queue reports its end by itself (DEL_RCVQ).
-const isQuiet = ({ type }: CommandRow): boolean => type === 'deleteQueue'
+/** The old queue of a rotation waits for its reader, or for a router that cannot tell what it has. */
+const isUnread = ({ code }: DuologueError): boolean => code === 'AGENT_QUEUE_UNREAD'
+
+// The deletion of a queue reports its end by itself (DEL_RCVQ); a reader takes as long as it takes.
+const isQuiet = ({ type }: CommandRow, error: DuologueError): boolean =>
+  type === 'deleteQueue' || (isUnread(error) && error.cause === undefined)
 
 // A router that is away for a moment is no news.
-const isToldAt = (command: CommandRow, error: unknown, attempts: number): boolean =>
-  !isQuiet(command) && (provesNothing.has(asDuologueError(error).code) || attempts >= attemptsUntilTold)
+const isToldAt = (command: CommandRow, error: DuologueError, attempts: number): boolean =>
+  !isQuiet(command, error) && (provesNothing.has(error.code) || attempts >= attemptsUntilTold)
 const attemptsUntilTold = 3
 
 const splitKey = (key: string): { connectionId: string; router: string } => {

@@ -5,7 +5,7 @@ export interface HeldMessagesOptions {
   readonly clock: Clock
   /** How long the other queue must have been silent before a message is taken without those before it, in ms. */
   readonly silenceMs: number
-  /** How long a queue that cannot be read is waited for, in ms. */
+  /** How long a queue is waited for that has more and gives nothing, or cannot be asked, in ms. */
   readonly patienceMs: number
   /** What the other queue of the rotation has, if none of its messages is held. Never rejects. */
   readonly others: (message: DeliveredMessage, held: ReadonlySet<string>) => Promise<OthersState>
@@ -14,8 +14,8 @@ export interface HeldMessagesOptions {
 }
 
 /**
- * `busy`: nothing is read now, or one of its messages is with the application. `unread`: it has more, or its router does not tell.
- * `empty`: its router has answered that there is nothing more.
+ * `busy`: nothing is read now, or one of its messages is with the application. `unread`: it has more, or its router does not tell, which
+ * is waited for only so long. `empty`: its router has answered that there is nothing more.
  */
 export type OthersState = 'busy' | 'unread' | 'empty'
 
@@ -47,6 +47,11 @@ export class HeldMessages {
     return this.#held.size
   }
 
+  has(queueId: string): boolean {
+    for (const queues of this.#held.values()) if (queues.has(queueId)) return true
+    return false
+  }
+
   /** `number`: the sender’s number of the message, if it has one. */
   hold(message: DeliveredMessage, number = Number.POSITIVE_INFINITY): void {
     const { connectionId, queueId } = message.queue
@@ -60,7 +65,10 @@ export class HeldMessages {
 
   /** Another message of the connection was processed: what is held may be the next one. */
   progressed(connectionId: string): void {
-    for (const { message } of this.#take(connectionId)) this.#options.again(message, false)
+    for (const { message } of this.#take(connectionId)) {
+      this.#since.set(message.queue.queueId, this.#options.clock.elapsed())
+      this.#options.again(message, false)
+    }
   }
 
   /** A queue’s message was taken: the next one is waited for anew. */
@@ -81,27 +89,23 @@ export class HeldMessages {
   }
 
   async #look(held: Held): Promise<void> {
+    const { clock, patienceMs, again } = this.#options
     const { message } = held
     const { connectionId, queueId } = message.queue
-    const force = await this.#isTaken(held)
+    const state = await this.#stateOfOthers(held)
     // Looked at, forgotten or delivered again meanwhile.
     if (this.#held.get(connectionId)?.get(queueId) !== held) return
-    if (!force) {
-      held.timer = this.#arm(() => held)
-      return
-    }
-    this.#release(connectionId, queueId)
-    this.#options.again(message, true)
+    if (state === 'busy') this.#since.set(queueId, clock.elapsed())
+    if (state === 'empty' || clock.elapsed() - (this.#since.get(queueId) ?? 0) >= patienceMs) {
+      this.#release(connectionId, queueId)
+      again(message, true)
+    } else held.timer = this.#arm(() => held)
   }
 
-  async #isTaken({ message, number }: Held): Promise<boolean> {
-    const { clock, patienceMs, others } = this.#options
-    const { connectionId, queueId } = message.queue
-    const queues = this.#held.get(connectionId) ?? new Map<string, Held>()
-    for (const other of queues.values()) if (other.number < number) return false
-    const state = await others(message, new Set(queues.keys()))
-    if (state === 'busy') this.#since.set(queueId, clock.elapsed())
-    return state === 'empty' || clock.elapsed() - (this.#since.get(queueId) ?? 0) >= patienceMs
+  async #stateOfOthers({ message, number }: Held): Promise<OthersState> {
+    const queues = this.#held.get(message.queue.connectionId) ?? new Map<string, Held>()
+    for (const other of queues.values()) if (other.number < number) return 'busy'
+    return this.#options.others(message, new Set(queues.keys()))
   }
 
   #take(connectionId: string): Held[] {

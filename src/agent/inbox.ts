@@ -7,7 +7,7 @@ import { storedCommand } from './commandRows.js'
 import type { AgentContext } from './context.js'
 import { receive } from './receive.js'
 import { HeldMessages, type OthersState } from './heldMessages.js'
-import { messagesAtRouter, otherOfRotation } from './drainQueue.js'
+import { askQueue, otherOfRotation, redeliver } from './drainQueue.js'
 import { findRcvQueue } from './rows.js'
 import type { DeliveredMessage, SubscribedQueue } from './sessions.js'
 
@@ -72,10 +72,19 @@ export class Inbox {
     if (!this.#closed) this.#kept.set(keptKey(message.queue.connectionId, messageId), unacknowledged(message))
   }
 
-  /** Whether a message of a queue waits for the application’s acknowledgement. */
-  keeps(queueId: string): boolean {
-    for (const { queue } of this.#kept.values()) if (queue.queueId === queueId) return true
+  /** Whether this message of a queue, or any where its router has not named one, waits for the application’s acknowledgement. */
+  keeps(queueId: string, brokerId?: Bytes): boolean {
+    for (const { queue, messageId } of this.#kept.values()) {
+      if (queue.queueId !== queueId) continue
+      if (brokerId === undefined || Buffer.compare(brokerId, messageId) === 0) return true
+    }
     return false
+  }
+
+  /** Whether a message of a queue is here that is not to be acknowledged now, for other reasons than the application’s. */
+  holds(queueId: string): boolean {
+    if (this.#heldBack.has(queueId)) return true
+    return this.#held?.has(queueId) === true || this.#arrived.some(({ queue }) => queue.queueId === queueId)
   }
 
   /** The application has acknowledged a message, in a commit: the router may deliver the next one. */
@@ -164,22 +173,27 @@ export class Inbox {
   }
 
   async #othersOf({ queue }: DeliveredMessage, held: ReadonlySet<string>): Promise<OthersState> {
-    const { operations, network, log } = this.#context
-    const { connectionId, queueId } = queue
-    if (operations.isStopped('receiving') || !network.online) return 'busy'
+    const { connectionId } = queue
+    if (this.#isReadingStopped(queue)) return 'busy'
     // Its own queue has none: a router delivers the next message after the ACK.
     for (const { queue: other } of this.#kept.values()) if (other.connectionId === connectionId) return 'busy'
     try {
       const other = await otherOfRotation(this.#context, queue)
       if (other === undefined || held.has(other.queueId)) return 'empty'
-      return (await messagesAtRouter(this.#context, other)) === 0 ? 'empty' : 'unread'
+      const { size } = await askQueue(this.#context, other)
+      if (size === 0) return 'empty'
+      if (!this.holds(other.queueId)) await redeliver(this.#context, other)
     } catch (error) {
-      log.debug(
-        { code: asDuologueError(error).code, connectionId, queueId },
-        'the other queue does not tell what it has',
-      )
-      return 'unread'
+      const { code } = asDuologueError(error)
+      this.#context.log.debug({ code, connectionId }, 'it is not known what the other queue of a rotation has')
     }
+    return 'unread'
+  }
+
+  /** Nothing is received now, for reasons of this agent’s own. */
+  #isReadingStopped({ userId }: SubscribedQueue): boolean {
+    const { operations, network, users, eventLog } = this.#context
+    return operations.isStopped('receiving') || !network.online || !users.receives(userId) || eventLog.isFull
   }
 
   #processLater(message: DeliveredMessage): void {

@@ -40,7 +40,7 @@ import { BackupWatch } from './restoredBackup.js'
 import { Routers } from './routers.js'
 import { eventOf, type RcvQueueRow } from './rows.js'
 import { sessionsListener } from './sessionEvents.js'
-import { Sessions } from './sessions.js'
+import { type SubscribedQueue, Sessions } from './sessions.js'
 import { Statistics } from './statistics.js'
 import { Supervisor } from './supervisor.js'
 import { sidecarOf, tellRestored } from './tellRestored.js'
@@ -287,6 +287,11 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
       },
     },
   }
+  const redeliver = (queue: SubscribedQueue): void =>
+    void sessions.redeliver(queue).catch((error: unknown) => {
+      const { code } = asDuologueError(error)
+      log.debug({ code, connectionId: queue.connectionId, router: queue.router }, 'a queue was not delivered once more')
+    })
   const woken = ({ worker, key, hint }: Wake): void => {
     if (worker === 'delivery') deliveries.wake(key, hint as QueuedDelivery | undefined)
     else if (worker === 'command') commandWorkers.wake(key)
@@ -294,6 +299,7 @@ const startAgent = async ({ options, clock, config, routers, store, lost }: Part
     else if (worker === 'abandoned') deliveries.abandoned(key)
     else if (worker === 'deliveryGone') deliveries.forget(key)
     else if (worker === 'queueDropped' && hint !== undefined) sessions.remove(hint as RcvQueueRow)
+    else if (worker === 'redeliver' && hint !== undefined) redeliver(hint as SubscribedQueue)
     else if (worker === 'continue') deliveries.continue(key)
     else if (worker === 'kept' && hint !== undefined) context.inbox.keep(hint as KeptMessage)
     else for (const channel of running) channel.woken({ worker, key, hint })

@@ -9,7 +9,7 @@ import { rcvQueues } from '../store/agent/connections.js'
 import { type Change, patch, remove } from '../store/index.js'
 import { type CommandRow, dropCommand, endCommand } from './commandRows.js'
 import type { AgentContext } from './context.js'
-import { isDrained } from './drainQueue.js'
+import { drain } from './drainQueue.js'
 import { errorFact } from './events.js'
 import { abandonQueue, queueCreated } from './queues.js'
 import { decideRcvSwitch, droppedWake, rcvSwitchTo } from './rcvSwitch.js'
@@ -119,9 +119,9 @@ const endSwitchStep = (
 // DEL of the old queue, once it was read empty. A router that refuses for good has no queue of ours: the switch is complete all the same
 // (B74).
 const deleteOld = async (context: AgentContext, command: CommandRow, queue: RcvQueueRow): Promise<CommandOutcome> => {
-  if (!(await isDrained(context, queue))) return 'retry'
-  // A SUB that crosses the DEL would be refused.
-  context.sessions.remove(queue)
+  await drain(context, queue)
+  // A SUB that crosses the DEL would be refused; in a session of GETs none is made.
+  if (context.sessions.stateOf(queue) !== 'getting') context.sessions.remove(queue)
   await deleteAtRouter(context, queue)
   return oldDeleted(context, command, queue)
 }

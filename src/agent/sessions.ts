@@ -8,7 +8,7 @@ import type { LiveActor } from './actors.js'
 import type { AgentConfig } from './config.js'
 import type { Network, NetworkConfig } from './network.js'
 import { RouterLink } from './routerLink.js'
-import type { SessionsListener, SubscribeAnswer, SubscribedQueue } from './subscribedQueue.js'
+import { type SessionsListener, type SubscribeAnswer, type SubscribedQueue, subRequest } from './subscribedQueue.js'
 import { Subscriptions } from './subscriptions.js'
 
 export type { DeliveredMessage, SessionsListener, SubscribedQueue } from './subscribedQueue.js'
@@ -149,6 +149,27 @@ export class Sessions {
     const getting = this.#get(queue).finally(() => this.#getting.delete(queue.queueId))
     this.#getting.set(queue.queueId, getting)
     return getting
+  }
+
+  /**
+   * Has the router deliver what a queue has, once more if it has delivered it in this session already. Rejects as `request` does, and with
+   * what refuses the subscription.
+   */
+  async redeliver(queue: SubscribedQueue): Promise<void> {
+    const state = this.stateOf(queue)
+    if (state === 'getting') {
+      await this.get(queue)
+      return
+    }
+    if (state !== 'active') {
+      const error = await this.subscribe([queue])[0]
+      if (error !== undefined) throw error
+      return
+    }
+    // A second SUB: nobody need be told, since the queue was and stays subscribed.
+    const { response } = await this.request(queue, subRequest(queue))
+    if (response.type === 'MSG')
+      this.#options.listener.message({ queue, messageId: response.messageId, body: response.body })
   }
 
   /** Forgets a queue that is deleted or given up. */

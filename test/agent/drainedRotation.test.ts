@@ -1,8 +1,10 @@
 /** What the old queue of a rotation still has: it is read before that queue goes, whatever its router and the sessions with it do (B78). */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { generateKeyPair } from '../../src/crypto/index.js'
+import type { Response } from '../../src/smp/protocol/responses.js'
 import { parseRouterAddress } from '../../src/smp/protocol/routerAddress.js'
 import { rcvQueues } from '../../src/store/agent/connections.js'
+import { events } from '../../src/store/eventLog.js'
 import { type TestAgent, textOf } from '../support/agentWorld.js'
 import {
   errorAnswer,
@@ -127,6 +129,59 @@ describe('B78 what the new queue brings while others are missing', () => {
     await completed()
   })
 
+  it('B78 waits for a whole hour after the last message that the old queue gave', async () => {
+    unreachable()
+    onOld('one')
+    onOld('two')
+    onNew('three')
+    await world.clock.advance(56 * minute)
+    reachable()
+    await world.until(() => got().length === 1, 'the first one')
+    losing('ACK', 'QUE')
+    await acknowledge(0)
+    await world.clock.advance(30 * minute)
+    expect(got()).toEqual(['one'])
+    first.react = () => undefined
+    await world.until(() => got().length === 3, 'the others')
+    expect(got()).toEqual(['one', 'two', 'three'])
+    expect(integrities()).toEqual(['ok', 'ok', 'ok'])
+  })
+
+  it('B22 B78 is not taken while its user is hidden, whose router is not asked', async () => {
+    unreachable()
+    onOld('one')
+    onNew('two')
+    await world.clock.advance(minute)
+    const [{ userId } = { userId: 0 }] = (await alice.agent.listUsers({})).users
+    await alice.agent.createUser({ routers: [{ address: second.address }] })
+    await alice.agent.setUserHidden({ userId, hidden: true })
+    reachable()
+    await world.clock.advance(2 * hour)
+    expect([got(), asked()]).toEqual([[], 0])
+    await alice.agent.setUserHidden({ userId, hidden: false })
+    await world.until(() => got().length === 2, 'both')
+    expect(got()).toEqual(['one', 'two'])
+  })
+
+  it('B78 is not taken while the event log is full, which holds the ACKs of the old queue back', async () => {
+    const unread = await alice.store.count(events)
+    alice = await world.start('alice', {
+      store: { open: alice.crash() },
+      config: { maxUnreadEvents: unread },
+    })
+    await alice.agent.subscribe({})
+    onOld('one')
+    await world.until(() => got().length === 1, 'the first one')
+    onOld('two')
+    await acknowledge(0)
+    onNew('three')
+    await world.clock.advance(2 * hour)
+    expect(got()).toEqual(['one'])
+    await alice.agent.ackEvents({ upTo: 1_000 })
+    await world.until(() => got().length === 3, 'the others')
+    expect(got()).toEqual(['one', 'two', 'three'])
+  })
+
   it('B78 is taken after half a minute of silence where the router of the old queue knows no QUE', async () => {
     first.react = ({ command }) =>
       command.type === 'QUE' ? { type: 'ERR', error: { type: 'CMD', error: 'UNKNOWN' } } : undefined
@@ -153,19 +208,85 @@ describe('B78 what the new queue brings while others are missing', () => {
   })
 })
 
-describe('B78 an old queue that was read past', () => {
-  /** The router of the old queue was away for more than the hour that it is waited for. */
-  const readPast = async (...left: readonly string[]): Promise<void> => {
-    unreachable()
-    for (const text of left) onOld(text)
-    onNew('new')
-    await world.clock.advance(hour + minute)
-    expect(got()).toEqual(['new'])
-    expect(integrities()).toEqual(['skipped'])
-    expect(phases()).not.toContain('completed')
-    await acknowledge(0)
-  }
+describe('B78 a router that cannot tell what the old queue has', () => {
+  const answers: ReadonlyArray<[string, Response]> = [
+    ['INTERNAL', errorAnswer('INTERNAL')],
+    ['STORE', { type: 'ERR', error: { type: 'STORE', text: 'away' } }],
+    ['an answer that is none', { type: 'OK' }],
+  ]
 
+  it.each(answers)('B78 by %s: nothing is read past it', async (_, answer) => {
+    onOld('one')
+    await world.clock.settle()
+    onOld('two')
+    losing('ACK')
+    await acknowledge(0)
+    onNew('three')
+    first.react = ({ command }) => (command.type === 'ACK' ? 'lose' : command.type === 'QUE' ? answer : undefined)
+    await world.clock.advance(10 * minute)
+    expect([got(), deletions()]).toEqual([['one'], 0])
+    first.react = () => undefined
+    await world.until(() => got().length === 3, 'the others')
+    expect(got()).toEqual(['one', 'two', 'three'])
+    await completed()
+  })
+
+  it.each(answers)('B74 B78 by %s: it is not deleted unread, however long that takes', async (_, answer) => {
+    await readPast('one', 'two')
+    alice = await world.start('alice', { store: { open: alice.crash() } })
+    first.react = ({ command }) => (command.type === 'QUE' ? answer : undefined)
+    reachable()
+    const before = alice.events.length
+    await world.clock.advance(24 * hour)
+    expect([deletions(), phases().includes('completed')]).toEqual([0, false])
+    const told = alice.events.slice(before).filter(event => event.type === 'ERR' && event.temporary === true)
+    expect(told.at(-1)).toMatchObject({ error: { code: 'AGENT_QUEUE_UNREAD' } })
+    expect(errors()).toEqual([])
+    const { commands } = await alice.agent.inspectConnection({ connectionId: friend.connectionId })
+    expect(commands).toMatchObject([{ type: 'switchDelete', lastError: { code: 'AGENT_QUEUE_UNREAD' } }])
+    first.react = () => undefined
+    await world.until(() => got().includes('one'), 'the first one')
+    await acknowledge(got().indexOf('one'))
+    await world.until(() => got().includes('two'), 'the second one')
+    await acknowledge(got().indexOf('two'))
+    await completed()
+  })
+
+  it('B78 by words of a version to come: its size counts', async () => {
+    await readPast('one')
+    first.react = ({ command }) =>
+      command.type === 'QUE' && deletions() === 0 && friend.queue.messages.length > 0
+        ? {
+            type: 'INFO',
+            status: {
+              qiSub: { qSubThread: 'somethingNew' as never },
+              qiMsg: { msgId: 'x', msgTs: 'now', msgType: 'somethingNew' as never },
+              qiSnd: true,
+              qiNtf: false,
+              qiSize: friend.queue.messages.length,
+            },
+          }
+        : undefined
+    reachable()
+    await world.until(() => got().length === 2, 'the message')
+    expect(got()).toEqual(['new', 'one'])
+    await completed()
+  })
+})
+
+/** The router of the old queue was away for more than the hour that it is waited for. */
+const readPast = async (...left: readonly string[]): Promise<void> => {
+  unreachable()
+  for (const text of left) onOld(text)
+  onNew('new')
+  await world.clock.advance(hour + minute)
+  expect(got()).toEqual(['new'])
+  expect(integrities()).toEqual(['skipped'])
+  expect(phases()).not.toContain('completed')
+  await acknowledge(0)
+}
+
+describe('B78 an old queue that was read past', () => {
   it('B78 goes when all that it still has was read, once and in its order', async () => {
     await readPast('one', 'two', 'three')
     reachable()
@@ -183,6 +304,11 @@ describe('B78 an old queue that was read past', () => {
 
   it('B78 is read after a restart, too, though the application has not subscribed it', async () => {
     await readPast('one', 'two')
+    const waiting = async () => {
+      const { commands } = await alice.agent.inspectConnection({ connectionId: friend.connectionId })
+      return commands.map(({ type, lastError }) => `${type} ${lastError?.code}`)
+    }
+    expect(await waiting()).toEqual(['switchDelete TRANSPORT_CONNECT'])
     alice = await world.start('alice', { store: { open: alice.crash() } })
     reachable()
     await world.until(() => got().includes('one'), 'the first one')
@@ -198,8 +324,10 @@ describe('B78 an old queue that was read past', () => {
     await readPast('one', 'two')
     reachable()
     await world.until(() => got().length === 2, 'the first one')
+    const before = alice.events.length
     await world.clock.advance(48 * hour)
     expect([deletions(), got().length]).toEqual([0, 2])
+    expect(alice.events.slice(before)).toEqual([])
     await acknowledge(1)
     await completed()
     expect(got()).toEqual(['new', 'one', 'two'])
@@ -230,14 +358,83 @@ describe('B78 an old queue that was read past', () => {
     await alice.agent.subscribe({})
     for (const text of ['one', 'two']) onOld(text)
     onNew('new')
+    losing('QUE')
     await world.clock.advance(hour + minute)
-    expect(got()).toEqual(['new', 'one'])
+    expect(got()).toEqual(['new'])
+    first.react = () => undefined
+    await world.until(() => got().length === 2, 'the first one')
+    await world.clock.advance(48 * hour)
+    expect([got(), deletions()]).toEqual([['new', 'one'], 0])
     await acknowledge(1)
     await world.until(() => got().length === 3, 'the second one')
     expect([deletions(), first.all('SUB').length]).toEqual([0, 0])
     await acknowledge(2)
     await completed()
     expect(got()).toEqual(['new', 'one', 'two'])
+  })
+
+  it('B63 B78 is asked to deliver again without a word: no UP, no ERR, however often it is and whatever its router says', async () => {
+    await readPast('one', 'two')
+    reachable()
+    await world.until(() => got().length === 2, 'the first one')
+    const told = () => alice.events.filter(({ type }) => type === 'UP' || type === 'DOWN' || type === 'ERR').length
+    const before = told()
+    losing('ACK')
+    await acknowledge(1)
+    await world.clock.advance(20 * minute)
+    expect(first.all('SUB').length).toBeGreaterThan(3)
+    first.react = ({ command }) =>
+      command.type === 'ACK' ? 'lose' : command.type === 'SUB' ? errorAnswer('INTERNAL') : undefined
+    await world.clock.advance(20 * minute)
+    expect(told()).toBe(before)
+    first.react = () => undefined
+    await world.until(() => got().length === 3, 'the second one')
+    await acknowledge(2)
+    await completed()
+  })
+
+  it('B78 is not asked to deliver again what is here and waits for another message', async () => {
+    const one = friend.peer.seal(friend.peer.message('one'), { secret })
+    friend.peer.message('lost')
+    onOld('late')
+    await world.clock.settle()
+    second.put(fresh, one)
+    await world.clock.advance(6 * hour)
+    expect(asked()).toBeGreaterThan(10)
+    expect(first.all('SUB')).toEqual([])
+    expect([got(), deletions()]).toEqual([['one'], 0])
+    await acknowledge(0)
+    await world.until(() => got().length === 2, 'the late one')
+    await completed()
+    expect(got()).toEqual(['one', 'late'])
+  })
+
+  it('B78 whose first message has expired at its router, unacknowledged here, is read on', async () => {
+    await readPast('one', 'two')
+    reachable()
+    await world.until(() => got().length === 2, 'the first one')
+    friend.queue.messages.shift()
+    await world.until(() => got().length === 3, 'the second one')
+    expect([got(), deletions()]).toEqual([['new', 'one', 'two'], 0])
+    await acknowledge(2)
+    await completed()
+  })
+
+  it.each<[string, () => Promise<unknown>]>([
+    ['is deleted', () => alice.agent.deleteConnection({ connectionId: friend.connectionId })],
+    ['loses its router', () => alice.agent.abandonRouter({ address: first.address })],
+  ])('B77 B90 is not subscribed for a connection that %s while its router is asked', async (_, end) => {
+    await readPast('one')
+    first.react = ({ command }) => (command.type === 'QUE' ? 'hold' : undefined)
+    reachable()
+    await world.until(() => asked() > 0, 'QUE')
+    const subs = first.all('SUB').length
+    await end()
+    const [held] = first.all('QUE')
+    if (held !== undefined) first.release(held)
+    await world.clock.advance(6 * hour)
+    expect(first.all('SUB')).toHaveLength(subs)
+    expect(errors().filter(({ error }) => error.code === 'AUTH')).toEqual([])
   })
 
   it('B22 B78 is not read while its user is hidden, and does not go', async () => {
@@ -247,8 +444,7 @@ describe('B78 an old queue that was read past', () => {
     await alice.agent.setUserHidden({ userId, hidden: true })
     reachable()
     await world.clock.advance(hour)
-    expect([got(), deletions(), first.all('SUB').length]).toEqual([['new'], 0, 0])
-    expect(asked()).toBeGreaterThan(0)
+    expect([got(), deletions(), first.all('SUB').length, asked()]).toEqual([['new'], 0, 0, 0])
     await alice.agent.setUserHidden({ userId, hidden: false })
     await world.until(() => got().length === 2, 'the first one')
     await acknowledge(1)

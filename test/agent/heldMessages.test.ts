@@ -79,21 +79,34 @@ describe('HeldMessages', () => {
     expect(again).toEqual([['new', true, 3_600_000]])
   })
 
-  it('B78 a queue that cannot be read is waited for an hour, also when the message was looked at in between', async () => {
+  it('B78 a queue that cannot be read is waited for an hour, also when the message is delivered again in between', async () => {
     const { clock, held, again, set } = start()
     set('unread')
     held.hold(message('new'))
     await clock.advance(1_800_000)
-    held.progressed('c')
     held.hold(message('new'))
     await clock.advance(1_799_000)
-    expect(again.filter(([, force]) => force)).toEqual([])
+    expect(again).toEqual([])
     await clock.advance(60_000)
-    expect(again.filter(([, force]) => force)).toHaveLength(1)
+    expect(again).toHaveLength(1)
     held.taken('new')
     held.hold(message('new'))
     await clock.advance(3_000_000)
-    expect(again.filter(([, force]) => force)).toHaveLength(1)
+    expect(again).toHaveLength(1)
+  })
+
+  it('B78 an hour of patience begins anew with each message that the other queue gives', async () => {
+    const { clock, held, again, set } = start()
+    const forced = () => again.filter(([, force]) => force).length
+    set('unread')
+    held.hold(message('new'))
+    await clock.advance(3_500_000)
+    held.progressed('c')
+    held.hold(message('new'))
+    await clock.advance(3_599_999)
+    expect(forced()).toBe(0)
+    await clock.advance(1)
+    expect(forced()).toBe(1)
   })
 
   it('B78 an hour of patience begins anew while nothing is read', async () => {
@@ -118,6 +131,20 @@ describe('HeldMessages', () => {
     expect(asked).toEqual([new Set(['new', 'old'])])
     await clock.advance(30_000)
     expect(again.map(([queue]) => queue)).toEqual(['old', 'new'])
+  })
+
+  it('B78 the patience of one that waits for another held one begins when that is taken', async () => {
+    const { clock, held, again, set } = start()
+    set('unread')
+    held.hold(message('old'), 3)
+    held.hold(message('new'), 5)
+    await clock.advance(3_600_000)
+    expect(again).toEqual([['old', true, 3_600_000]])
+    // Its last look that found another one before it was half a minute earlier.
+    await clock.advance(3_569_999)
+    expect(again).toHaveLength(1)
+    await clock.advance(1)
+    expect(again.at(-1)).toEqual(['new', true, 7_170_000])
   })
 
   it('B78 a ratchet key is taken behind all that has a number', async () => {

@@ -211,7 +211,10 @@ export const scriptedRouter = async (options: ScriptedRouterOptions): Promise<Sc
         return { answer: ok, afterwards: () => deliver(queue) }
       case 'QUE': {
         const { messages, senderKey } = queue
-        const status = { qiSnd: senderKey !== undefined, qiNtf: false, qiSize: messages.length }
+        const [head] = messages
+        const msgTs = new Date(clock.now()).toISOString()
+        const qiMsg = head && { msgId: Buffer.from(head.id).toString('base64'), msgTs, msgType: 'message' as const }
+        const status = { qiMsg, qiSnd: senderKey !== undefined, qiNtf: false, qiSize: messages.length }
         return { answer: { type: 'INFO', status } }
       }
       case 'DEL':
