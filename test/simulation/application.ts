@@ -84,6 +84,7 @@ export class Application {
   }
 
   async #speak(end: End): Promise<void> {
+    let delay = 5_000
     for (let first = end.wanted[0]; first !== undefined && !end.pair.over; first = end.wanted[0]) {
       const { how } = first
       const others = end.wanted.findIndex(one => one.how !== how)
@@ -92,8 +93,9 @@ export class Application {
       for (const body of bodies) this.#ledger.called(end.pair.id, end.side, body, this.process.clock.now())
       const taken = await this.#send(end, bodies, how)
       end.wanted.splice(0, taken)
-      // Refused while the ratchet is made anew.
-      if (taken < bodies.length && !end.pair.over) await this.calls.sleep(5_000)
+      // Refused while the ratchet is made anew, which may take days.
+      if (taken < bodies.length && !end.pair.over) await this.calls.sleep(delay)
+      delay = taken > 0 ? 5_000 : Math.min(2 * delay, 300_000)
     }
   }
 

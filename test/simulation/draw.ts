@@ -10,11 +10,18 @@ const day = 24 * hour
 /** A short one: some agents, some tens of steps, from seconds to a few days; of those that take days fewer agents, so that it is played in 2 s. */
 export const shortPlan = (seed: number): Plan => {
   const random = seeded(`short ${seed}`)
-  const span = random.pick([20 * second, 20 * second, 3 * minute, 3 * minute, hour, hour, hour, 12 * hour, 3 * day])
+  const span = random.pick([20 * second, 20 * second, 3 * minute, 3 * minute, hour, hour, hour, 12 * hour, 2 * day])
   const agents = span > day ? 2 : random.int(2, 4)
   const routers = random.int(1, 3)
   const healAt = 30 * second + span
-  const world: World = { random, agents, routers, pairs: span > day ? random.int(1, 2) : random.int(1, 3), span }
+  const world: World = {
+    random,
+    agents,
+    routers,
+    pairs: span > day ? random.int(1, 2) : random.int(1, 3),
+    span,
+    outage: 8 * hour,
+  }
   const steps: Step[] = [
     ...meetings(world),
     ...Array.from({ length: random.int(5, 25) }, () => ({ at: moment(world), ...anAction(world) })),
@@ -39,7 +46,7 @@ export const shortPlan = (seed: number): Plan => {
 /** A week of twenty agents at three routers with ten thousand messages. */
 export const weekPlan = (seed: number): Plan => {
   const random = seeded(`week ${seed}`)
-  const world: World = { random, agents: 20, routers: 3, pairs: 30, span: 7 * day }
+  const world: World = { random, agents: 20, routers: 3, pairs: 30, span: 7 * day, outage: 2 * day }
   const says = Array.from(
     { length: 4_100 },
     (): Step => ({
@@ -71,6 +78,8 @@ interface World {
   readonly routers: number
   readonly pairs: number
   readonly span: number
+  /** The longest that a process is down or a network parted. */
+  readonly outage: number
 }
 
 const inOrder = (steps: readonly Step[]): Step[] => [...steps].sort((one, other) => one.at - other.at)
@@ -143,7 +152,7 @@ const aWhile = (random: Seeded, span: number): number =>
 const aFault = ({ random, ...world }: World): Fault => {
   const agent = random.int(0, world.agents - 1)
   const router = random.int(0, world.routers - 1)
-  const ms = aWhile(random, world.span)
+  const ms = Math.min(aWhile(random, world.span), world.outage)
   switch (random.int(0, 12)) {
     case 0:
     case 1:
