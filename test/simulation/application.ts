@@ -285,6 +285,8 @@ export class Application {
     const pair = this.#pairs.get(id)
     if (pair === undefined) return this.#ledger.blame(`${this.name}: REQ of nobody`)
     const { invitationId } = event
+    // The request went with the connection that it was accepted as, and is delivered once more.
+    if (pair.a.deleted) return void (await this.#must(`reject ${id}`, agent => agent.rejectContact({ invitationId })))
     const accepted = await this.#must(`accept ${id}`, agent =>
       agent.acceptContact({ invitationId, pq: pair.pq, idempotencyKey: `accept ${id}` }),
     )
