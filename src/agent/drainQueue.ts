@@ -55,8 +55,8 @@ export const askQueue = async ({ sessions }: AgentContext, row: RcvQueueRow): Pr
  * what it has is on its way, or waits for the application.
  */
 export const drain = async (context: AgentContext, row: RcvQueueRow): Promise<void> => {
-  const { inbox, users } = context
-  if (!users.receives(row.userId)) throw unread(row, 'its user is hidden')
+  const { inbox } = context
+  if (inbox.isStopped(row.userId)) throw unread(row, 'nothing is received now')
   const { size, firstId } = await askQueue(context, row).catch((error: unknown) => {
     if (isTemporaryOrHostError(error)) throw error
     throw unread(row, `its router does not tell what it has (${asDuologueError(error).code})`, error)

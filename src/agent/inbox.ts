@@ -81,10 +81,15 @@ export class Inbox {
     return false
   }
 
-  /** Whether a message of a queue is here that is not to be acknowledged now, for other reasons than the application’s. */
+  /** Whether a message of a queue is here and waits for others. */
   holds(queueId: string): boolean {
-    if (this.#heldBack.has(queueId)) return true
-    return this.#held?.has(queueId) === true || this.#arrived.some(({ queue }) => queue.queueId === queueId)
+    return this.#held?.has(queueId) === true
+  }
+
+  /** Whether nothing is received for a user now, for reasons of this agent’s own. */
+  isStopped(userId: number): boolean {
+    const { operations, network, users, eventLog } = this.#context
+    return operations.isStopped('receiving') || !network.online || !users.receives(userId) || eventLog.isFull
   }
 
   /** The application has acknowledged a message, in a commit: the router may deliver the next one. */
@@ -173,8 +178,8 @@ export class Inbox {
   }
 
   async #othersOf({ queue }: DeliveredMessage, held: ReadonlySet<string>): Promise<OthersState> {
-    const { connectionId } = queue
-    if (this.#isReadingStopped(queue)) return 'busy'
+    const { connectionId, userId } = queue
+    if (this.isStopped(userId)) return 'busy'
     // Its own queue has none: a router delivers the next message after the ACK.
     for (const { queue: other } of this.#kept.values()) if (other.connectionId === connectionId) return 'busy'
     try {
@@ -182,18 +187,12 @@ export class Inbox {
       if (other === undefined || held.has(other.queueId)) return 'empty'
       const { size } = await askQueue(this.#context, other)
       if (size === 0) return 'empty'
-      if (!this.holds(other.queueId)) await redeliver(this.#context, other)
+      await redeliver(this.#context, other)
     } catch (error) {
       const { code } = asDuologueError(error)
       this.#context.log.debug({ code, connectionId }, 'it is not known what the other queue of a rotation has')
     }
     return 'unread'
-  }
-
-  /** Nothing is received now, for reasons of this agent’s own. */
-  #isReadingStopped({ userId }: SubscribedQueue): boolean {
-    const { operations, network, users, eventLog } = this.#context
-    return operations.isStopped('receiving') || !network.online || !users.receives(userId) || eventLog.isFull
   }
 
   #processLater(message: DeliveredMessage): void {

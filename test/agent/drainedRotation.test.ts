@@ -195,16 +195,35 @@ describe('B78 what the new queue brings while others are missing', () => {
     expect(deletions()).toBe(1)
   })
 
-  it('B78 is not taken while the device is offline, however long that is', async () => {
+  it.each<[string, () => Promise<unknown>, () => Promise<unknown>]>([
+    ['offline', () => alice.agent.setNetwork({ online: false }), () => alice.agent.setNetwork({ online: true })],
+    ['suspended', () => alice.agent.suspendAgent({ maxDelayMs: 0 }), () => alice.agent.foregroundAgent({})],
+  ])('B04 B78 is not taken while the agent is %s, however long that is', async (_, begin, end) => {
+    unreachable()
     onOld('one')
-    await alice.agent.setNetwork({ online: false })
-    // What has come before is read still.
     onNew('two')
+    await world.clock.advance(minute)
+    await begin()
     await world.clock.advance(8 * hour)
-    await alice.agent.setNetwork({ online: true })
+    await end()
+    await world.clock.advance(minute)
+    expect(got()).toEqual([])
+    reachable()
     await world.until(() => got().length === 2, 'both')
     expect(got()).toEqual(['one', 'two'])
     await completed()
+  })
+
+  it('B78 waits as long as the application takes for the messages of the old queue', async () => {
+    onOld('one')
+    await world.clock.settle()
+    onOld('two')
+    onNew('three')
+    await world.clock.advance(8 * hour)
+    expect(got()).toEqual(['one'])
+    await acknowledge(0)
+    await world.until(() => got().length === 3, 'the others')
+    expect(got()).toEqual(['one', 'two', 'three'])
   })
 })
 
@@ -267,9 +286,11 @@ describe('B78 a router that cannot tell what the old queue has', () => {
             },
           }
         : undefined
+    onNew('newer')
+    await world.clock.settle()
     reachable()
-    await world.until(() => got().length === 2, 'the message')
-    expect(got()).toEqual(['new', 'one'])
+    await world.until(() => got().length === 3, 'the message')
+    expect(got()).toEqual(['new', 'newer', 'one'])
     await completed()
   })
 })
@@ -435,6 +456,18 @@ describe('B78 an old queue that was read past', () => {
     await world.clock.advance(6 * hour)
     expect(first.all('SUB')).toHaveLength(subs)
     expect(errors().filter(({ error }) => error.code === 'AUTH')).toEqual([])
+  })
+
+  it('B54 B78 is not asked while the event log is full', async () => {
+    await readPast('one')
+    const unread = await alice.store.count(events)
+    alice = await world.start('alice', { store: { open: alice.crash() }, config: { maxUnreadEvents: unread } })
+    reachable()
+    await world.clock.advance(hour)
+    expect([asked(), deletions()]).toEqual([0, 0])
+    await alice.agent.ackEvents({ upTo: 1_000 })
+    await world.until(() => got().includes('one'), 'the message')
+    await completed()
   })
 
   it('B22 B78 is not read while its user is hidden, and does not go', async () => {
