@@ -470,6 +470,36 @@ describe('B78 an old queue that was read past', () => {
     await completed()
   })
 
+  it('B74 whose deletion was done and not answered is not subscribed in the next session, which would be refused', async () => {
+    first.react = ({ command }) => (command.type === 'DEL' ? 'loseAnswer' : undefined)
+    onNew('new')
+    await world.until(() => deletions() === 1, 'DEL')
+    world.cut('alice')
+    first.react = () => undefined
+    await completed()
+    expect(first.all('SUB').filter(({ entityId }) => Buffer.compare(entityId, friend.queue.recipientId) === 0)).toEqual(
+      [],
+    )
+    expect(errors()).toEqual([])
+  })
+
+  it('B69 B74 is asked message by message also when its deletion was not answered in such a session', async () => {
+    alice = await world.start('alice', { store: { open: alice.crash() } })
+    await alice.agent.getMessages({ connectionIds: [friend.connectionId] })
+    await alice.agent.subscribe({})
+    losing('DEL')
+    onNew('new')
+    await world.until(() => deletions() === 1, 'DEL')
+    onOld('late')
+    const prohibited = { type: 'ERR', error: { type: 'CMD', error: 'PROHIBITED' } } as const
+    first.react = ({ command }) => (command.type === 'SUB' ? prohibited : undefined)
+    await world.until(() => got().length === 2, 'the late one')
+    await acknowledge(1)
+    await completed()
+    expect(got()).toEqual(['new', 'late'])
+    expect(errors()).toEqual([])
+  })
+
   it('B22 B78 is not read while its user is hidden, and does not go', async () => {
     await readPast('one')
     const [{ userId } = { userId: 0 }] = (await alice.agent.listUsers({})).users
